@@ -1,0 +1,29 @@
+"""Packaging of pawprint; Dataflow workers build their source distribution from this file."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="pawprint",
+    version="0.1.0",
+    description="From labelled photos to a gated, pushed and traced classifier: a TFX pipeline.",
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(include=["data", "data.*", "models", "models.*", "pipeline", "pipeline.*"]),
+    py_modules=["runner_local"],
+    # What `data` needs by itself. The exact, hash-locked set of everything is requirements/*.txt.
+    install_requires=["apache-beam[gcp]", "numpy", "pandas", "pillow", "tqdm"],
+    extras_require={
+        "pipeline": [
+            "dill",
+            "ml-metadata",
+            "pydantic>=2",
+            "pyyaml",
+            "setuptools<80",
+            "tensorflow",
+            "tensorflow-data-validation",
+            "tensorflow-transform",
+            "tf-keras",
+            "tfx",
+            "wandb",
+        ]
+    },
+)
