@@ -1,0 +1,60 @@
+"""The default: a small residual network that learns from a few hundred photos on a CPU."""
+
+from __future__ import annotations
+
+import tf_keras
+from tf_keras import layers
+
+from models.augmentation import Augment
+from models.registry import Training
+
+TRAINING = Training(
+    epochs=40,
+    optimizer="adamw",
+    learning_rate=2e-3,
+    schedule="cosine",
+    label_smoothing=0.1,
+    weight_decay=0.02,
+)
+
+
+def build(
+    image_size: int,
+    num_classes: int,
+    *,
+    filters: tuple[int, ...] = (24, 48, 96, 160),
+    dropout: float = 0.3,
+    augment: bool = True,
+) -> tf_keras.Model:
+    """Float32 [batch, image_size, image_size, 3] in 0..255 to probabilities [batch, num_classes].
+
+    Args:
+        image_size: side of the images in pixels.
+        num_classes: number of classes.
+        filters: channels of each stage; every stage halves the resolution.
+        dropout: share of features dropped before the classifier.
+        augment: whether training images are changed at random.
+    """
+    inputs = layers.Input([image_size, image_size, 3])
+    x = Augment(name="augment")(inputs) if augment else inputs
+    x = layers.Rescaling(1 / 127.5, offset=-1.0)(x)
+    x = _convolve(x, filters[0], kernel=5, stride=2)
+    for count in filters:
+        x = _convolve(x, count, stride=2)
+        x = _residual(x, count)
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Dropout(dropout)(x)
+    # Probabilities stay float32 under mixed precision.
+    outputs = layers.Dense(num_classes, activation="softmax", dtype="float32")(x)
+    return tf_keras.Model(inputs, outputs, name="pawnet")
+
+
+def _convolve(x, filters: int, kernel: int = 3, stride: int = 1, activate: bool = True):
+    x = layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False)(x)
+    x = layers.BatchNormalization(momentum=0.9)(x)
+    return layers.ReLU()(x) if activate else x
+
+
+def _residual(x, filters: int):
+    change = _convolve(_convolve(x, filters), filters, activate=False)
+    return layers.ReLU()(layers.Add()([x, change]))

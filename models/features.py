@@ -1,0 +1,20 @@
+"""Names of the features on both sides of Transform, and of what the served model returns."""
+
+from data.records import IMAGE, IMAGE_CHANNELS, IMAGE_HEIGHT, IMAGE_WIDTH, LABEL
+
+# What the preprocessing reads; all of it can be missing at serving time but the image.
+PREPROCESSED = (IMAGE, IMAGE_HEIGHT, IMAGE_WIDTH, IMAGE_CHANNELS)
+
+# Transformed side: IMAGE is one bytes string of size*size*3 uint8 (row, column, RGB), LABEL the
+# int64 index of the class. The names stay, so that labels are found alike on both sides.
+CHANNELS = 3
+
+# Outputs of every serving signature.
+PREDICTED_LABEL = "label"
+PREDICTED_INDEX = "label_index"
+PROBABILITIES = "probabilities"
+
+
+def image_bytes(image_size: int) -> int:
+    """Length in bytes of one transformed image of `image_size` by `image_size` pixels."""
+    return image_size * image_size * CHANNELS

@@ -1,0 +1,144 @@
+"""Transformed examples from disk to batches on the device: one tf.data pipeline."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from models import features, preprocessing
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_SHUFFLE_BUFFER = 2048
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """The part of the examples that one of `workers` processes reads."""
+
+    worker: int = 0
+    workers: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Files of transformed examples and what is needed to read them."""
+
+    files: tuple[str, ...]
+    count: int
+    """Number of examples in all files together."""
+    image_size: int
+    num_classes: int
+
+    @classmethod
+    def of(cls, patterns: Sequence[str], image_size: int, num_classes: int, count=None) -> Source:
+        """Finds the files; counts their examples by reading them where `count` is None.
+
+        Raises:
+            ValueError: no file matches the patterns, or the files hold no example.
+        """
+        files = tuple(sorted(name for pattern in patterns for name in tf.io.gfile.glob(pattern)))
+        if not files:
+            raise ValueError(f"No files of examples match {list(patterns)}.")
+        if count is None:
+            count = int(_read(files).reduce(0, lambda total, _: total + 1).numpy())
+        if not count:
+            raise ValueError(f"The files that match {list(patterns)} hold no example.")
+        return cls(files, count, image_size, num_classes)
+
+
+def training(source: Source, batch_size: int, shard: Shard, *, seed=None, cache="memory"):
+    """Endless shuffled batches for training.
+
+    Args:
+        source: the examples.
+        batch_size: examples a batch.
+        shard: the part to read: whole files where each worker gets several, else single examples.
+        seed: order of the examples; None draws a new one.
+        cache: `memory`, `none`, or a path to keep examples in between epochs.
+
+    Returns:
+        Dataset of (uint8 [batch_size, size, size, 3], one-hot float32 [batch_size, classes]).
+    """
+    by_file = len(source.files) >= 4 * shard.workers
+    files = source.files[shard.worker :: shard.workers] if by_file else source.files
+    records = _read(files, deterministic=seed is not None)
+    if not by_file:
+        records = records.shard(shard.workers, shard.worker)
+    records = _cached(records, cache)
+    records = records.shuffle(min(source.count, _SHUFFLE_BUFFER), seed=seed).repeat()
+    batches = records.batch(batch_size, drop_remainder=True)
+    batches = batches.map(lambda batch: _parse(batch, source), num_parallel_calls=tf.data.AUTOTUNE)
+    return batches.with_options(_options(seed is not None)).prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation(source: Source, batch_size: int, steps: int, shard: Shard, *, cache="memory"):
+    """Each example once, in equally many batches on every worker.
+
+    The last batches are filled up with examples of weight zero, and the weights of the real ones
+    raised so that they average one over all: means over the workers come out exact.
+
+    Args:
+        source: the examples.
+        batch_size: examples a batch, on one replica.
+        steps: batches that one worker reads in a pass over all examples.
+        shard: the part to read, every so manieth example.
+        cache: as for `training`.
+
+    Returns:
+        Dataset of (uint8 [batch_size, size, size, 3], one-hot float32 [batch_size, classes],
+        float32 [batch_size] weights), repeated without end.
+    """
+    records = _read(source.files).shard(shard.workers, shard.worker)
+    weight = max(1.0, steps * batch_size * shard.workers / source.count)
+    real = records.map(lambda record: (record, weight))
+    fill = _read(source.files).take(1).repeat().map(lambda record: (record, 0.0))
+    padded = _cached(real.concatenate(fill).take(steps * batch_size), cache).repeat()
+    batches = padded.batch(batch_size, drop_remainder=True).map(
+        lambda batch, weights: (*_parse(batch, source), weights),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    return batches.with_options(_options(deterministic=True)).prefetch(tf.data.AUTOTUNE)
+
+
+def steps_of_one_pass(source: Source, global_batch: int) -> int:
+    """Steps of `global_batch` examples in which all are met."""
+    return math.ceil(source.count / global_batch)
+
+
+def _read(files: Sequence[str], deterministic: bool = True) -> tf.data.Dataset:
+    with tf.io.gfile.GFile(files[0], "rb") as file:
+        compression = "GZIP" if file.read(2) == _GZIP_MAGIC else None
+    return tf.data.Dataset.from_tensor_slices(list(files)).interleave(
+        lambda file: tf.data.TFRecordDataset(file, compression, buffer_size=1 << 20),
+        cycle_length=min(len(files), 16),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=deterministic,
+    )
+
+
+def _cached(records: tf.data.Dataset, cache: str) -> tf.data.Dataset:
+    if cache == "none":
+        return records
+    return records.cache() if cache == "memory" else records.cache(cache)
+
+
+def _parse(batch, source: Source):
+    spec = {
+        features.IMAGE: tf.io.FixedLenFeature([], tf.string),
+        features.LABEL: tf.io.FixedLenFeature([], tf.int64),
+    }
+    parsed = tf.io.parse_example(batch, spec)
+    images = preprocessing.unpack(parsed[features.IMAGE], source.image_size)
+    labels = tf.one_hot(parsed[features.LABEL], source.num_classes)
+    return images, labels
+
+
+def _options(deterministic: bool) -> tf.data.Options:
+    options = tf.data.Options()
+    options.deterministic = deterministic
+    # The shards are cut here, by worker; a second cut would lose examples.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return options

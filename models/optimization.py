@@ -1,0 +1,75 @@
+"""Loss, metrics, learning rate and optimizer, compiled into a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+import tf_keras
+
+from models.options import TrainerOptions
+from models.registry import Training
+
+_WARM_UP = 0.05
+
+
+def compile_model(
+    model: tf_keras.Model,
+    labels: Sequence[str],
+    options: TrainerOptions,
+    training: Training,
+    *,
+    total_steps: int,
+    replicas: int,
+) -> None:
+    """Compiles a classifier of one-hot labels; call under the strategy's scope.
+
+    Args:
+        model: images to probabilities.
+        labels: class names in the order of their indices.
+        options: the user's settings.
+        training: the architecture's own, where the user's are None.
+        total_steps: length of the whole training, for the schedule.
+        replicas: replicas in sync, for the scaling of the learning rate.
+    """
+    smoothing = options.label_smoothing
+    smoothing = training.label_smoothing if smoothing is None else smoothing
+    rate = options.learning_rate or training.learning_rate
+    rate *= {"none": 1.0, "linear": replicas, "sqrt": replicas**0.5}[options.lr_scaling]
+    if (options.schedule or training.schedule) == "cosine":
+        rate = _cosine(rate, total_steps)
+    model.compile(
+        optimizer=_optimizer(training, rate),
+        loss=tf_keras.losses.CategoricalCrossentropy(label_smoothing=smoothing),
+        # Weighted, so that the filling of the last validation batches counts for nothing.
+        weighted_metrics=_metrics(labels),
+        jit_compile=options.xla,
+    )
+
+
+def _metrics(labels: Sequence[str]) -> list[tf_keras.metrics.Metric]:
+    recalls = [
+        tf_keras.metrics.Recall(class_id=index, name=f"recall_{label}")
+        for index, label in enumerate(labels)
+    ]
+    area = tf_keras.metrics.AUC(multi_label=True, num_labels=len(labels), name="auc")
+    return [tf_keras.metrics.CategoricalAccuracy(name="accuracy"), area, *recalls]
+
+
+def _cosine(peak: float, total_steps: int):
+    warm_up = max(1, round(total_steps * _WARM_UP))
+    return tf_keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=peak / 25,
+        decay_steps=max(1, total_steps - warm_up),
+        warmup_target=peak,
+        warmup_steps=warm_up,
+    )
+
+
+def _optimizer(training: Training, rate) -> tf_keras.optimizers.Optimizer:
+    if training.optimizer == "rmsprop":
+        return tf_keras.optimizers.RMSprop(rate)
+    optimizer = tf_keras.optimizers.AdamW(rate, weight_decay=training.weight_decay)
+    # Decay shrinks what weighs features, not what shifts or normalises them.
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
