@@ -1,0 +1,202 @@
+"""`convert`: from a table, CSV file or folder of photos to a folder of TFRecords."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from data import files, folders, local, table
+from data.errors import DataError
+from data.photos import MAX_PIXELS, EncodeOptions
+from data.plan import Plan, make_plan
+from data.progress import bar
+from data.records import ENCODINGS, JPEG, RAW, SPLITS
+from data.result import ConversionResult, result
+from data.schema import IMAGE_CSV_SCHEMA, ColumnType, SplitKey, check_schema
+
+LOG = logging.getLogger("pawprint.data")
+
+Source = pd.DataFrame | str | os.PathLike
+
+LOCAL = "DirectRunner"
+"""TFRecorder's name for a conversion on this machine; ours uses worker processes, not Beam."""
+
+
+def convert(
+    source: Source,
+    output_dir: str | os.PathLike = "./tfrecords",
+    schema: Mapping[str, ColumnType] = IMAGE_CSV_SCHEMA,
+    header: str | int | None = "infer",
+    names: Sequence[str] | None = None,
+    runner: str = LOCAL,
+    project: str | None = None,
+    region: str | None = None,
+    tfrecorder_wheel: str | None = None,
+    dataflow_options: Mapping | None = None,
+    job_label: str = "convert",
+    compression: str | None = "auto",
+    num_shards: int = 0,
+    *,
+    encoding: str = RAW,
+    exif: bool | None = None,
+    max_bad_fraction: float | None = None,
+    max_pixels: int = MAX_PIXELS,
+    resume: bool = False,
+    tfrecord_dir: str | os.PathLike | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ConversionResult:
+    """Converts photos and their labels to TFRecords in TFRecorder's layout.
+
+    The folder appears whole or not at all, with `manifest.json` and `discarded.csv` in it. Equal
+    photos and options give equal shards.
+
+    Args:
+        source: A table, the path or URI of a CSV file, or a folder of photos, see `data.scan`
+            (there, the same photo under two labels is let through).
+        output_dir: The folder in which a new folder `tfrecorder-<time>-<job_label>` is made.
+        schema: What the columns are; found by name, in any order, others ignored.
+        header, names: How to read the CSV file, as in `pandas.read_csv`.
+        runner: `DirectRunner` works on all cores of this machine; `DataflowRunner` submits a job
+            and returns; any other name is run as that Beam runner.
+        project, region: Of Google Cloud, for Dataflow.
+        tfrecorder_wheel: Accepted for old calls and not needed.
+        dataflow_options: Further Beam pipeline options by name.
+        job_label: Ends the folder's and the job's name.
+        compression: `gzip`, None, or `auto`: gzip for raw, none for jpeg, which does not shrink.
+        num_shards: Shards of each split; 0 chooses by the number of rows.
+        encoding: `raw` (base64 pixels, as TFRecorder) or `jpeg` (JPEG files).
+        exif: Turn photos upright by their EXIF orientation; None does so for jpeg only.
+        max_bad_fraction: Give up when more than this share of the rows is refused; None never does.
+        max_pixels: Photos with more pixels are refused.
+        resume: Go on from a killed conversion of the same rows and options; one that is finished
+            is returned as it is (with `tfrecord_dir`).
+        tfrecord_dir: Write this very folder instead of one in `output_dir`.
+        workers: Processes on this machine; None takes one a core.
+        progress: Called with rows done and rows in all; None shows a bar or plain lines.
+
+    Returns:
+        `{"job_id", "metrics": {"rows", "good_images", "bad_images"}, "tfrecord_dir"}`, and for
+        Dataflow `{"job_id", "dataflow_url", "tfrecord_dir"}`; printing it shows the counts.
+
+    Raises:
+        DataError: Anything wrong with the source, the photos or the options.
+    """
+    schema = check_schema(schema)
+    options = check_encoding(encoding, exif, max_pixels)
+    gzip = check_compression(compression, encoding)
+    check_numbers(num_shards, max_bad_fraction, workers)
+    if tfrecorder_wheel is not None:
+        LOG.warning("tfrecorder_wheel is not needed any more and is ignored")
+    rows, origin = read_source(source, schema, header, names)
+    plan = make_plan(rows, schema, options, gzip=gzip, num_shards=num_shards, source=origin)
+    check_plan(plan)
+
+    if runner != LOCAL or files.is_remote(str(tfrecord_dir or output_dir)):
+        from data.beam_job import convert_with_beam
+
+        return convert_with_beam(
+            plan,
+            str(tfrecord_dir or files.join(str(output_dir), folder_name(job_label))),
+            runner=runner,
+            project=project,
+            region=region,
+            options=dict(dataflow_options or {}),
+            job_label=job_label,
+            max_bad_fraction=max_bad_fraction,
+        )
+    folder = os.fspath(tfrecord_dir) if tfrecord_dir else None
+    if folder is None and resume:
+        folder = local.resumable_folder(str(output_dir), plan.digest)
+    folder = folder or local.fresh_folder(str(output_dir), folder_name(job_label))
+    with bar(progress) as told:
+        manifest = local.convert_here(
+            plan,
+            Path(folder),
+            resume=resume,
+            max_bad_fraction=max_bad_fraction,
+            workers=workers,
+            progress=told,
+        )
+    return result(manifest, folder)
+
+
+def read_source(
+    source: Source,
+    schema: Mapping[str, ColumnType],
+    header: str | int | None = "infer",
+    names: Sequence[str] | None = None,
+) -> tuple[pd.DataFrame, str]:
+    """The clean rows of a source and what to call it.
+
+    Raises:
+        DataError: The source is none of the three kinds, or its content is wrong.
+    """
+    if isinstance(source, pd.DataFrame):
+        return table.check_table(source, schema), "table"
+    if not isinstance(source, str | os.PathLike):
+        raise DataError(
+            f"Cannot convert a {type(source).__name__}",
+            "Expected a pandas.DataFrame, the path of a CSV file or a folder of photos.",
+        )
+    path = os.fspath(source)
+    if not files.is_remote(path) and Path(path).is_dir():
+        if dict(schema) != dict(IMAGE_CSV_SCHEMA):
+            raise DataError(
+                "A folder of photos has the columns of IMAGE_CSV_SCHEMA only",
+                "Give a table or a CSV file for other columns.",
+            )
+        return folders.scan(path, conflicts="keep"), path
+    if not files.is_remote(path) and not Path(path).exists():
+        raise DataError(f"No such file or folder: {path}", f"Looked from {Path.cwd()}.")
+    return table.read_csv(path, schema, header=header, names=names), path
+
+
+def check_plan(plan: Plan) -> None:
+    """Refuses a plan that has no rows for TRAIN."""
+    if not any(job["split"] == SPLITS[0] for job in plan.shards):
+        split = next(name for name, kind in plan.schema.items() if kind == SplitKey.name)
+        raise DataError(
+            f"No row has TRAIN in column {split!r}",
+            "Without TRAIN rows there is no label vocabulary and nothing to train on.",
+            *local.describe_rows(plan.refused),
+        )
+
+
+def check_encoding(encoding: str, exif: bool | None, max_pixels: int) -> EncodeOptions:
+    """The options of encoding, once they are known to make sense."""
+    if encoding not in ENCODINGS:
+        raise DataError(f"Unknown encoding: {encoding!r}", f"Allowed: {', '.join(ENCODINGS)}.")
+    if max_pixels < 1:
+        raise DataError(f"max_pixels is to be at least 1. Received: {max_pixels}")
+    return EncodeOptions(encoding, encoding == JPEG if exif is None else exif, max_pixels)
+
+
+def check_compression(compression: str | None, encoding: str) -> bool:
+    """Whether shards are compressed."""
+    known = {"auto": encoding == RAW, "gzip": True, "none": False, "": False}
+    choice = (compression or "").lower()
+    if choice not in known:
+        raise DataError(f"Unknown compression: {compression!r}", "Allowed: auto, gzip, None.")
+    return known[choice]
+
+
+def check_numbers(num_shards: int, max_bad_fraction: float | None, workers: int | None) -> None:
+    """Refuses numbers that mean nothing."""
+    if num_shards < 0:
+        raise DataError(f"num_shards is to be 0 (chosen) or more. Received: {num_shards}")
+    if max_bad_fraction is not None and not 0 <= max_bad_fraction <= 1:
+        raise DataError(f"max_bad_fraction is a share from 0 to 1. Received: {max_bad_fraction}")
+    if workers is not None and workers < 1:
+        raise DataError(f"workers is to be at least 1. Received: {workers}")
+
+
+def folder_name(job_label: str) -> str:
+    """`tfrecorder-<YYYYmmdd-HHMMSS>[-<job_label>]`, as TFRecorder names its folders."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return "-".join(part for part in ("tfrecorder", stamp, job_label) if part)

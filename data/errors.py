@@ -1,0 +1,30 @@
+"""The one error a user of `data` can cause."""
+
+from __future__ import annotations
+
+
+class DataError(ValueError):
+    """Something in the user's photos, table, records or options is wrong.
+
+    The text is a one-line headline, then details: what was received, where (file, row, column)
+    and what to do about it.
+
+    Args:
+        headline: What is wrong, in one line.
+        *details: Further lines; empty ones are left out.
+        discarded: The rows refused so far, where the error is about too many of them
+            (dicts with the columns of `discarded.csv`).
+    """
+
+    def __init__(self, headline: str, *details: str, discarded: list[dict] | None = None):
+        super().__init__("\n  ".join([headline, *(line for line in details if line)]))
+        self.headline = headline
+        self.discarded = discarded or []
+
+
+def listing(items, limit: int = 5) -> str:
+    """The first `limit` items, quoted, and how many more there are."""
+    items = list(items)
+    shown = ", ".join(repr(item) for item in items[:limit])
+    more = len(items) - limit
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -1,0 +1,62 @@
+"""The files by which TensorFlow Transform reads the records: schema and vocabularies."""
+
+from __future__ import annotations
+
+from data import files
+from data.plan import Plan
+from data.records import IMAGE_CHANNELS, IMAGE_ENCODING, IMAGE_FEATURES, IMAGE_HEIGHT, IMAGE_WIDTH
+from data.records import JPEG
+from data.schema import FloatInput, ImageUri, IntegerInput, IntegerLabel, StringLabel
+
+_INT_FEATURES = (IMAGE_CHANNELS, IMAGE_HEIGHT, IMAGE_WIDTH)
+
+
+def write_metadata(plan: Plan, folder: str) -> None:
+    """Writes `transformed_metadata/schema.pbtxt` and the vocabularies under `transform_fn/assets`."""
+    schema = "".join(
+        _feature_text(name, kind, plan.vocabularies.get(name))
+        for name, kind in sorted(record_features(plan).items())
+    )
+    _write(folder, "transformed_metadata/schema.pbtxt", schema)
+    for number, words in enumerate(plan.vocabularies.values()):
+        text = "".join(f"{word}\n" for word in words)
+        _write(folder, f"transform_fn/assets/{vocabulary_file(number)}", text)
+
+
+def vocabulary_file(number: int) -> str:
+    """The name of the n-th text label's vocabulary, as TensorFlow Transform numbers them."""
+    middle = f"_{number}" if number else ""
+    return f"vocab_compute_and_apply_vocabulary{middle}_vocabulary"
+
+
+def record_features(plan: Plan) -> dict[str, str]:
+    """Each feature of the records with its type: BYTES, INT or FLOAT."""
+    types = {}
+    for column, kind in plan.schema.items():
+        if kind == ImageUri.name:
+            types |= {name: "INT" if name in _INT_FEATURES else "BYTES" for name in IMAGE_FEATURES}
+            if plan.options["encoding"] == JPEG:
+                types[IMAGE_ENCODING] = "BYTES"
+        elif kind in (IntegerInput.name, IntegerLabel.name, StringLabel.name):
+            types[column] = "INT"
+        else:
+            types[column] = "FLOAT" if kind == FloatInput.name else "BYTES"
+    return types
+
+
+def _feature_text(name: str, kind: str, words: list[str] | None) -> str:
+    domain = ""
+    if words is not None:
+        domain = (
+            "  int_domain {\n    min: -1\n"
+            f"    max: {len(words) - 1}\n    is_categorical: true\n  }}\n"
+        )
+    return (
+        f'feature {{\n  name: "{name}"\n  type: {kind}\n{domain}'
+        "  presence {\n    min_fraction: 1.0\n  }\n  shape {\n  }\n}\n"
+    )
+
+
+def _write(folder: str, name: str, text: str) -> None:
+    files.make_parent(files.join(folder, name))
+    files.write(files.join(folder, name), text.encode("utf-8", "surrogateescape"))

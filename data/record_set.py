@@ -1,0 +1,192 @@
+"""`describe`: what a folder of records holds, ours or TFRecorder's."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from data import files, tfrecord
+from data.errors import DataError, listing
+from data.manifest import read_manifest
+from data.metadata import vocabulary_file
+from data.records import IMAGE, JPEG, JPEG_MAGIC, LABEL, RAW, SPLITS, parse
+
+
+@dataclass(frozen=True)
+class RecordSet:
+    """A folder of records.
+
+    Attributes:
+        tfrecord_dir: The folder.
+        labels: Label names in the order of their index.
+        counts: Records by split (train, validation, test; those with records) and label name.
+        patterns: For each of these splits, the glob of its shards, relative to the folder.
+        features: The names of the features in the records, sorted.
+        encoding: `raw` or `jpeg`; None where the records hold no image.
+        discarded: How many rows became no record.
+    """
+
+    tfrecord_dir: str
+    labels: tuple[str, ...]
+    counts: dict[str, dict[str, int]]
+    patterns: dict[str, str]
+    features: tuple[str, ...]
+    encoding: str | None
+    discarded: int
+
+
+def describe(tfrecord_dir: str | os.PathLike, *, verify: bool = True) -> RecordSet:
+    """Tells what a folder of records holds. TensorFlow is not needed.
+
+    Args:
+        tfrecord_dir: A folder that `convert` or the real TFRecorder wrote.
+        verify: Compare the shards with the manifest's sizes and hashes.
+
+    Raises:
+        DataError: No such folder, no records, an unfinished conversion, or shards that differ from
+            the manifest; the shard is named.
+    """
+    folder = os.fspath(tfrecord_dir)
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return _describe_unlisted(folder)
+    if verify:
+        verify_shards(folder, manifest)
+    counts = manifest["counts"]
+    return RecordSet(
+        tfrecord_dir=folder,
+        labels=tuple(manifest["labels"]),
+        counts=counts,
+        patterns={split: _pattern(split, manifest["options"]["gzip"]) for split in counts},
+        features=tuple(manifest["features"]),
+        encoding=manifest["encoding"],
+        discarded=manifest["discarded"],
+    )
+
+
+def verify_shards(folder: str, manifest: dict) -> None:
+    """Refuses shards that are not the manifest's.
+
+    Raises:
+        DataError: A shard is missing, of another size or content, or too many.
+    """
+    listed = {shard["file"]: shard for shard in manifest["shards"]}
+    found = {name for name in files.names(folder) if _split_of(name)}
+    if extra := sorted(found - listed.keys()):
+        raise _mismatch(folder, f"{extra[0]} is not in manifest.json")
+    for name, shard in listed.items():
+        if name not in found:
+            raise _mismatch(folder, f"{name} is missing")
+        size = files.size(files.join(folder, name))
+        if size != shard["bytes"]:
+            raise _mismatch(folder, f"{name} has {size} bytes, expected {shard['bytes']}")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        digests = pool.map(lambda name: _sha256(files.join(folder, name)), listed)
+        for (name, shard), digest in zip(listed.items(), digests, strict=True):
+            if digest != shard["sha256"]:
+                raise _mismatch(folder, f"the content of {name} has changed")
+
+
+def shards_of(folder: str) -> dict[str, list[str]]:
+    """The shards of each split (lower case) that has some, as paths in order.
+
+    Raises:
+        DataError: No such folder, no shards, or an unfinished conversion.
+    """
+    if not files.is_remote(folder):
+        if Path(folder, ".work").exists():
+            raise DataError(
+                f"{folder} is an unfinished conversion", "Finish it with convert(..., resume=True)."
+            )
+        if not Path(folder).is_dir():
+            raise DataError(f"No such folder: {folder}")
+    shards: dict[str, list[str]] = {}
+    for name in files.names(folder):
+        if split := _split_of(name):
+            shards.setdefault(split, []).append(files.join(folder, name))
+    if not shards:
+        raise DataError(
+            f"No records in {folder}",
+            "Expected files like train-00000-of-00001.tfrecord.gz, as convert and TFRecorder write.",
+        )
+    return {split.lower(): shards[split.lower()] for split in SPLITS if split.lower() in shards}
+
+
+def _describe_unlisted(folder: str) -> RecordSet:
+    """A folder without a manifest, as the real TFRecorder writes: the records are read once."""
+    shards = shards_of(folder)
+    labels = _vocabulary(folder)
+    counts: dict[str, dict[str, int]] = {}
+    features: set[str] = set()
+    encoding = None
+    for split, paths in shards.items():
+        indices: Counter[int] = Counter()
+        for path in paths:
+            for record in tfrecord.read(path):
+                parsed = parse(record)
+                features |= parsed.keys()
+                if IMAGE in parsed:
+                    encoding = JPEG if parsed[IMAGE].startswith(JPEG_MAGIC) else RAW
+                indices[parsed.get(LABEL, -1)] += 1
+        unknown = sorted(i for i in indices if not -1 <= i < len(labels))
+        if unknown and labels:
+            raise DataError(
+                f"{folder}: {split} has label indices outside its vocabulary: {listing(unknown)}",
+                f"The vocabulary has {len(labels)} labels.",
+            )
+        if indices:
+            counts[split] = {
+                labels[i] if 0 <= i < len(labels) else str(i): indices[i]
+                for i in sorted(indices, key=lambda index: (index < 0, index))
+            }
+    if not labels:
+        numbers = [int(label) for count in counts.values() for label in count]
+        labels = tuple(str(number) for number in range(max(numbers, default=-1) + 1))
+    return RecordSet(
+        tfrecord_dir=folder,
+        labels=labels,
+        counts=counts,
+        patterns={split: _pattern(split, shards[split][0].endswith(".gz")) for split in counts},
+        features=tuple(sorted(features)),
+        encoding=encoding,
+        discarded=_discarded(folder),
+    )
+
+
+def _vocabulary(folder: str) -> tuple[str, ...]:
+    path = files.join(folder, "transform_fn", "assets", vocabulary_file(0))
+    if not files.exists(path):
+        return ()
+    return tuple(os.fsdecode(line) for line in files.read(path).splitlines() if line)
+
+
+def _discarded(folder: str) -> int:
+    """TFRecorder's discards: one line a row."""
+    names = [name for name in files.names(folder) if name.startswith("discarded-data")]
+    return sum(len(files.read(files.join(folder, name)).splitlines()) for name in names)
+
+
+def _pattern(split: str, gzip: bool) -> str:
+    return f"{split}-*.tfrecord.gz" if gzip else f"{split}-*.tfrecord"
+
+
+def _split_of(name: str) -> str | None:
+    split = name.partition("-")[0]
+    known = split.upper() in SPLITS and name.endswith((".tfrecord", ".tfrecord.gz"))
+    return split if known and split.islower() else None
+
+
+def _mismatch(folder: str, what: str) -> DataError:
+    return DataError(f"{folder} does not match its manifest: {what}", "Convert the photos again.")
+
+
+def _sha256(path: str) -> str:
+    digest = hashlib.sha256()
+    with files.open_read(path) as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,134 @@
+"""The record: its features, and its bytes as a serialized tf.train.Example.
+
+TFRecorder 2.0's layout, one value a feature:
+
+| feature | type | value |
+|---|---|---|
+| image | bytes | `raw`: URL-safe base64 of the uint8 pixels, height x width x channels, row by row; `jpeg`: a JPEG file |
+| image_height, image_width, image_channels | int64 | of the decoded image; 1 channel is grey, 3 are RGB |
+| image_name | bytes | the photo's file name without its folder |
+| label | int64 | index into the label vocabulary, -1 for a label that TRAIN does not have |
+| split | bytes | TRAIN, VALIDATION or TEST |
+| image_encoding | bytes | `jpeg`; absent in raw records |
+
+A JPEG file begins with the bytes ff d8 ff, which base64 text never does, so `image` alone tells the
+two encodings apart. Nothing heavy is imported here: no TensorFlow, no Beam, no pandas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+IMAGE = "image"
+IMAGE_HEIGHT = "image_height"
+IMAGE_WIDTH = "image_width"
+IMAGE_CHANNELS = "image_channels"
+IMAGE_NAME = "image_name"
+IMAGE_ENCODING = "image_encoding"
+LABEL = "label"
+SPLIT = "split"
+
+IMAGE_FEATURES = (IMAGE, IMAGE_CHANNELS, IMAGE_HEIGHT, IMAGE_NAME, IMAGE_WIDTH)
+"""What one photo becomes, besides the columns of its row."""
+
+SPLITS = ("TRAIN", "VALIDATION", "TEST")
+DISCARD = "DISCARD"
+
+RAW = "raw"
+JPEG = "jpeg"
+ENCODINGS = (RAW, JPEG)
+JPEG_MAGIC = b"\xff\xd8\xff"
+
+Value = bytes | int | float
+
+_BYTES, _FLOAT, _INT64 = "bytes_list", "float_list", "int64_list"
+
+
+def serialize(features: Mapping[str, Value]) -> bytes:
+    """A tf.train.Example with one value a feature, features in name order.
+
+    The order makes equal features equal bytes, which a map field alone does not promise.
+
+    Args:
+        features: Each feature's value; bytes, int (64 bits, signed) or float (stored as 32 bits).
+
+    Raises:
+        TypeError: A value of another type.
+    """
+    example = _Example()
+    for name in sorted(features):
+        value = features[name]
+        entry = example.features.feature.add(key=name)
+        if isinstance(value, bytes):
+            entry.value.bytes_list.value.append(value)
+        elif isinstance(value, int):
+            entry.value.int64_list.value.append(value)
+        elif isinstance(value, float):
+            entry.value.float_list.value.append(value)
+        else:
+            raise TypeError(f"A feature is bytes, int or float. Received: {name}={value!r}")
+    return example.SerializeToString()
+
+
+def parse(record: bytes) -> dict[str, Value | list[Value]]:
+    """The features of a serialized tf.train.Example.
+
+    Returns:
+        Each feature's value where it has one, else the list of its values.
+
+    Raises:
+        google.protobuf.message.DecodeError: `record` is not an Example.
+    """
+    features = {}
+    for entry in _Example.FromString(record).features.feature:
+        kind = entry.value.WhichOneof("kind")
+        values = list(getattr(entry.value, kind).value) if kind else []
+        features[entry.key] = values[0] if len(values) == 1 else values
+    return features
+
+
+def _example_class():
+    """The message class of tf.train.Example, by its wire format.
+
+    Source: tensorflow/core/example/{example,feature}.proto. It lives in a pool of its own, so that
+    TensorFlow can register the real one in the same process. The map of features is declared as
+    the repeated entries that it is on the wire.
+    """
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="example.proto", package="record")
+    file.syntax = "proto3"
+
+    def message(name: str, *fields: tuple, oneof: str | None = None) -> None:
+        declared = file.message_type.add(name=name)
+        if oneof:
+            declared.oneof_decl.add(name=oneof)
+        for number, (field_name, kind, repeated) in enumerate(fields, start=1):
+            added = declared.field.add(name=field_name, number=number)
+            added.label = field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL
+            if isinstance(kind, str):
+                added.type, added.type_name = field.TYPE_MESSAGE, f".record.{kind}"
+            else:
+                added.type = kind
+            if oneof:
+                added.oneof_index = 0
+
+    message("BytesList", ("value", field.TYPE_BYTES, True))
+    message("FloatList", ("value", field.TYPE_FLOAT, True))
+    message("Int64List", ("value", field.TYPE_INT64, True))
+    kinds = ((_BYTES, "BytesList"), (_FLOAT, "FloatList"), (_INT64, "Int64List"))
+    message("Feature", *((name, kind, False) for name, kind in kinds), oneof="kind")
+    message("Entry", ("key", field.TYPE_STRING, False), ("value", "Feature", False))
+    message("Features", ("feature", "Entry", True))
+    message("Example", ("features", "Features", False))
+
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    descriptor = pool.FindMessageTypeByName("record.Example")
+    if hasattr(message_factory, "GetMessageClass"):  # protobuf >= 4.22
+        return message_factory.GetMessageClass(descriptor)
+    return message_factory.MessageFactory(pool).GetPrototype(descriptor)
+
+
+_Example = _example_class()

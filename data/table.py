@@ -1,0 +1,190 @@
+"""Tables of rows to convert: read from CSV, checked by column name, made clean."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from data import files
+from data.errors import DataError, listing
+from data.records import DISCARD, SPLITS
+from data.schema import (
+    IMAGE_CSV_SCHEMA,
+    ColumnType,
+    FloatInput,
+    ImageUri,
+    IntegerInput,
+    IntegerLabel,
+    SplitKey,
+    StringLabel,
+    check_schema,
+    columns_of,
+)
+
+LOG = logging.getLogger("pawprint.data")
+
+_WHOLE = (IntegerInput, IntegerLabel)
+_LABELS = (StringLabel, IntegerLabel)
+
+
+def read_csv(
+    path: str | os.PathLike,
+    schema: Mapping[str, ColumnType] = IMAGE_CSV_SCHEMA,
+    *,
+    header: str | int | None = "infer",
+    names: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Reads and checks a CSV file; see `check_table`.
+
+    Args:
+        path: A local path or a URI such as `gs://bucket/data.csv`.
+        schema: What the columns are. Columns are found by name, others are ignored.
+        header: As in `pandas.read_csv`; None says that the file has no header row.
+        names: Column names for a file without a header.
+
+    Raises:
+        DataError: No such file, no CSV, or a table that `check_table` refuses.
+    """
+    path = os.fspath(path)
+    if header is None and names is None:
+        names = list(schema)
+    try:
+        with files.open_read(path) as stream:
+            table = pd.read_csv(
+                stream, header=header, names=names, dtype=str, keep_default_na=False
+            )
+    except OSError as error:
+        raise DataError(f"Cannot read {path}", str(error)) from error
+    except (ValueError, pd.errors.ParserError) as error:
+        raise DataError(f"{path} is no CSV file that can be read", str(error)) from error
+    return check_table(table, schema, source=path)
+
+
+def check_table(
+    table: pd.DataFrame,
+    schema: Mapping[str, ColumnType] = IMAGE_CSV_SCHEMA,
+    *,
+    source: str = "the table",
+) -> pd.DataFrame:
+    """A clean copy of a table: the schema's columns, typed, with texts and labels stripped.
+
+    Args:
+        table: One row a record.
+        schema: What the columns are.
+        source: What messages call the table.
+
+    Returns:
+        The schema's columns in its order, and `sha256` where the table has it. Splits are upper
+        case; an unknown one is kept, to be listed as discarded.
+
+    Raises:
+        DataError: A missing or doubled column, no rows, an empty or missing value, or a value that
+            is no number where one is due; rows are counted from 1, the header not counted.
+    """
+    schema = check_schema(schema)
+    table = table.rename(columns=lambda name: str(name).strip())
+    if missing := [column for column in schema if column not in table.columns]:
+        raise DataError(
+            f"{source} lacks {_plural('column', missing)} {listing(missing)}",
+            f"Found: {listing(table.columns, 20)}.",
+            f"Expected, in any order: {', '.join(schema)}.",
+        )
+    if doubled := [c for c in schema if list(table.columns).count(c) > 1]:
+        raise DataError(f"{source} has the column {doubled[0]!r} more than once")
+    if table.empty:
+        raise DataError(f"{source} has no rows")
+    kept = [*schema, *(["sha256"] if "sha256" in table.columns else [])]
+    clean = table[kept].reset_index(drop=True)
+    for column, kind in schema.items():
+        clean[column] = _clean(clean[column], kind, source)
+    _note_splits(clean[columns_of(schema, SplitKey)[0]], table, schema, source)
+    return clean
+
+
+def check_classes(
+    table: pd.DataFrame, *, needed: Sequence[str] = SPLITS, source: str = "the data"
+) -> None:
+    """Refuses a table that cannot train and judge a classifier.
+
+    Args:
+        table: As `scan` and `read_csv` give it, with columns split and label.
+        needed: The splits that must have photos of every label.
+        source: What messages call the table.
+
+    Raises:
+        DataError: Fewer than two labels, or a label without photos in a needed split.
+    """
+    counts = pd.crosstab(table["label"], table["split"])
+    if len(counts) < 2:
+        raise DataError(
+            f"Fewer than two labels in {source}: {listing(counts.index)}",
+            "A classifier needs two labels or more.",
+        )
+    for split in needed:
+        have = counts[split] if split in counts else counts.iloc[:, 0] * 0
+        if lacking := list(have.index[have == 0]):
+            raise DataError(
+                f"No {split} photos of {listing(lacking)} in {source}",
+                f"Every label needs photos in {', '.join(needed)}.",
+            )
+
+
+def vocabulary(labels: pd.Series) -> list[str]:
+    """The labels in the order of their index: most frequent first, ties in reverse text order.
+
+    TensorFlow Transform's order, and so TFRecorder's.
+    """
+    counts = labels.value_counts()
+    return sorted(
+        counts.index,
+        key=lambda label: (counts[label], label.encode("utf-8", "surrogateescape")),
+        reverse=True,
+    )
+
+
+def _clean(values: pd.Series, kind: ColumnType, source: str) -> pd.Series:
+    text = values.astype(object).where(values.notna(), "").map(str)
+    if kind is not ImageUri:  # a path may begin or end with a space
+        text = text.str.strip()
+    if kind is SplitKey:
+        return text.str.upper()
+    column = values.name
+    if kind in (*_WHOLE, FloatInput):
+        number = pd.to_numeric(text, errors="coerce")
+        bad = ~np.isfinite(number) if kind is FloatInput else number.isna() | (number % 1 != 0)
+        if bad.any():
+            raise _bad_values(source, column, text[bad], f"Expected a {kind.value}.")
+        return number.astype("float32" if kind is FloatInput else "int64")
+    if kind in (*_LABELS, ImageUri) and (text.str.strip() == "").any():
+        empty = text[text.str.strip() == ""]
+        raise _bad_values(source, column, empty, "Fill in or remove these rows.")
+    return text
+
+
+def _bad_values(source: str, column: str, bad: pd.Series, fix: str) -> DataError:
+    rows = ", ".join(f"row {index + 1}: {value!r}" for index, value in bad.head(5).items())
+    more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+    what = "empty values" if (bad.str.strip() == "").all() else "values that do not fit"
+    return DataError(f"{source} has {what} in column {column!r}", f"{rows}{more}.", fix)
+
+
+def _note_splits(splits: pd.Series, table: pd.DataFrame, schema: Mapping, source: str) -> None:
+    given = table[columns_of(schema, SplitKey)[0]].map(str)
+    if lower := sorted(set(given[splits.isin(SPLITS)].str.strip()) - set(SPLITS)):
+        LOG.info("%s: splits %s taken as upper case", source, listing(lower))
+    unknown = splits[~splits.isin([*SPLITS, DISCARD])].value_counts()
+    if len(unknown):
+        LOG.warning(
+            "%s: rows with an unknown split are discarded: %s. Known: %s",
+            source,
+            ", ".join(f"{name!r} ({count} rows)" for name, count in unknown.head(5).items()),
+            ", ".join([*SPLITS, DISCARD]),
+        )
+
+
+def _plural(noun: str, items: Sequence) -> str:
+    return noun if len(items) == 1 else f"{noun}s"

@@ -1,0 +1,61 @@
+"""TFRecord files, read and written without TensorFlow.
+
+Framing: length (8 bytes, little endian), masked CRC-32C of the length, data, masked CRC-32C of the
+data. Source: tensorflow/core/lib/io/record_writer.h.
+"""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections.abc import Iterator
+
+import google_crc32c
+
+from data import files
+from data.errors import DataError
+
+_HEADER = struct.Struct("<QI")
+_FOOTER = struct.Struct("<I")
+
+
+def frame(record: bytes) -> bytes:
+    """One record as it stands in the file."""
+    length = struct.pack("<Q", len(record))
+    return b"".join(
+        (length, _FOOTER.pack(_masked_crc(length)), record, _FOOTER.pack(_masked_crc(record)))
+    )
+
+
+def read(path: str) -> Iterator[bytes]:
+    """The records of one file, gzip where the name ends in `.gz`.
+
+    Raises:
+        DataError: The file ends within a record or a checksum does not match.
+    """
+    with files.open_read(path) as raw:
+        stream = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
+        number = 0
+        try:
+            while header := stream.read(_HEADER.size):
+                number += 1
+                length, crc = _HEADER.unpack(header)
+                if crc != _masked_crc(header[:8]):
+                    raise _broken(path, number, "the checksum of its length does not match")
+                record = stream.read(length)
+                if _FOOTER.unpack(stream.read(_FOOTER.size))[0] != _masked_crc(record):
+                    raise _broken(path, number, "the checksum of its data does not match")
+                yield record
+        except (struct.error, EOFError, gzip.BadGzipFile) as error:
+            raise _broken(
+                path, number, f"the file breaks off or is not a TFRecord: {error}"
+            ) from error
+
+
+def _broken(path: str, number: int, why: str) -> DataError:
+    return DataError(f"{path}: record {number} is broken", why, "Convert the photos again.")
+
+
+def _masked_crc(content: bytes) -> int:
+    crc = google_crc32c.value(content)
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
