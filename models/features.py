@@ -1,6 +1,21 @@
 """Names of the features on both sides of Transform, and of what the served model returns."""
 
+# Raw side: the record that `data` writes and TFRecorder wrote before it.
 from data.records import IMAGE, IMAGE_CHANNELS, IMAGE_HEIGHT, IMAGE_WIDTH, LABEL
+
+__all__ = [
+    "CHANNELS",
+    "IMAGE",
+    "IMAGE_CHANNELS",
+    "IMAGE_HEIGHT",
+    "IMAGE_WIDTH",
+    "LABEL",
+    "PREDICTED_INDEX",
+    "PREDICTED_LABEL",
+    "PREPROCESSED",
+    "PROBABILITIES",
+    "image_bytes",
+]
 
 # What the preprocessing reads; all of it can be missing at serving time but the image.
 PREPROCESSED = (IMAGE, IMAGE_HEIGHT, IMAGE_WIDTH, IMAGE_CHANNELS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import tensorflow as tf
 import tf_keras
 
 from models.options import TrainerOptions

@@ -41,7 +41,7 @@ class TrainerOptions:
     cache: str = "auto"
     """Where decompressed examples are kept between epochs: `memory`, `file`, `none` or `auto`."""
     collective: str = "auto"
-    """How workers exchange gradients: `auto` (NCCL between GPUs, ring elsewhere), `ring`, `nccl`."""
+    """How workers exchange gradients: `auto` (NCCL between GPUs, else ring), `ring`, `nccl`."""
     mixed_precision: bool = False
     """Compute in float16 with float32 weights; GPUs only."""
     xla: bool = False

@@ -16,7 +16,7 @@ TRAINING = Training(epochs=10, optimizer="rmsprop", learning_rate=1e-4)
 
 
 def build(image_size: int, num_classes: int) -> tf_keras.Model:
-    """Float32 [batch, image_size, image_size, 3] in 0..255 to probabilities [batch, num_classes]."""
+    """Float32 [batch, image_size, image_size, 3] in 0..255 to probabilities [batch, classes]."""
     stack = [layers.Input([image_size, image_size, 3])]
     for filters in (16, 32, 64, 64):
         stack += [layers.Conv2D(filters, 3, activation="relu"), layers.MaxPooling2D(2)]
