@@ -1,8 +1,7 @@
-"""Files by path or URI. Local paths need nothing; `gs://` and the like go through Beam's file systems."""
+"""Files by path or URI. `gs://` and the like go through Beam's file systems."""
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -70,7 +69,7 @@ def replacing(path: str) -> Iterator[BinaryIO]:
     try:
         with scratch.open("wb") as stream:
             yield stream
-        os.replace(scratch, path)
+        scratch.replace(path)
     except BaseException:
         with suppress(OSError):
             scratch.unlink()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -53,13 +52,13 @@ def scan(
     if not root.is_dir():
         raise DataError(
             f"No such folder: {root}",
-            "It holds one folder of photos a label, or TRAIN, VALIDATION and TEST folders of these.",
+            "Expected one folder of photos a label, or TRAIN, VALIDATION and TEST folders of these.",
         )
     rows = list_photos(root)
     if not rows:
         raise DataError(
             f"No photos in {root}",
-            "Expected <folder>/<label>/<photo> or <folder>/<TRAIN|VALIDATION|TEST>/<label>/<photo>.",
+            "Expected <label>/<photo> or <TRAIN|VALIDATION|TEST>/<label>/<photo> in it.",
         )
     labels = sorted({label for _, _, label in rows})
     if len(labels) < 2:
@@ -168,7 +167,7 @@ def check_options(split: tuple[float, ...], conflicts: str) -> None:
 
 
 def _cut(count: int, shares: tuple[float, float, float]) -> list[str]:
-    """The split of each rank: the asked shares, rounded, and at least one where a share is asked."""
+    """The split of each rank: the asked shares, rounded, at least one where a share is asked."""
     counts = {
         name: max(1, round(count * share)) if share else 0
         for name, share in zip(SPLITS[1:], shares[1:], strict=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -194,7 +193,7 @@ def fresh_folder(output_dir: str, name: str) -> str:
 
     Two conversions may start in the same second: the working folder is made exclusively.
     """
-    os.makedirs(output_dir, exist_ok=True)
+    Path(output_dir).mkdir(parents=True, exist_ok=True)
     for attempt in range(10_000):
         folder = Path(output_dir, f"{name}-{attempt}" if attempt else name)
         if folder.exists():

@@ -1,4 +1,4 @@
-"""`manifest.json`: what a folder of records holds. Written last, so a folder that has it is whole."""
+"""`manifest.json`: what a folder of records holds. Written last: a folder that has it is whole."""
 
 from __future__ import annotations
 

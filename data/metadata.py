@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from data import files
 from data.plan import Plan
-from data.records import IMAGE_CHANNELS, IMAGE_ENCODING, IMAGE_FEATURES, IMAGE_HEIGHT, IMAGE_WIDTH
-from data.records import JPEG
+from data.records import (
+    IMAGE_CHANNELS,
+    IMAGE_ENCODING,
+    IMAGE_FEATURES,
+    IMAGE_HEIGHT,
+    IMAGE_WIDTH,
+    JPEG,
+)
 from data.schema import FloatInput, ImageUri, IntegerInput, IntegerLabel, StringLabel
 
 _INT_FEATURES = (IMAGE_CHANNELS, IMAGE_HEIGHT, IMAGE_WIDTH)
 
 
 def write_metadata(plan: Plan, folder: str) -> None:
-    """Writes `transformed_metadata/schema.pbtxt` and the vocabularies under `transform_fn/assets`."""
+    """Writes `transformed_metadata/schema.pbtxt` and the vocabularies in `transform_fn/assets`."""
     schema = "".join(
         _feature_text(name, kind, plan.vocabularies.get(name))
         for name, kind in sorted(record_features(plan).items())

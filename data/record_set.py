@@ -111,7 +111,7 @@ def shards_of(folder: str) -> dict[str, list[str]]:
     if not shards:
         raise DataError(
             f"No records in {folder}",
-            "Expected files like train-00000-of-00001.tfrecord.gz, as convert and TFRecorder write.",
+            "Expected files like train-00000-of-00001.tfrecord.gz.",
         )
     return {split.lower(): shards[split.lower()] for split in SPLITS if split.lower() in shards}
 

@@ -2,14 +2,14 @@
 
 TFRecorder 2.0's layout, one value a feature:
 
-| feature | type | value |
-|---|---|---|
-| image | bytes | `raw`: URL-safe base64 of the uint8 pixels, height x width x channels, row by row; `jpeg`: a JPEG file |
-| image_height, image_width, image_channels | int64 | of the decoded image; 1 channel is grey, 3 are RGB |
-| image_name | bytes | the photo's file name without its folder |
-| label | int64 | index into the label vocabulary, -1 for a label that TRAIN does not have |
-| split | bytes | TRAIN, VALIDATION or TEST |
-| image_encoding | bytes | `jpeg`; absent in raw records |
+- `image` (bytes): in `raw` records URL-safe base64 of the uint8 pixels, height x width x channels, row
+  by row; in `jpeg` records a JPEG file.
+- `image_height`, `image_width`, `image_channels` (int64): of the decoded image; 1 channel is grey, 3
+  are RGB.
+- `image_name` (bytes): the photo's file name without its folder.
+- `label` (int64): index into the label vocabulary, -1 for a label that TRAIN does not have.
+- `split` (bytes): TRAIN, VALIDATION or TEST.
+- `image_encoding` (bytes): `jpeg`; absent in raw records.
 
 A JPEG file begins with the bytes ff d8 ff, which base64 text never does, so `image` alone tells the
 two encodings apart. Nothing heavy is imported here: no TensorFlow, no Beam, no pandas.
