@@ -1,0 +1,166 @@
+"""Every setting of the pipeline, documented where it is defined.
+
+Nothing here is secret: keys and passwords come from the environment only.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from models import registry
+from models.options import TrainerOptions, WandbOptions
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A group of settings: unknown keys are refused, values do not change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class DataConfig(Section):
+    """How photos become records."""
+
+    encoding: Literal["jpeg", "raw"] = "jpeg"
+    """Pixels in a record: `jpeg` (encoded bytes) or `raw` (TFRecorder's base64 of raw pixels)."""
+    split: tuple[Fraction, Fraction, Fraction] = (0.8, 0.1, 0.1)
+    """Shares of train, validation and test where the folders do not name the splits; sum 1."""
+    conflicts: Literal["error", "drop"] = "error"
+    """The same photo under two labels: stop, or drop all its copies."""
+    max_bad_fraction: Fraction = 0.05
+    """Share of files that may be unreadable (they are skipped and listed) before the run stops."""
+
+    @model_validator(mode="after")
+    def _split_sums_to_one(self):
+        if abs(sum(self.split) - 1) > 1e-6 or self.split[0] == 0 or self.split[1] == 0:
+            raise ValueError(
+                f"split must sum to 1 with train and validation above 0, received {self.split}"
+            )
+        return self
+
+
+class ModelConfig(Section):
+    """Which network is trained."""
+
+    name: str = "pawnet"
+    """A file in `models/architectures/`: `article_cnn`, `pawnet`, or one of your own."""
+    image_size: int = Field(150, ge=32, le=1024)
+    """Height and width in pixels to which every image is resized."""
+    arguments: dict[str, Any] = {}
+    """Further arguments of the architecture's `build`."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_registered(cls, name: str) -> str:
+        if name not in registry.names():
+            raise ValueError(f"unknown model; known: {', '.join(registry.names())}")
+        return name
+
+
+class Bound(Section):
+    """One condition of the quality gate; the model must meet every one."""
+
+    metric: Literal["accuracy", "auc", "loss"]
+    """`accuracy` (by slice of `label` it is that class's recall), `auc` (one class against the
+    rest, averaged over classes), or `loss` (cross-entropy, lower is better)."""
+    slice_by: str | None = None
+    """None: over all examples. A feature name, e.g. `label`: in every slice of that feature."""
+    min: float | None = None
+    """The metric must be at least this."""
+    max: float | None = None
+    """The metric must be at most this."""
+    min_change: float | None = None
+    """Metric minus the metric of the latest blessed model must be at least this (a negative
+    figure tolerates a loss). Not applied while there is no blessed model."""
+    max_change: float | None = None
+    """Metric minus the metric of the latest blessed model must be at most this."""
+
+    @model_validator(mode="after")
+    def _bounds_something(self):
+        if all(v is None for v in (self.min, self.max, self.min_change, self.max_change)):
+            raise ValueError("a bound needs one of min, max, min_change, max_change")
+        if self.min_change is not None and self.max_change is not None:
+            raise ValueError("a bound takes min_change or max_change, not both")
+        return self
+
+
+class GateConfig(Section):
+    """Gate 1: what a model must reach before it is pushed."""
+
+    bounds: tuple[Bound, ...]
+    """At least one: a gate without a bound would let every model through."""
+    slice_by: tuple[str, ...] = ("label",)
+    """Features whose slices are reported beside the overall figures."""
+
+    @model_validator(mode="after")
+    def _has_bounds(self):
+        if not self.bounds:
+            raise ValueError("gate.bounds is empty: every model would pass; set at least one bound")
+        conditions = [(bound.metric, bound.slice_by) for bound in self.bounds]
+        for condition in conditions:
+            if conditions.count(condition) > 1:
+                raise ValueError(f"gate.bounds has two entries for (metric, slice_by) {condition}")
+        return self
+
+
+class ServingConfig(Section):
+    """Gate 2: the exported model must answer requests in a process with nothing but TensorFlow."""
+
+    check_examples: int = Field(8, ge=1, le=1000)
+    """How many real records are sent through each signature."""
+    max_probability_difference: float = Field(0.02, gt=0, le=1)
+    """Largest difference allowed between the signatures' probabilities for one photo."""
+    timeout_s: float = Field(300, gt=0)
+    """Seconds until a model that does not answer is refused."""
+
+
+class PushConfig(Section):
+    """Where blessed models go."""
+
+    keep_last: int = Field(5, ge=1)
+    """Pushed versions kept in the serving folder; older ones are removed."""
+
+
+class BeamConfig(Section):
+    """Apache Beam, which does the data work of the components."""
+
+    pipeline_args: tuple[str, ...] = ("--runner=FnApiRunner",)
+    """Beam's own flags. The default works in this process and fetches nothing."""
+
+
+class RecordsConfig(Section):
+    """The TFRecords of a run. Filled in by the runner from the photos; not set by hand."""
+
+    path: str
+    """Folder that holds the shards."""
+    labels: tuple[str, ...] = Field(min_length=2)
+    """Label names; a record's `label` is an index into them."""
+    patterns: dict[str, str]
+    """File pattern of each split's shards, relative to `path`: {split: pattern}."""
+    counts: dict[str, dict[str, int]]
+    """Records by split and label: {split: {label: n}}."""
+    features: tuple[str, ...]
+    """Names of the features in the records."""
+
+
+class Config(Section):
+    """All settings of one pipeline."""
+
+    name: str = Field("pawprint", pattern=r"^[a-z0-9][a-z0-9-]{0,127}$")
+    """Pipeline name in ML Metadata (Vertex AI's rule: lower case, digits, dashes)."""
+    root: str = "runs"
+    """Folder for metadata, pipeline artifacts, run folders and pushed models."""
+    enable_cache: bool = True
+    """Reuse the outputs of a component whose inputs and settings are unchanged."""
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    trainer: TrainerOptions = TrainerOptions()
+    """Documented at `models.options.TrainerOptions`."""
+    gate: GateConfig
+    serving: ServingConfig = ServingConfig()
+    push: PushConfig = PushConfig()
+    wandb: WandbOptions = WandbOptions()
+    """Documented at `models.options.WandbOptions`; the key is WANDB_API_KEY in the environment."""
+    beam: BeamConfig = BeamConfig()
+    records: RecordsConfig | None = None

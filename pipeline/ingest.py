@@ -1,0 +1,131 @@
+"""From what the user has (photos, an Image CSV, TFRecords) to the records of a run."""
+
+import csv
+import dataclasses
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+import data
+from data.errors import DataError
+from pipeline.config import Config, RecordsConfig
+from pipeline.digests import settings_digest
+
+_MB = 1 << 20
+_DIGEST_LENGTH = 12
+# Bytes on disk for a byte of photos: the records and ImportExampleGen's copy of them. Raw pixels in
+# base64 take 8.3 times the JPEG (measured on TFRecorder 2.0's output).
+_GROWTH = {"jpeg": 2 * 1.05, "raw": 2 * 8.3}
+_FIXED_BYTES = 300 * _MB  # models, evaluation, logs
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What the user gave."""
+
+    kind: Literal["images", "csv", "tfrecords"]
+    path: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Ingested:
+    """The records of a run and how they came about."""
+
+    records: RecordsConfig
+    discarded: list[dict]
+    """Files that became no record: path, row, reason, exception."""
+    cached: bool
+    """Whether the records of an earlier run were used."""
+
+
+def ingest(source: Source, config: Config, progress: Callable[[int, int], None]) -> Ingested:
+    """Converts the source to records below `config.root`, or finds them there from an earlier run.
+
+    Raises:
+      DataError: photos, rows or records that cannot be used.
+    """
+    if source.kind == "tfrecords":
+        return Ingested(_describe(source.path), [], cached=False)
+    table = _table(source, config)
+    _check_room(table, config)
+    folder = Path(config.root) / "records" / _digest(table, config)[:_DIGEST_LENGTH]
+    cached = folder.exists()
+    data.convert(
+        table,
+        tfrecord_dir=folder,
+        encoding=config.data.encoding,
+        max_bad_fraction=config.data.max_bad_fraction,
+        resume=True,
+        progress=progress,
+    )
+    with (folder / "discarded.csv").open(newline="") as file:
+        discarded = list(csv.DictReader(file))
+    return Ingested(_describe(str(folder)), discarded, cached)
+
+
+def _table(source: Source, config: Config) -> pd.DataFrame:
+    if source.kind == "images":
+        table = data.scan(source.path, split=config.data.split, conflicts=config.data.conflicts)
+    else:
+        table = data.read_csv(source.path)
+    data.check_classes(table, needed=("TRAIN", "VALIDATION"), source=source.path)
+    return table
+
+
+def _describe(folder: str) -> RecordsConfig:
+    found = data.describe(folder)
+    if missing := {"train", "validation"} - set(found.counts):
+        raise DataError(
+            f"{folder} has no records in {' and '.join(sorted(missing))}",
+            f"Found: {', '.join(found.counts)}. Training needs train and validation.",
+        )
+    if len(found.labels) < 2:
+        raise DataError(
+            f"{folder} has {len(found.labels)} label: {', '.join(found.labels)}",
+            "A classifier needs two labels or more.",
+        )
+    return RecordsConfig(
+        path=str(Path(found.tfrecord_dir).resolve()),
+        labels=found.labels,
+        patterns=found.patterns,
+        counts=found.counts,
+        features=found.features,
+    )
+
+
+def _digest(table: pd.DataFrame, config: Config) -> str:
+    """Equal photos, labels, splits and encoding give an equal digest, wherever the photos lie."""
+    if "sha256" in table:
+        contents = table["sha256"].tolist()
+        names = [Path(uri).name for uri in table["image_uri"]]
+    else:
+        contents = [_stamp(uri) for uri in table["image_uri"]]
+        names = table["image_uri"].tolist()
+    rows = list(zip(table["split"], names, table["label"], contents, strict=True))
+    return settings_digest([config.data.encoding, rows])
+
+
+def _stamp(uri: str) -> list | None:
+    """Size and time of a local file; None for what is remote or missing."""
+    try:
+        status = Path(uri).stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _check_room(table: pd.DataFrame, config: Config) -> None:
+    photos = sum(stamp[0] for stamp in map(_stamp, table["image_uri"]) if stamp)
+    transformed = len(table) * config.model.image_size**2 * 3
+    needed = int(photos * _GROWTH[config.data.encoding]) + transformed + _FIXED_BYTES
+    free = shutil.disk_usage(config.root).free
+    if needed > free:
+        raise DataError(
+            f"Not enough room in {config.root}: about {needed // _MB:,} MB needed, "
+            f"{free // _MB:,} MB free",
+            f"{len(table)} files of {photos // _MB:,} MB in all, encoding {config.data.encoding}.",
+            "Free some space or choose another --root.",
+        )

@@ -1,0 +1,146 @@
+"""The whole path, top to bottom, in the order in which the data flows."""
+
+import json
+from pathlib import Path
+
+import tensorflow_data_validation as tfdv
+from tfx import v1 as tfx
+
+import models
+from pipeline.anomalies import StrictExampleValidator
+from pipeline.config import Config
+from pipeline.digests import file_digest, folder_digest, settings_digest
+from pipeline.evaluation import eval_config
+from pipeline.push_folder import FolderPusher
+from pipeline.record_schema import PIXELS, RecordSchema
+from pipeline.serving_check import ServingCheck
+
+_MODELS = Path(models.__file__).parent
+
+
+def create_pipeline(config: Config) -> tfx.dsl.Pipeline:
+    """From TFRecords to a pushed model.
+
+    Args:
+      config: with `records` filled in.
+    """
+    records = config.records
+    splits = list(records.patterns)
+    held_out = "test" if "test" in splits else "validation"
+
+    examples = tfx.components.ImportExampleGen(
+        input_base=records.path,
+        input_config=tfx.proto.Input(
+            splits=[tfx.proto.Input.Split(name=s, pattern=p) for s, p in records.patterns.items()]
+        ),
+    )
+    statistics = tfx.components.StatisticsGen(
+        examples=examples.outputs["examples"],
+        # Counting distinct pixel strings costs most of the time and tells nothing.
+        stats_options=tfdv.StatsOptions(
+            feature_allowlist=[name for name in records.features if name != PIXELS]
+        ),
+    )
+    schema = RecordSchema(
+        statistics=statistics.outputs["statistics"],
+        classes=len(records.labels),
+        features=",".join(records.features),
+    )
+    validator = StrictExampleValidator(
+        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
+    ).with_id("ExampleValidator")
+    transform = tfx.components.Transform(
+        examples=examples.outputs["examples"],
+        schema=schema.outputs["schema"],
+        preprocessing_fn="models.preprocessing.preprocessing_fn",
+        splits_config=tfx.proto.SplitsConfig(analyze=["train"], transform=["train", "validation"]),
+        custom_config={
+            "image_size": config.model.image_size,
+            # Dotted paths hide the code from TFX's cache; its digest makes an edit count.
+            "code": settings_digest(
+                [file_digest(_MODELS / name) for name in ("features.py", "preprocessing.py")]
+            ),
+        },
+        disable_statistics=True,
+    )
+    transform.add_upstream_node(validator)
+    trainer = tfx.components.Trainer(
+        run_fn="models.trainer.run_fn",
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema.outputs["schema"],
+        train_args=tfx.proto.TrainArgs(splits=["train"]),
+        eval_args=tfx.proto.EvalArgs(splits=["validation"]),
+        custom_config=training_settings(config),
+    )
+    baseline = tfx.dsl.Resolver(
+        strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
+        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+    ).with_id("LatestBlessedModel")
+    evaluator = tfx.components.Evaluator(
+        examples=examples.outputs["examples"],
+        example_splits=[held_out],
+        model=trainer.outputs["model"],
+        baseline_model=baseline.outputs["model"],
+        eval_config=eval_config(config.gate, len(records.labels)),
+    )
+    serving_check = ServingCheck(
+        model=trainer.outputs["model"],
+        examples=examples.outputs["examples"],
+        split=held_out,
+        settings=json.dumps(
+            config.serving.model_dump()
+            | {"labels": records.labels, "image_size": config.model.image_size}
+        ),
+    )
+    pusher = FolderPusher(
+        model=trainer.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=serving_check.outputs["blessing"],
+        folder=str(serving_folder(config)),
+        keep_last=config.push.keep_last,
+    )
+    return tfx.dsl.Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=str(Path(config.root) / "pipeline"),
+        components=[
+            examples,
+            statistics,
+            schema,
+            validator,
+            transform,
+            trainer,
+            baseline,
+            evaluator,
+            serving_check,
+            pusher,
+        ],
+        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
+            str(metadata_file(config))
+        ),
+        enable_cache=config.enable_cache,
+        beam_pipeline_args=list(config.beam.pipeline_args),
+    )
+
+
+def training_settings(config: Config) -> dict:
+    """What `models.trainer.run_fn` receives as `custom_config`."""
+    return {
+        "labels": list(config.records.labels),
+        "image_size": config.model.image_size,
+        "model": config.model.model_dump(exclude={"image_size"}),
+        "trainer": config.trainer.model_dump(),
+        "wandb": config.wandb.model_dump(),
+        "code": folder_digest(_MODELS, "*.py"),
+    }
+
+
+def metadata_file(config: Config) -> Path:
+    """The SQLite file of ML Metadata."""
+    return Path(config.root) / "metadata.sqlite"
+
+
+def serving_folder(config: Config) -> Path:
+    """Where versions are pushed."""
+    return Path(config.root) / "serving"

@@ -1,0 +1,97 @@
+"""The schema of the records: given for the known layout, inferred for columns that a user added."""
+
+from pathlib import Path
+
+import tensorflow_data_validation as tfdv
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx import v1 as tfx
+
+PIXELS = "image"
+SCHEMA_FILE = "schema.pbtxt"
+_POSITIVE = ("image_height", "image_width")
+_CHANNELS = "image_channels"
+_LABEL = "label"
+_TEXT = ("image_name", "split", "image_encoding")
+
+
+def known_layout(classes: int, features: tuple[str, ...]) -> schema_pb2.Schema:
+    """The schema of those `features` that belong to TFRecorder's layout.
+
+    Args:
+      classes: number of labels; a `label` outside [0, classes) is an anomaly.
+      features: names of the features that the records have.
+    """
+    schema = schema_pb2.Schema()
+    for name in features:
+        if name == PIXELS:
+            _add(schema, name, schema_pb2.BYTES, in_statistics=False)
+        elif name in _POSITIVE:
+            _add(schema, name, schema_pb2.INT).int_domain.min = 1
+        elif name == _CHANNELS:
+            _add(schema, name, schema_pb2.INT).int_domain.CopyFrom(_integers(1, 4))
+        elif name == _LABEL:
+            label = _integers(0, classes - 1)
+            label.is_categorical = True
+            _add(schema, name, schema_pb2.INT).int_domain.CopyFrom(label)
+        elif name in _TEXT:
+            _add(schema, name, schema_pb2.BYTES)
+    return schema
+
+
+def with_extra_columns(known: schema_pb2.Schema, inferred: schema_pb2.Schema) -> schema_pb2.Schema:
+    """`known` plus the features (and their string domains) that only `inferred` has."""
+    schema = schema_pb2.Schema()
+    schema.CopyFrom(known)
+    names = {feature.name for feature in known.feature}
+    extra = [feature for feature in inferred.feature if feature.name not in names]
+    schema.feature.extend(extra)
+    domains = {feature.domain for feature in extra}
+    schema.string_domain.extend(d for d in inferred.string_domain if d.name in domains)
+    return schema
+
+
+@tfx.dsl.components.component
+def RecordSchema(
+    statistics: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
+    classes: tfx.dsl.components.Parameter[int],
+    features: tfx.dsl.components.Parameter[str],
+    schema: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.Schema],
+):
+    """Writes the schema of the records.
+
+    Args:
+      statistics: of the split `train`, from which extra columns are inferred.
+      classes: number of labels.
+      features: names of the records' features, joined by commas.
+      schema: receives `schema.pbtxt`.
+    """
+    train = tfdv.load_stats_binary(str(Path(statistics.uri) / "Split-train" / "FeatureStats.pb"))
+    complete = with_extra_columns(
+        known_layout(classes, tuple(features.split(","))),
+        tfdv.infer_schema(train, infer_feature_shape=True),
+    )
+    text = text_format.MessageToString(complete)
+    with tfx.dsl.io.fileio.open(f"{schema.uri}/{SCHEMA_FILE}", "w") as file:
+        file.write(text)
+
+
+def _add(schema, name, kind, in_statistics=True) -> schema_pb2.Feature:
+    """A feature with exactly one value in every record.
+
+    Pixels are left out of the statistics, so the validator must not miss them; their dense shape
+    is then stated as a tensor representation instead of following from their presence.
+    """
+    feature = schema.feature.add(name=name, type=kind)
+    feature.shape.SetInParent()
+    if in_statistics:
+        feature.presence.min_fraction = 1
+    else:
+        group = schema.tensor_representation_group[""].tensor_representation[name]
+        group.dense_tensor.column_name = name
+        group.dense_tensor.shape.SetInParent()
+    return feature
+
+
+def _integers(low: int, high: int) -> schema_pb2.IntDomain:
+    return schema_pb2.IntDomain(min=low, max=high)

@@ -1,0 +1,97 @@
+"""The folder of one run, `<root>/runs/<run id>/`, and the lock that keeps runs apart."""
+
+import csv
+import datetime
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from pipeline.config import Config
+
+_DISCARD_COLUMNS = ("path", "row", "reason", "exception")
+
+
+class RootError(ValueError):
+    """The root folder cannot be used; the message says why and what to do."""
+
+
+@contextmanager
+def locked_root(root: Path) -> Iterator[None]:
+    """Makes the root folder and holds it for one run.
+
+    Raises:
+      RootError: the folder cannot be made or written to, or another run holds it.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = (root / ".lock").open("w")
+    except OSError as error:
+        raise RootError(
+            f"cannot write to the root folder {root}: {error.strerror}; choose another --root"
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RootError(
+                f"another run is working in {root}; wait for it or choose another --root"
+            ) from None
+        yield
+
+
+class RunFolder:
+    """Where a run leaves its log, its resolved config, its discards and its summary."""
+
+    def __init__(self, root: Path):
+        """Makes a folder with a new run id, the local time to the second."""
+        started = datetime.datetime.now()
+        while True:
+            self.run_id = started.strftime("%Y%m%d-%H%M%S")
+            self.path = root / "runs" / self.run_id
+            try:
+                self.path.mkdir(parents=True)
+                break
+            except FileExistsError:
+                started += datetime.timedelta(seconds=1)
+
+    @property
+    def log(self) -> Path:
+        """The log of everything that was printed."""
+        return self.path / "run.log"
+
+    @property
+    def summary(self) -> Path:
+        """The machine-readable account of the run."""
+        return self.path / "summary.json"
+
+    @property
+    def discarded(self) -> Path:
+        """The files that became no record."""
+        return self.path / "discarded.csv"
+
+    def write_config(self, config: Config):
+        """Writes the resolved config as YAML."""
+        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        _replace(self.path / "config.yaml", text)
+
+    def write_summary(self, summary: dict):
+        """Writes the summary, whole or not at all."""
+        _replace(self.summary, json.dumps(summary, indent=2) + "\n")
+
+    def write_discarded(self, rows: list[dict]):
+        """Writes path, row, reason and exception of every file that was skipped."""
+        with self.discarded.open("w", newline="") as file:
+            writer = csv.DictWriter(file, _DISCARD_COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def _replace(path: Path, text: str):
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text)
+    os.replace(partial, path)

@@ -1,0 +1,114 @@
+"""`summary.json`: the machine-readable account of a run; its fields are in docs/summary.md."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from pipeline.config import Config
+from pipeline.evaluation import Evaluation
+from pipeline.ingest import Ingested, Source
+from pipeline.local_dag_runner import NodeReport
+from pipeline.metadata_reader import ArtifactRecord
+from pipeline.serving_check import VERDICT_FILE
+
+FORMAT_VERSION = 1
+
+
+class Outcome:
+    """What a run came to, read from the artifacts of its components."""
+
+    def __init__(self, config: Config, reports: list[NodeReport]):
+        self._config = config
+        self._reports = {report.node_id: report for report in reports}
+
+    @property
+    def failure(self) -> NodeReport | None:
+        """The component that failed, if one did."""
+        return next((r for r in self._reports.values() if r.error), None)
+
+    def training(self) -> dict | None:
+        """The content of the Trainer's `history.json`."""
+        artifact = self._output("Trainer", "model_run")
+        return json.loads((Path(artifact.uri) / "history.json").read_text()) if artifact else None
+
+    def evaluation(self) -> Evaluation | None:
+        """What the Evaluator measured."""
+        artifact = self._output("Evaluator", "evaluation")
+        return Evaluation(artifact.uri, self._config.records.labels) if artifact else None
+
+    def serving_verdict(self) -> dict | None:
+        """`passed` and `checks` of gate 2."""
+        artifact = self._output("ServingCheck", "blessing")
+        return json.loads((Path(artifact.uri) / VERDICT_FILE).read_text()) if artifact else None
+
+    def quality_verdict(self) -> dict | None:
+        """`passed` and `rows` of gate 1."""
+        evaluation = self.evaluation()
+        if evaluation is None:
+            return None
+        rows = evaluation.verdict(self._config.gate)
+        return {"passed": evaluation.blessed, "rows": [dataclasses.asdict(row) for row in rows]}
+
+    def pushed(self) -> tuple[int, str] | None:
+        """Version and folder of the pushed model; None when nothing was pushed."""
+        artifact = self._output("FolderPusher", "pushed_model")
+        if artifact is None or artifact.properties.get("pushed") != 1:
+            return None
+        properties = artifact.properties
+        return int(properties["pushed_version"]), properties["pushed_destination"]
+
+    def _output(self, node_id: str, key: str) -> ArtifactRecord | None:
+        report = self._reports.get(node_id)
+        artifacts = report.execution.outputs.get(key) if report and report.execution else None
+        return artifacts[0] if artifacts else None
+
+
+def summarise(
+    *,
+    run_id: str,
+    status: str,
+    exit_status: int,
+    seconds: float,
+    source: Source,
+    config: Config,
+    ingested: Ingested,
+    reports: list[NodeReport],
+) -> dict:
+    """Everything that later work reads about a run, as JSON can hold it."""
+    outcome = Outcome(config, reports)
+    evaluation = outcome.evaluation()
+    pushed = outcome.pushed()
+    return {
+        "format_version": FORMAT_VERSION,
+        "run_id": run_id,
+        "pipeline": config.name,
+        "status": status,
+        "exit_status": exit_status,
+        "seconds": round(seconds, 1),
+        "source": dataclasses.asdict(source),
+        "dataset": {
+            "path": config.records.path,
+            "labels": list(config.records.labels),
+            "counts": config.records.counts,
+            "discarded": len(ingested.discarded),
+            "cached": ingested.cached,
+        },
+        "components": [
+            {
+                "name": report.node_id,
+                "state": report.state,
+                "cached": report.state == "cached",
+                "seconds": round(report.seconds, 2),
+                "error": str(report.error) if report.error else None,
+            }
+            for report in reports
+        ],
+        "training": outcome.training(),
+        "evaluation": evaluation.metrics() if evaluation else None,
+        "gates": {
+            "quality": outcome.quality_verdict(),
+            "serving": outcome.serving_verdict(),
+        },
+        "pushed_version": pushed[0] if pushed else None,
+        "pushed_path": pushed[1] if pushed else None,
+    }
