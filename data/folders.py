@@ -52,7 +52,7 @@ def scan(
     if not root.is_dir():
         raise DataError(
             f"No such folder: {root}",
-            "Expected one folder of photos a label, or TRAIN, VALIDATION and TEST folders of these.",
+            "Expected one folder of photos a label, or TRAIN, VALIDATION, TEST folders of these.",
         )
     rows = list_photos(root)
     if not rows:

@@ -2,10 +2,10 @@
 
 TFRecorder 2.0's layout, one value a feature:
 
-- `image` (bytes): in `raw` records URL-safe base64 of the uint8 pixels, height x width x channels, row
-  by row; in `jpeg` records a JPEG file.
-- `image_height`, `image_width`, `image_channels` (int64): of the decoded image; 1 channel is grey, 3
-  are RGB.
+- `image` (bytes): in `raw` records URL-safe base64 of the uint8 pixels, height x width x channels,
+  row by row; in `jpeg` records a JPEG file.
+- `image_height`, `image_width`, `image_channels` (int64): of the decoded image; 1 channel is grey,
+  3 are RGB.
 - `image_name` (bytes): the photo's file name without its folder.
 - `label` (int64): index into the label vocabulary, -1 for a label that TRAIN does not have.
 - `split` (bytes): TRAIN, VALIDATION or TEST.
