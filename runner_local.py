@@ -1,0 +1,66 @@
+"""Runs the whole pipeline on this machine.
+
+    python runner_local.py --images PHOTOS
+
+Exit status: 0 the model was pushed; 3 the run finished and a gate refused the model; 2 wrong
+arguments, config or data; 1 anything else.
+"""
+
+import argparse
+import os
+import sys
+
+# Keras 3 cannot train under MultiWorkerMirroredStrategy; read when TensorFlow is imported.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="runner_local.py",
+        description="From labelled photos to a gated, pushed and traced model, on this machine.",
+        epilog="example: python runner_local.py --images photos --set trainer.epochs=3",
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--images",
+        metavar="FOLDER",
+        help="photos as FOLDER/<label>/* or FOLDER/<TRAIN|VALIDATION|TEST>/<label>/*",
+    )
+    source.add_argument("--csv", metavar="FILE", help="Image CSV with split, image_uri, label")
+    source.add_argument(
+        "--tfrecords", metavar="FOLDER", help="TFRecords written by `data` or by TFRecorder"
+    )
+    parser.add_argument("--root", help="folder for everything that runs leave (default: runs)")
+    parser.add_argument("--config", default="conf/local.yaml", help="default: %(default)s")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting over the config file, e.g. trainer.epochs=3; may be repeated",
+    )
+    parser.add_argument("--verbose", action="store_true", help="show the libraries' output too")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs once; returns the exit status."""
+    arguments = parse_arguments(argv)
+    from pipeline import config_files
+    from pipeline.ingest import Source
+
+    overrides = [*arguments.set, *([f"root={arguments.root}"] if arguments.root else [])]
+    try:
+        config = config_files.load(arguments.config, overrides)
+    except config_files.ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    kind = next(kind for kind in ("images", "csv", "tfrecords") if getattr(arguments, kind))
+    from pipeline.local_run import run
+
+    return run(Source(kind, getattr(arguments, kind)), config, arguments.verbose)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,7 +7,7 @@ setup(
     version="0.1.0",
     description="From labelled photos to a gated, pushed and traced classifier: a TFX pipeline.",
     python_requires=">=3.10,<3.14",
-    packages=find_packages(include=["data", "data.*", "models", "models.*", "pipeline", "pipeline.*"]),
+    packages=find_packages(include=["data*", "models*", "pipeline*"]),
     py_modules=["runner_local"],
     # What `data` needs by itself. The exact, hash-locked set of everything is requirements/*.txt.
     install_requires=["apache-beam[gcp]", "numpy", "pandas", "pillow", "tqdm"],

@@ -7,6 +7,7 @@ import tensorflow_model_analysis as tfma
 from pipeline.config import Bound, GateConfig
 
 _LABEL = "label"
+_BASELINE = "baseline"  # the name that TFMA gives the second model
 _OVERALL = "overall"
 _CLASS_NAMES = {
     "accuracy": "SparseCategoricalAccuracy",
@@ -123,7 +124,7 @@ class Evaluation:
                 key = pair.key
                 of_one_class = key.HasField("sub_key") and not key.HasField("aggregation_type")
                 if not (of_one_class or key.is_diff) and pair.value.HasField("double_value"):
-                    is_baseline = key.model_name == tfma.BASELINE_KEY
+                    is_baseline = key.model_name == _BASELINE
                     self._values[is_baseline, key.name, where] = pair.value.double_value.value
 
     def metrics(self) -> dict[str, dict[str, float]]:
@@ -153,23 +154,34 @@ class Evaluation:
     def _rows(self, bound: Bound, where: tuple) -> list[VerdictRow]:
         value = self._values.get((False, bound.metric, where))
         baseline = self._values.get((True, bound.metric, where))
-        name = self._slice_name(where)
+        conditions = [
+            ("value", ">=", bound.min),
+            ("value", "<=", bound.max),
+            ("change", ">=", bound.min_change),
+            ("change", "<=", bound.max_change),
+        ]
         rows = []
-        limits = [(">=", bound.min), ("<=", bound.max)]
-        for sign, limit in limits:
-            if limit is not None:
-                passed = value is not None and (value >= limit if sign == ">=" else value <= limit)
-                text = f"{sign} {limit:g}"
-                rows.append(VerdictRow(bound.metric, name, "value", value, text, baseline, passed))
-        limits = [(">=", bound.min_change), ("<=", bound.max_change)]
-        for sign, limit in limits:
-            if limit is not None:
+        for kind, sign, limit in conditions:
+            if limit is None:
+                continue
+            if kind == "change" and baseline is None:
                 passed = None
-                if value is not None and baseline is not None:
-                    change = value - baseline
-                    passed = change >= limit if sign == ">=" else change <= limit
-                text = f"change {sign} {limit:g}"
-                rows.append(VerdictRow(bound.metric, name, "change", value, text, baseline, passed))
+            elif value is None:
+                passed = False
+            else:
+                measured = value if kind == "value" else value - baseline
+                passed = measured >= limit if sign == ">=" else measured <= limit
+            rows.append(
+                VerdictRow(
+                    metric=bound.metric,
+                    slice=self._slice_name(where),
+                    kind=kind,
+                    value=value,
+                    bound=f"{'change ' if kind == 'change' else ''}{sign} {limit:g}",
+                    baseline=baseline,
+                    passed=passed,
+                )
+            )
         return rows
 
     def _slice_name(self, where: tuple) -> str:

@@ -46,7 +46,7 @@ def sqlite_store(path: str) -> MetadataStore:
 
 
 def run_executions(store: MetadataStore, pipeline: str, run_id: str) -> list[ExecutionRecord]:
-    """Executions of one run in the order in which they were registered; empty for an unknown run."""
+    """Executions of one run in the order of their registration; empty for an unknown run."""
     run = store.get_context_by_type_and_name("pipeline_run", run_id)
     if run is None:
         return []

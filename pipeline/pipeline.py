@@ -1,5 +1,6 @@
 """The whole path, top to bottom, in the order in which the data flows."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -100,7 +101,7 @@ def create_pipeline(config: Config) -> tfx.dsl.Pipeline:
         infra_blessing=serving_check.outputs["blessing"],
         folder=str(serving_folder(config)),
         keep_last=config.push.keep_last,
-    )
+    ).with_id("Pusher")
     return tfx.dsl.Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(Path(config.root) / "pipeline"),
@@ -129,9 +130,13 @@ def training_settings(config: Config) -> dict:
     return {
         "labels": list(config.records.labels),
         "image_size": config.model.image_size,
-        "model": config.model.model_dump(exclude={"image_size"}),
-        "trainer": config.trainer.model_dump(),
-        "wandb": config.wandb.model_dump(),
+        "model": {"name": config.model.name, **config.model.arguments},
+        "trainer": dataclasses.asdict(config.trainer),
+        "wandb": dataclasses.asdict(config.wandb),
+        "counts": {
+            "train": sum(config.records.counts["train"].values()),
+            "eval": sum(config.records.counts["validation"].values()),
+        },
         "code": folder_digest(_MODELS, "*.py"),
     }
 

@@ -28,17 +28,17 @@ class Outcome:
 
     def training(self) -> dict | None:
         """The content of the Trainer's `history.json`."""
-        artifact = self._output("Trainer", "model_run")
+        artifact = self.output("Trainer", "model_run")
         return json.loads((Path(artifact.uri) / "history.json").read_text()) if artifact else None
 
     def evaluation(self) -> Evaluation | None:
         """What the Evaluator measured."""
-        artifact = self._output("Evaluator", "evaluation")
+        artifact = self.output("Evaluator", "evaluation")
         return Evaluation(artifact.uri, self._config.records.labels) if artifact else None
 
     def serving_verdict(self) -> dict | None:
         """`passed` and `checks` of gate 2."""
-        artifact = self._output("ServingCheck", "blessing")
+        artifact = self.output("ServingCheck", "blessing")
         return json.loads((Path(artifact.uri) / VERDICT_FILE).read_text()) if artifact else None
 
     def quality_verdict(self) -> dict | None:
@@ -51,13 +51,14 @@ class Outcome:
 
     def pushed(self) -> tuple[int, str] | None:
         """Version and folder of the pushed model; None when nothing was pushed."""
-        artifact = self._output("FolderPusher", "pushed_model")
+        artifact = self.output("Pusher", "pushed_model")
         if artifact is None or artifact.properties.get("pushed") != 1:
             return None
         properties = artifact.properties
         return int(properties["pushed_version"]), properties["pushed_destination"]
 
-    def _output(self, node_id: str, key: str) -> ArtifactRecord | None:
+    def output(self, node_id: str, key: str) -> ArtifactRecord | None:
+        """The first artifact under an output key of a node."""
         report = self._reports.get(node_id)
         artifacts = report.execution.outputs.get(key) if report and report.execution else None
         return artifacts[0] if artifacts else None

@@ -1,0 +1,184 @@
+"""The command line: `python -m data csv|convert|inspect|load-check|sample`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+from data.errors import DataError
+from data.records import ENCODINGS, SPLITS
+
+_EXAMPLES = {
+    "csv": "python -m data csv photos data.csv",
+    "convert": "python -m data convert data.csv --output-dir tfrecords --encoding jpeg",
+    "inspect": "python -m data inspect tfrecords/tfrecorder-20260102-030405-convert --records 3",
+    "load-check": "python -m data load-check tfrecords/tfrecorder-20260102-030405-convert",
+    "sample": "python -m data sample photos --classes cat dog rabbit --count 600",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command.
+
+    Returns:
+        The exit status: 0, or 2 where the arguments or the data are wrong.
+    """
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("pawprint").setLevel(logging.INFO)
+    try:
+        arguments.run(arguments)
+    except DataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m data", description="From labelled photos to TFRecords and back."
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, run, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(
+            name, help=text, description=text, epilog=f"example: {_EXAMPLES[name]}"
+        )
+        made.set_defaults(run=run)
+        return made
+
+    csv = command("csv", _csv, "list a folder of photos as an Image CSV: split, image_uri, label")
+    csv.add_argument("folder", help="<label>/* or <TRAIN|VALIDATION|TEST>/<label>/*; may be gs://")
+    csv.add_argument("output", help="the CSV file to write")
+    csv.add_argument(
+        "--split",
+        nargs=3,
+        type=float,
+        default=(0.8, 0.1, 0.1),
+        metavar=SPLITS,
+        help="shares of the splits, where the folder has none (default: 0.8 0.1 0.1)",
+    )
+    csv.add_argument(
+        "--conflicts",
+        choices=("error", "drop", "keep"),
+        default="error",
+        help="what to do about the same photo under two labels (default: %(default)s)",
+    )
+
+    convert = command("convert", _convert, "write photos and labels as TFRecords")
+    convert.add_argument("source", help="a CSV file or a folder of photos")
+    convert.add_argument("--output-dir", default="./tfrecords", help="default: %(default)s")
+    convert.add_argument(
+        "--encoding", choices=ENCODINGS, default="raw", help="default: %(default)s"
+    )
+    convert.add_argument("--runner", default="DirectRunner", help="default: %(default)s")
+    convert.add_argument("--project", help="of Google Cloud, for Dataflow")
+    convert.add_argument("--region", help="of Google Cloud, for Dataflow")
+    convert.add_argument(
+        "--dataflow-option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a Beam pipeline option, e.g. temp_location=gs://bucket/tmp; may be repeated",
+    )
+    convert.add_argument("--job-label", default="convert", help="default: %(default)s")
+    convert.add_argument("--compression", default="auto", choices=("auto", "gzip", "none"))
+    convert.add_argument("--num-shards", type=int, default=0, help="of each split; 0 chooses")
+    convert.add_argument("--max-bad-fraction", type=float, help="give up above this share")
+    convert.add_argument("--workers", type=int, help="processes (default: one a core)")
+    convert.add_argument("--resume", action="store_true", help="go on from a killed conversion")
+
+    inspect = command("inspect", _inspect, "write some records as a CSV file and pictures")
+    inspect.add_argument("folder", help="a folder of records, ours or TFRecorder's")
+    inspect.add_argument("--split", choices=SPLITS, default="TRAIN", help="default: %(default)s")
+    inspect.add_argument("--records", type=int, default=1, help="how many (default: %(default)s)")
+    inspect.add_argument("--output-dir", default="output", help="default: %(default)s")
+
+    check = command("load-check", _load_check, "verify shards and decode every record")
+    check.add_argument("folder", help="a folder of records, ours or TFRecorder's")
+
+    sample = command("sample", _sample, "draw labelled sample photos (drawings, no photographs)")
+    sample.add_argument("folder", help="a new or empty folder")
+    sample.add_argument("--count", type=int, default=400, help="in all (default: %(default)s)")
+    sample.add_argument("--size", type=int, default=160, help="pixels (default: %(default)s)")
+    sample.add_argument("--classes", nargs="+", default=["cat", "dog"], help="default: cat dog")
+    sample.add_argument(
+        "--wrong-labels", type=float, default=0.0, metavar="SHARE", help="default: %(default)s"
+    )
+    sample.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    sample.add_argument(
+        "--if-absent", action="store_true", help="do nothing when the folder holds these already"
+    )
+    return parser
+
+
+def _csv(arguments: argparse.Namespace) -> None:
+    from data import files, folders
+
+    found = folders.scan(
+        arguments.folder, split=tuple(arguments.split), conflicts=arguments.conflicts
+    )
+    text = found[["split", "image_uri", "label"]].to_csv(index=False)
+    files.write(arguments.output, text.encode("utf-8", "surrogateescape"))
+    counts = found.groupby("split").size()
+    print(f"{len(found)} photos in {arguments.output}: {counts.to_dict()}")
+
+
+def _convert(arguments: argparse.Namespace) -> None:
+    from data.conversion import convert
+
+    options = {}
+    for text in arguments.dataflow_option:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise DataError(f"--dataflow-option is NAME=VALUE. Received: {text!r}")
+        options[name] = value
+    print(
+        convert(
+            arguments.source,
+            arguments.output_dir,
+            runner=arguments.runner,
+            project=arguments.project,
+            region=arguments.region,
+            dataflow_options=options,
+            job_label=arguments.job_label,
+            compression=arguments.compression,
+            num_shards=arguments.num_shards,
+            encoding=arguments.encoding,
+            max_bad_fraction=arguments.max_bad_fraction,
+            workers=arguments.workers,
+            resume=arguments.resume,
+        )
+    )
+
+
+def _inspect(arguments: argparse.Namespace) -> None:
+    from data.inspection import inspect
+
+    print(inspect(arguments.folder, arguments.split, arguments.records, arguments.output_dir))
+
+
+def _load_check(arguments: argparse.Namespace) -> None:
+    from data.inspection import check_records
+
+    print(check_records(arguments.folder))
+
+
+def _sample(arguments: argparse.Namespace) -> None:
+    from data import samples
+
+    counts = samples.draw(
+        arguments.folder,
+        count=arguments.count,
+        size=arguments.size,
+        classes=arguments.classes,
+        wrong_labels=arguments.wrong_labels,
+        seed=arguments.seed,
+        if_absent=arguments.if_absent,
+    )
+    shown = ", ".join(f"{label} {count}" for label, count in sorted(counts.items()))
+    print(f"{sum(counts.values())} drawn sample photos in {arguments.folder} ({shown})")

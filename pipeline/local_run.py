@@ -1,0 +1,129 @@
+"""One run on this machine: photos in, a gated and pushed model or a clear refusal out."""
+
+import enum
+import logging
+import sys
+import time
+from pathlib import Path
+
+from data.errors import DataError
+from pipeline.config import Config
+from pipeline.console import Console
+from pipeline.ingest import Ingested, Source, ingest
+from pipeline.run_folder import RootError, RunFolder, locked_root
+
+
+class Exit(enum.IntEnum):
+    """Exit status of a run."""
+
+    PUSHED = 0
+    FAILED = 1
+    USAGE = 2
+    REFUSED = 3
+
+
+def run(source: Source, config: Config, verbose: bool = False) -> Exit:
+    """Runs the pipeline on a source and tells the user, on the terminal, what came of it."""
+    root = Path(config.root)
+    try:
+        with locked_root(root):
+            folder = RunFolder(root)
+            with Console(folder.log, verbose) as console:
+                return _run(source, config, folder, console)
+    except RootError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return Exit.USAGE
+
+
+def _run(source: Source, config: Config, folder: RunFolder, console: Console) -> Exit:
+    started = time.monotonic()
+    console.text(f"pawprint run {folder.run_id}, log {folder.log}")
+    try:
+        ingested = _ingest(source, config, folder, console)
+        config = config.model_copy(update={"records": ingested.records})
+        folder.write_config(config)
+        return _run_pipeline(source, config, ingested, folder, console, started)
+    except DataError as error:
+        folder.write_discarded(error.discarded)
+        console.text(f"\nerror: {error}")
+        if error.discarded:
+            console.text(f"  every skipped file: {folder.discarded}")
+        return Exit.USAGE
+    except Exception as error:
+        logging.getLogger(__name__).exception("the run failed")
+        console.text(f"\nerror: {error}\n  the whole story: {folder.log}")
+        return Exit.FAILED
+
+
+def _ingest(source: Source, config: Config, folder: RunFolder, console: Console) -> Ingested:
+    started = time.monotonic()
+    ingested = ingest(
+        source, config, lambda done, total: console.progress(done, total, "img", "convert")
+    )
+    folder.write_discarded(ingested.discarded)
+    counts = ingested.records.counts
+    by_label = {
+        label: sum(split.get(label, 0) for split in counts.values())
+        for label in ingested.records.labels
+    }
+    text = f"{sum(by_label.values())} records: " + ", ".join(
+        f"{label} {n}" for label, n in sorted(by_label.items())
+    )
+    if ingested.discarded:
+        text += f"; {len(ingested.discarded)} files skipped, see {folder.discarded}"
+    console.line("photos", text, None if ingested.cached else time.monotonic() - started)
+    return ingested
+
+
+def _run_pipeline(source, config, ingested, folder, console, started) -> Exit:
+    loading = time.monotonic()
+    # TFX and TensorFlow take seconds to import: only now, when everything else has been checked.
+    from pipeline.local_dag_runner import LocalDagRunner, NodeReport
+    from pipeline.node_lines import describe
+    from pipeline.pipeline import create_pipeline, metadata_file
+    from pipeline.summary import Outcome, summarise
+    from pipeline.verdict_table import verdict_table
+
+    console.line("libraries", "TFX and TensorFlow loaded", time.monotonic() - loading)
+    reports: list[NodeReport] = []
+
+    def listener(report: NodeReport):
+        reports.append(report)
+        seconds = None if report.state == "cached" else report.seconds
+        console.line(report.node_id, describe(report, config), seconds)
+
+    failed = None
+    try:
+        LocalDagRunner(folder.run_id, listener).run(create_pipeline(config))
+    except Exception as error:
+        logging.getLogger(__name__).exception("the pipeline failed")
+        failed = error
+    outcome = Outcome(config, reports)
+    pushed = outcome.pushed()
+    exit_status = Exit.FAILED if failed else Exit.PUSHED if pushed else Exit.REFUSED
+    summary = summarise(
+        run_id=folder.run_id,
+        status=exit_status.name.lower(),
+        exit_status=int(exit_status),
+        seconds=time.monotonic() - started,
+        source=source,
+        config=config,
+        ingested=ingested,
+        reports=reports,
+    )
+    folder.write_summary(summary)
+
+    if failed:
+        error = outcome.failure.error if outcome.failure else failed
+        where = f"{outcome.failure.node_id} failed: " if outcome.failure else ""
+        console.text(f"\nerror: {where}{error}\n  the whole story: {folder.log}")
+        return exit_status
+    console.text("\n" + verdict_table(summary["gates"]))
+    if pushed:
+        console.text(f"\nPushed version {pushed[0]} in {summary['seconds']:.0f} s.")
+        console.text(f"  model     {pushed[1]}")
+    else:
+        console.text(f"\nRefused in {summary['seconds']:.0f} s: nothing was pushed.")
+    console.text(f"  report    {folder.summary}")
+    console.text(f"  metadata  {metadata_file(config)}")
+    return exit_status
