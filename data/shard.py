@@ -74,7 +74,7 @@ def row_features(
     }
     if uri is not None:
         features |= photo_features(_read_photo(uri), options)
-        features[records.IMAGE_NAME] = os.fsencode(os.path.basename(uri))  # noqa: PTH119 (or a URI)
+        features[records.IMAGE_NAME] = os.fsencode(os.path.basename(uri))
     return features
 
 
