@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from data import files
 from data.plan import Plan
 from data.records import (
@@ -13,20 +15,29 @@ from data.records import (
     JPEG,
 )
 from data.schema import FloatInput, ImageUri, IntegerInput, IntegerLabel, StringLabel
+from data.transform_graph import ASSETS, transform_graph
 
 _INT_FEATURES = (IMAGE_CHANNELS, IMAGE_HEIGHT, IMAGE_WIDTH)
 
 
 def write_metadata(plan: Plan, folder: str) -> None:
-    """Writes `transformed_metadata/schema.pbtxt` and the vocabularies in `transform_fn/assets`."""
+    """Writes `transformed_metadata/schema.pbtxt` and `transform_fn/`, the graph and its vocabularies.
+
+    A vocabulary file has a label a line: line breaks within a label become spaces there. The
+    manifest has it as it is.
+    """
+    features = record_features(plan)
     schema = "".join(
         _feature_text(name, kind, plan.vocabularies.get(name))
-        for name, kind in sorted(record_features(plan).items())
+        for name, kind in sorted(features.items())
     )
-    _write(folder, "transformed_metadata/schema.pbtxt", schema)
-    for number, words in enumerate(plan.vocabularies.values()):
-        text = "".join(f"{word}\n" for word in words)
-        _write(folder, f"transform_fn/assets/{vocabulary_file(number)}", text)
+    _write(folder, "transformed_metadata/schema.pbtxt", schema.encode())
+    assets = {name: vocabulary_file(number) for number, name in enumerate(plan.vocabularies)}
+    for name, file in assets.items():
+        lines = [" ".join(word.splitlines()) + "\n" for word in plan.vocabularies[name]]
+        text = "".join(lines).encode("utf-8", "surrogateescape")
+        _write(folder, f"transform_fn/{ASSETS}/{file}", text)
+    _write(folder, "transform_fn/saved_model.pb", transform_graph(features, assets))
 
 
 def vocabulary_file(number: int) -> str:
@@ -58,11 +69,12 @@ def _feature_text(name: str, kind: str, words: list[str] | None) -> str:
             f"    max: {len(words) - 1}\n    is_categorical: true\n  }}\n"
         )
     return (
-        f'feature {{\n  name: "{name}"\n  type: {kind}\n{domain}'
+        f"feature {{\n  name: {json.dumps(name)}\n  type: {kind}\n{domain}"
         "  presence {\n    min_fraction: 1.0\n  }\n  shape {\n  }\n}\n"
     )
 
 
-def _write(folder: str, name: str, text: str) -> None:
-    files.make_parent(files.join(folder, name))
-    files.write(files.join(folder, name), text.encode("utf-8", "surrogateescape"))
+def _write(folder: str, name: str, content: bytes) -> None:
+    path = files.join(folder, *name.split("/"))
+    files.make_parent(path)
+    files.write(path, content)

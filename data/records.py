@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from data.wire import message_class
 
 IMAGE = "image"
 IMAGE_HEIGHT = "image_height"
@@ -42,8 +42,6 @@ ENCODINGS = (RAW, JPEG)
 JPEG_MAGIC = b"\xff\xd8\xff"
 
 Value = bytes | int | float
-
-_BYTES, _FLOAT, _INT64 = "bytes_list", "float_list", "int64_list"
 
 
 def serialize(features: Mapping[str, Value]) -> bytes:
@@ -83,52 +81,26 @@ def parse(record: bytes) -> dict[str, Value | list[Value]]:
     """
     features = {}
     for entry in _Example.FromString(record).features.feature:
-        kind = entry.value.WhichOneof("kind")
+        kind = entry.value.WhichOneof("choice")
         values = list(getattr(entry.value, kind).value) if kind else []
         features[entry.key] = values[0] if len(values) == 1 else values
     return features
 
 
-def _example_class():
-    """The message class of tf.train.Example, by its wire format.
-
-    Source: tensorflow/core/example/{example,feature}.proto. It lives in a pool of its own, so that
-    TensorFlow can register the real one in the same process. The map of features is declared as
-    the repeated entries that it is on the wire.
-    """
-    field = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="example.proto", package="record")
-    file.syntax = "proto3"
-
-    def message(name: str, *fields: tuple, oneof: str | None = None) -> None:
-        declared = file.message_type.add(name=name)
-        if oneof:
-            declared.oneof_decl.add(name=oneof)
-        for number, (field_name, kind, repeated) in enumerate(fields, start=1):
-            added = declared.field.add(name=field_name, number=number)
-            added.label = field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL
-            if isinstance(kind, str):
-                added.type, added.type_name = field.TYPE_MESSAGE, f".record.{kind}"
-            else:
-                added.type = kind
-            if oneof:
-                added.oneof_index = 0
-
-    message("BytesList", ("value", field.TYPE_BYTES, True))
-    message("FloatList", ("value", field.TYPE_FLOAT, True))
-    message("Int64List", ("value", field.TYPE_INT64, True))
-    kinds = ((_BYTES, "BytesList"), (_FLOAT, "FloatList"), (_INT64, "Int64List"))
-    message("Feature", *((name, kind, False) for name, kind in kinds), oneof="kind")
-    message("Entry", ("key", field.TYPE_STRING, False), ("value", "Feature", False))
-    message("Features", ("feature", "Entry", True))
-    message("Example", ("features", "Features", False))
-
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    descriptor = pool.FindMessageTypeByName("record.Example")
-    if hasattr(message_factory, "GetMessageClass"):  # protobuf >= 4.22
-        return message_factory.GetMessageClass(descriptor)
-    return message_factory.MessageFactory(pool).GetPrototype(descriptor)
-
-
-_Example = _example_class()
+# Source: tensorflow/core/example/{example,feature}.proto.
+_Example = message_class(
+    "Example",
+    {
+        "Example": {"features": (1, "Features")},
+        "Features": {"feature": (1, "*Entry")},
+        "Entry": {"key": (1, "string"), "value": (2, "Feature")},
+        "Feature": {
+            "bytes_list": (1, "|BytesList"),
+            "float_list": (2, "|FloatList"),
+            "int64_list": (3, "|Int64List"),
+        },
+        "BytesList": {"value": (1, "*bytes")},
+        "FloatList": {"value": (1, "*float")},
+        "Int64List": {"value": (1, "*int64")},
+    },
+)

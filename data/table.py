@@ -101,7 +101,8 @@ def check_table(
     clean = table[kept].reset_index(drop=True)
     for column, kind in schema.items():
         clean[column] = _clean(clean[column], kind, source)
-    _note_splits(clean[columns_of(schema, SplitKey)[0]], table, schema, source)
+    split = columns_of(schema, SplitKey)[0]
+    _note_splits(clean[split], table[split].reset_index(drop=True), source)
     return clean
 
 
@@ -172,9 +173,8 @@ def _bad_values(source: str, column: str, bad: pd.Series, fix: str) -> DataError
     return DataError(f"{source} has {what} in column {column!r}", f"{rows}{more}.", fix)
 
 
-def _note_splits(splits: pd.Series, table: pd.DataFrame, schema: Mapping, source: str) -> None:
-    given = table[columns_of(schema, SplitKey)[0]].map(str)
-    if lower := sorted(set(given[splits.isin(SPLITS)].str.strip()) - set(SPLITS)):
+def _note_splits(splits: pd.Series, given: pd.Series, source: str) -> None:
+    if lower := sorted(set(given[splits.isin(SPLITS)].map(str).str.strip()) - set(SPLITS)):
         LOG.info("%s: splits %s taken as upper case", source, listing(lower))
     unknown = splits[~splits.isin([*SPLITS, DISCARD])].value_counts()
     if len(unknown):

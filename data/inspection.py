@@ -1,0 +1,146 @@
+"""A look into a folder of records, ours or TFRecorder's. TensorFlow is not needed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+from PIL import Image
+
+from data import files, photos, records, tfrecord
+from data.errors import DataError
+from data.local import fresh_folder
+from data.record_set import describe, shards_of
+
+DATA_CSV = "data.csv"
+_NAME_LENGTH = 100  # of a picture's name; file systems allow 255 bytes
+
+
+def inspect(
+    tfrecord_dir: str | os.PathLike,
+    split: str = "TRAIN",
+    num_records: int = 1,
+    output_dir: str | os.PathLike = "output",
+) -> str:
+    """Writes the first records of a split as a CSV file and one picture each.
+
+    Args:
+        tfrecord_dir: A folder that `convert` or the real TFRecorder wrote.
+        split: TRAIN, VALIDATION or TEST.
+        num_records: How many records; all where there are fewer.
+        output_dir: The local folder in which a new folder is made.
+
+    Returns:
+        The new folder. `data.csv` in it has all features but the pixels, and `picture`, the name of
+        the record's picture: PNG of raw pixels, else the JPEG as it is. Pictures begin with the
+        record's number, so equal names do not meet.
+
+    Raises:
+        DataError: No such split or number, a folder that is not whole, a broken record.
+    """
+    folder = os.fspath(tfrecord_dir)
+    if split not in records.SPLITS:
+        raise DataError(f"Unknown split: {split!r}", f"Allowed: {', '.join(records.SPLITS)}.")
+    if num_records < 1:
+        raise DataError(f"num_records is to be at least 1. Received: {num_records}")
+    found = describe(folder)
+    if split.lower() not in found.counts:
+        raise DataError(f"{folder} has no {split} records", f"It has {', '.join(found.counts)}.")
+    shown = list(itertools.islice(read_split(folder, split), num_records))
+
+    made = fresh_folder(os.fspath(output_dir), f"inspect-{time.strftime('%Y%m%d-%H%M%S')}")
+    partial = Path(f"{made}.partial")
+    columns = sorted({name for features in shown for name in features} - {records.IMAGE})
+    pictures = ["picture"] if records.IMAGE in shown[0] else []
+    with (partial / DATA_CSV).open("w", newline="", errors="surrogateescape") as stream:
+        writer = csv.writer(stream)
+        writer.writerow([*columns, *pictures])
+        for number, features in enumerate(shown):
+            row = [_cell(features.get(name, "")) for name in columns]
+            if pictures:
+                row.append(_save_picture(features, number, partial))
+            writer.writerow(row)
+    partial.rename(made)
+    return made
+
+
+def check_records(tfrecord_dir: str | os.PathLike) -> str:
+    """Reads a folder whole: hashes against the manifest, checksums, and every photo decoded.
+
+    Returns:
+        What was read, as text.
+
+    Raises:
+        DataError: Anything is wrong; the shard and the record are named.
+    """
+    folder = os.fspath(tfrecord_dir)
+    found = describe(folder)
+    lines = []
+    for split, counts in found.counts.items():
+        read = 0
+        for features in read_split(folder, split.upper()):
+            read += 1
+            if records.IMAGE in features:
+                decode(features, f"{folder}: {split} record {read}")
+        if read != sum(counts.values()):
+            raise DataError(
+                f"{folder} has {read} {split} records, expected {sum(counts.values())}",
+                "Convert the photos again.",
+            )
+        lines.append(f"{split:<11}{read:>8} records")
+    what = f"{found.encoding} photos" if found.encoding else "no photos"
+    return "\n".join([*lines, f"whole: {what}, labels {', '.join(found.labels)}"])
+
+
+def read_split(folder: str, split: str) -> Iterator[dict]:
+    """The features of every record of a split, shard by shard.
+
+    Raises:
+        DataError: A shard or record is broken.
+    """
+    for path in shards_of(folder).get(split.lower(), ()):
+        for number, record in enumerate(tfrecord.read(path), start=1):
+            try:
+                yield records.parse(record)
+            except DecodeError as error:
+                raise DataError(f"{path}: record {number} is no tf.train.Example") from error
+
+
+def decode(features: dict, where: str):
+    """The pixels of a record, [height, width, channels] uint8.
+
+    Raises:
+        DataError: The bytes are not those of an image of this size.
+    """
+    try:
+        return photos.pixels(features)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        name = _cell(features.get(records.IMAGE_NAME, ""))
+        raise DataError(f"{where} ({name!r}) does not decode", str(error)) from error
+
+
+def _save_picture(features: dict, number: int, folder: Path) -> str:
+    decoded = decode(features, f"record {number + 1}")
+    stem = _cell(features.get(records.IMAGE_NAME, "")).rpartition(".")[0] or "photo"
+    stem = re.sub(r"[^\w.-]+", "_", stem)[:_NAME_LENGTH].encode()[: 2 * _NAME_LENGTH]
+    is_jpeg = features[records.IMAGE].startswith(records.JPEG_MAGIC)
+    name = f"{number:05d}-{stem.decode(errors='ignore')}{'.jpg' if is_jpeg else '.png'}"
+    if is_jpeg:
+        content = features[records.IMAGE]
+    else:
+        file = io.BytesIO()
+        Image.fromarray(decoded[..., 0] if decoded.shape[-1] == 1 else decoded).save(file, "PNG")
+        content = file.getvalue()
+    files.write(str(folder / name), content)
+    return name
+
+
+def _cell(value) -> str | int | float:
+    return os.fsdecode(value) if isinstance(value, bytes) else value

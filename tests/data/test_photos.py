@@ -1,0 +1,164 @@
+import base64
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.photos import BadPhotoError, EncodeOptions, is_plain_jpeg, photo_features, pixels
+from tests.data.drawn import encoded, picture, shared
+
+RAW = EncodeOptions("raw")
+JPEG = EncodeOptions("jpeg", exif=True)
+GREY_MODES = ("1", "L", "LA", "I", "I;16", "F")
+COLOUR_MODES = ("P", "RGB", "RGBA", "CMYK")
+FORMATS = {"CMYK": "TIFF", "I": "TIFF", "F": "TIFF", "RGBA": "PNG"}
+
+
+def shape(features: dict) -> tuple[int, int, int]:
+    return features["image_height"], features["image_width"], features["image_channels"]
+
+
+@pytest.mark.parametrize("options", [RAW, JPEG], ids=["raw", "jpeg"])
+@pytest.mark.parametrize("mode", GREY_MODES + COLOUR_MODES)
+def test_every_mode_becomes_grey_or_rgb_with_matching_sizes(mode, options):
+    content = encoded(picture(1, mode=mode), FORMATS.get(mode, "PNG"))
+    features = photo_features(content, options)
+    assert shape(features) == (16, 24, 1 if mode in GREY_MODES else 3)
+    if options is RAW:
+        assert len(base64.urlsafe_b64decode(features["image"])) == np.prod(shape(features))
+        assert "image_encoding" not in features
+    else:
+        assert features["image"].startswith(b"\xff\xd8\xff")
+        assert features["image_encoding"] == b"jpeg"
+    reference = picture(1).convert("L" if mode in GREY_MODES else "RGB")
+    expected = np.asarray(reference).reshape(shape(features)).astype(int)
+    if mode == "1":
+        assert set(np.unique(pixels(photo_features(content, RAW)))) <= {0, 255}
+    else:  # a palette and CMYK lose a little, everything else nearly nothing
+        assert np.abs(pixels(features) - expected).mean() < (16 if mode == "P" else 4)
+
+
+def test_sixteen_bits_keep_their_high_byte():
+    grey = np.array([[0, 255, 256, 65535]], np.uint16)
+    content = encoded(Image.frombytes("I;16", (4, 1), grey.tobytes()), "PNG")
+    assert pixels(photo_features(content, RAW)).ravel().tolist() == [0, 0, 1, 255]
+
+
+@pytest.mark.parametrize("scale", [1.0, 255.0])
+def test_floating_point_samples_of_either_range(scale):
+    samples = np.array([[0.0, 0.5, 1.0]], np.float32) * scale
+    content = encoded(Image.fromarray(samples), "TIFF")
+    assert pixels(photo_features(content, RAW)).ravel().tolist() == [0, 128, 255]
+
+
+def test_transparency_is_dropped_not_blended():
+    rgba = Image.new("RGBA", (2, 2), (200, 100, 50, 0))
+    features = photo_features(encoded(rgba, "PNG"), RAW)
+    assert pixels(features)[0, 0].tolist() == [200, 100, 50]
+
+
+def test_a_plain_jpeg_is_kept_byte_for_byte():
+    for image in (picture(2), picture(2, mode="L")):
+        content = encoded(image)
+        assert photo_features(content, JPEG)["image"] == content
+    progressive = encoded(picture(2, (64, 64)), progressive=True)
+    assert photo_features(progressive, JPEG)["image"] == progressive
+
+
+def test_other_jpegs_are_encoded_anew():
+    cmyk = encoded(picture(3, mode="CMYK"))
+    assert not is_plain_jpeg(cmyk)
+    made = photo_features(cmyk, JPEG)
+    assert is_plain_jpeg(made["image"]) and made["image_channels"] == 3
+
+
+def test_both_encodings_of_a_jpeg_have_equal_pixels():
+    content = encoded(picture(4, (61, 47)), quality=80)
+    raw, jpeg = (photo_features(content, EncodeOptions(name)) for name in ("raw", "jpeg"))
+    np.testing.assert_array_equal(pixels(raw), pixels(jpeg))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_an_option(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(picture(5), exif=exif)
+    lying = photo_features(content, EncodeOptions("raw", exif=False))
+    upright = photo_features(content, EncodeOptions("raw", exif=True))
+    assert shape(lying) == (16, 24, 3)
+    plain = pixels(lying)
+    turned = {
+        1: plain,
+        2: plain[:, ::-1],
+        3: plain[::-1, ::-1],
+        4: plain[::-1],
+        5: plain.transpose(1, 0, 2),
+        6: np.rot90(plain, -1),
+        7: np.rot90(plain, 2).transpose(1, 0, 2),
+        8: np.rot90(plain),
+    }
+    np.testing.assert_array_equal(pixels(upright), turned[orientation])
+    stored = photo_features(content, JPEG)
+    assert shape(stored) == turned[orientation].shape
+    # A decoder that ignores EXIF, as TensorFlow's, and one that heeds it see the same.
+    again = Image.open(io.BytesIO(stored["image"]))
+    assert again.getexif().get(0x0112, 1) == 1
+
+
+def bomb(side: int) -> bytes:
+    """A PNG of side x side black pixels, small as a file."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        crc = zlib.crc32(kind + body)
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc)
+
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes((side + 7) // 8 + 1) * 16, 9)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty file"),
+        (b"not a picture at all", "not an image"),
+        (b"\x00" * 4096, "not an image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
+        (encoded(picture(6, (200, 200)))[:900], "cannot be decoded"),
+        (encoded(picture(6, (200, 200)), "PNG")[:-600], "cannot be decoded"),
+        (bomb(10_000), "too many pixels: 10000 x 10000"),
+        (bomb(30_000), "too many pixels"),
+    ],
+    ids=["empty", "text", "zeros", "svg", "cut-jpeg", "cut-png", "bomb", "big-bomb"],
+)
+@pytest.mark.parametrize("options", [RAW, JPEG], ids=["raw", "jpeg"])
+def test_what_is_no_whole_photo_is_refused_with_a_reason(content, reason, options):
+    with pytest.raises(BadPhotoError, match=reason):
+        photo_features(content, options)
+
+
+def test_max_pixels_is_an_option():
+    content = encoded(picture(7, (24, 16)))
+    photo_features(content, EncodeOptions(max_pixels=384))
+    with pytest.raises(BadPhotoError, match="24 x 16, at most 383"):
+        photo_features(content, EncodeOptions(max_pixels=383))
+
+
+def test_every_corrupt_file_is_refused():
+    for path in sorted(shared("images", "corrupt").iterdir()):
+        for options in (RAW, JPEG):
+            with pytest.raises(BadPhotoError):
+                photo_features(path.read_bytes(), options)
+
+
+def test_every_odd_file_is_read():
+    for path in sorted(shared("images", "odd").iterdir()):
+        raw, jpeg = (photo_features(path.read_bytes(), options) for options in (RAW, JPEG))
+        assert len(base64.urlsafe_b64decode(raw["image"])) == np.prod(shape(raw)), path.name
+        assert is_plain_jpeg(jpeg["image"]), path.name
+        assert pixels(jpeg).shape == shape(jpeg), path.name

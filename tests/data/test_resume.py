@@ -1,0 +1,109 @@
+"""Conversions killed with SIGKILL and started again."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import data
+from data import DataError, local
+from tests.data.drawn import image_table
+from tests.data.test_convert import quiet, tree
+
+SHARDS = 6
+CODE = """
+import sys, pandas as pd, data
+table = pd.read_csv(sys.argv[1])
+data.convert(table, tfrecord_dir=sys.argv[2], num_shards=6, workers=1, resume=True,
+             encoding="jpeg", progress=lambda done, total: None)
+"""
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    table = image_table(folder / "files", {"TRAIN": 240, "TEST": 12})
+    table.to_csv(folder / "data.csv", index=False)
+    data.convert(
+        table, tfrecord_dir=folder / "whole", num_shards=SHARDS, encoding="jpeg", progress=quiet
+    )
+    return folder
+
+
+def started(photos, folder) -> subprocess.Popen:
+    command = [sys.executable, "-c", CODE, str(photos / "data.csv"), str(folder)]
+    return subprocess.Popen(command, start_new_session=True)
+
+
+def finished_shards(folder):
+    return sorted(folder.with_name("out.partial").glob("*.tfrecord"))
+
+
+@pytest.mark.parametrize("after", [0, 1, 4, 2 * SHARDS], ids=lambda n: f"{n}-shards")
+def test_killed_and_started_again_the_content_is_the_same(photos, tmp_path, after):
+    folder = tmp_path / "out"
+    process = started(photos, folder)
+    partial = tmp_path / "out.partial"
+    deadline = time.monotonic() + 60
+    # The last point lies between the last shard and the manifest, or after the end.
+    while len(finished_shards(folder)) < after or not partial.exists():
+        if folder.exists() or process.poll() is not None:
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.0005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    if not folder.exists():
+        with pytest.raises(DataError, match=r"unfinished conversion|No such folder|No records"):
+            data.describe(partial)
+    survivors = {path.name: path.stat().st_mtime_ns for path in finished_shards(folder)}
+    reported = {path.stem for path in (partial / ".work").glob("*.json")}
+
+    again = started(photos, folder)
+    assert again.wait(60) == 0
+    assert tree(folder) == tree(photos / "whole")
+    for name, stamp in survivors.items():
+        if any(name.startswith(report.split(".")[0]) for report in reported):
+            assert (folder / name).stat().st_mtime_ns == stamp, f"{name} was written again"
+    assert not partial.exists()
+
+
+def test_a_worker_ends_when_its_parent_is_killed(photos, tmp_path):
+    process = started(photos, tmp_path / "out")
+    children = f"/proc/{process.pid}/task/{process.pid}/children"
+    workers: list[str] = []
+    deadline = time.monotonic() + 60
+    while not workers and process.poll() is None and time.monotonic() < deadline:
+        with open(children) as stream:
+            workers = stream.read().split()
+    process.kill()
+    process.wait()
+    assert workers
+    while any(os.path.exists(f"/proc/{worker}") for worker in workers):
+        assert time.monotonic() < deadline, "a worker outlived its parent"
+        time.sleep(0.05)
+
+
+def test_a_damaged_shard_is_written_again(photos, tmp_path):
+    folder = tmp_path / "out"
+    process = started(photos, folder)
+    while len(finished_shards(folder)) < 2 and process.poll() is None:
+        time.sleep(0.0005)
+    process.kill()
+    process.wait()
+    if not folder.exists():
+        first = finished_shards(folder)[0]
+        first.write_bytes(first.read_bytes()[:-1])
+        assert started(photos, folder).wait(60) == 0
+    assert tree(folder) == tree(photos / "whole")
+
+
+def test_another_conversion_at_work_is_refused(photos, tmp_path):
+    table = image_table(tmp_path / "photos", {"TRAIN": 2})
+    partial = tmp_path / "out.partial"
+    plan = type("Plan", (), {"digest": "x"})
+    with local._opened(partial, plan, False), pytest.raises(DataError, match="Another conversion"):
+        data.convert(table, tfrecord_dir=tmp_path / "out", progress=quiet)

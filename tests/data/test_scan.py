@@ -1,0 +1,157 @@
+import shutil
+from collections import Counter
+
+import pytest
+
+import data
+from data import DataError
+from tests.data.drawn import encoded, photo_folder, picture
+
+
+def test_labels_in_folders_are_split_within_each_label(tmp_path):
+    table = data.scan(photo_folder(tmp_path, {"cat": 50, "dog": 20}))
+    assert list(table.columns) == ["split", "image_uri", "label", "sha256"]
+    assert Counter(zip(table["label"], table["split"], strict=True)) == {
+        ("cat", "TRAIN"): 40,
+        ("cat", "VALIDATION"): 5,
+        ("cat", "TEST"): 5,
+        ("dog", "TRAIN"): 16,
+        ("dog", "VALIDATION"): 2,
+        ("dog", "TEST"): 2,
+    }
+
+
+def test_the_split_depends_on_content_alone(tmp_path):
+    here = data.scan(photo_folder(tmp_path / "here", {"cat": 20, "dog": 20}))
+    there = tmp_path / "there"
+    shutil.copytree(tmp_path / "here", there)
+    for number, path in enumerate(sorted(there.glob("*/*"), reverse=True)):
+        path.rename(path.with_name(f"renamed-{number}.jpg"))
+    again = data.scan(there)
+    keys = ["split", "label", "sha256"]
+    assert here[keys].equals(again[keys])
+    assert (here["image_uri"] != again["image_uri"]).all()
+
+
+def test_adding_a_label_leaves_the_others_as_they_were(tmp_path):
+    photo_folder(tmp_path, {"cat": 20, "dog": 20})
+    before = data.scan(tmp_path).set_index("sha256")["split"]
+    photo_folder(tmp_path, {"rabbit": 20}, seed=9)
+    after = data.scan(tmp_path).set_index("sha256")["split"]
+    assert (after[before.index] == before).all()
+
+
+def test_equal_photos_stay_in_one_split(tmp_path):
+    photo_folder(tmp_path, {"cat": 10, "dog": 10})
+    for path in list((tmp_path / "cat").iterdir()):
+        for copy in range(3):
+            shutil.copy(path, path.with_name(f"copy-{copy}-{path.name}"))
+    table = data.scan(tmp_path)
+    assert (table.groupby("sha256")["split"].nunique() == 1).all()
+    assert set(table["split"]) == {"TRAIN", "VALIDATION", "TEST"}
+
+
+@pytest.mark.parametrize("upper", [True, False])
+def test_split_folders_are_kept(tmp_path, upper):
+    for number, split in enumerate(("TRAIN", "VALIDATION", "TEST")):
+        folder = tmp_path / (split if upper else split.lower())
+        photo_folder(folder, {"cat": 3, "dog": 2}, seed=number)
+    table = data.scan(tmp_path)
+    assert Counter(table["split"]) == {"TRAIN": 5, "VALIDATION": 5, "TEST": 5}
+    assert Counter(table["label"]) == {"cat": 9, "dog": 6}
+
+
+def test_a_share_of_zero_gives_no_photos(tmp_path):
+    table = data.scan(photo_folder(tmp_path, {"cat": 2, "dog": 9}), split=(0.8, 0.2, 0))
+    assert set(table["split"]) == {"TRAIN", "VALIDATION"}
+
+
+def test_hidden_files_are_no_photos(tmp_path):
+    photo_folder(tmp_path, {"cat": 5, "dog": 5})
+    (tmp_path / "cat" / ".DS_Store").write_bytes(b"x")
+    (tmp_path / ".thumbnails").mkdir()
+    (tmp_path / ".thumbnails" / "t.jpg").write_bytes(b"x")
+    (tmp_path / "notes.txt").write_text("x")
+    assert len(data.scan(tmp_path)) == 10
+
+
+NAMES = [
+    "a, b.jpg",
+    'quo"te.jpg',
+    "new\nline.jpg",
+    "snow ☃ ü.jpg",
+    " space .jpg",
+    "no-ending",
+    "'%s'",
+]
+
+
+def test_odd_names_are_kept_as_they_are(tmp_path):
+    for label in ("cat, the", 'do"g ☃'):
+        (tmp_path / label).mkdir()
+        for number, name in enumerate(NAMES):
+            content = encoded(picture(hash((label, number)) % 10_000))
+            (tmp_path / label / name).write_bytes(content)
+    table = data.scan(tmp_path)
+    assert set(table["label"]) == {"cat, the", 'do"g ☃'}
+    assert {uri.rsplit("/", 1)[1] for uri in table["image_uri"]} == set(NAMES)
+
+
+def test_one_photo_under_two_labels_is_an_error_that_names_both(tmp_path):
+    photo_folder(tmp_path, {"cat": 5, "dog": 5})
+    shutil.copy(tmp_path / "cat" / "000.jpg", tmp_path / "dog" / "also.jpg")
+    with pytest.raises(DataError, match="under two labels: 1 photos") as error:
+        data.scan(tmp_path)
+    for expected in ("cat/000.jpg", "dog/also.jpg", "data.conflicts=drop"):
+        assert expected in str(error.value)
+    dropped = data.scan(tmp_path, conflicts="drop")
+    assert len(dropped) == 9
+    assert not dropped["image_uri"].str.endswith(("cat/000.jpg", "dog/also.jpg")).any()
+    assert len(data.scan(tmp_path, conflicts="keep")) == 11
+
+
+def test_a_photo_in_two_splits_is_told(tmp_path, caplog):
+    for number, split in enumerate(("TRAIN", "TEST")):
+        photo_folder(tmp_path / split, {"cat": 2, "dog": 2}, seed=number)
+    shutil.copy(tmp_path / "TRAIN/cat/000.jpg", tmp_path / "TEST/cat/same.jpg")
+    data.scan(tmp_path)
+    assert "in more than one split" in caplog.text
+
+
+def missing(folder):
+    return folder / "nowhere", "No such folder"
+
+
+def empty(folder):
+    return folder, "No photos in"
+
+
+def one_label(folder):
+    return photo_folder(folder, {"cat": 5}), "Only one label in .*'cat'"
+
+
+def too_few(folder):
+    return photo_folder(folder, {"cat": 5, "dog": 2}), "Too few photos to split: 'dog' has 2"
+
+
+def mixed(folder):
+    photo_folder(folder / "TRAIN", {"cat": 3, "dog": 3})
+    return photo_folder(folder, {"rabbit": 3}), "side by side.*'rabbit'"
+
+
+@pytest.mark.parametrize("case", [missing, empty, one_label, too_few, mixed])
+def test_a_folder_that_cannot_serve_is_refused(tmp_path, case):
+    folder, message = case(tmp_path)
+    with pytest.raises(DataError, match=message):
+        data.scan(folder)
+
+
+@pytest.mark.parametrize("split", [(0.8, 0.1), (0.8, 0.1, 0.2), (0, 0.5, 0.5), (1.2, -0.1, -0.1)])
+def test_shares_that_are_no_split_are_refused(tmp_path, split):
+    with pytest.raises(DataError, match=r"data\.split is no split"):
+        data.scan(tmp_path, split=split)
+
+
+def test_unknown_conflicts_are_refused(tmp_path):
+    with pytest.raises(DataError, match="Allowed: error, drop, keep"):
+        data.scan(tmp_path, conflicts="ignore")
