@@ -1,0 +1,74 @@
+"""Every wrong setting is named before any work starts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from models import options, registry
+
+
+def parse(**fields):
+    return options.parse({"labels": ["cat", "dog"], **fields})
+
+
+def test_defaults_and_foreign_fields():
+    config = parse(project="somebody-elses", run_id=None)
+    assert config.model.name == "pawnet"
+    assert config.image_size == 150
+    assert config.trainer == options.TrainerOptions()
+    assert config.run_id is None
+
+
+def test_model_arguments_are_what_is_not_its_name():
+    model = parse(model={"name": "article_cnn", "depth": 2}).model
+    assert (model.name, model.arguments) == ("article_cnn", {"depth": 2})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"labels": ["cat", "cat"]}, "distinct"),
+        ({"labels": ["cat"]}, "at least two"),
+        ({"image_size": 4}, "image_size"),
+        ({"trainer": {"epochs": 0}}, r"trainer\.epochs: expected >= 1\. Received: 0"),
+        ({"trainer": {"epoch": 3}}, "Did you mean 'epochs'"),
+        ({"trainer": {"learning_rate": 0}}, "learning_rate"),
+        ({"trainer": {"label_smoothing": 1}}, "label_smoothing"),
+        ({"trainer": {"early_stopping": -1}}, "early_stopping"),
+        ({"trainer": {"schedule": "step"}}, "'constant', 'cosine'"),
+        ({"trainer": {"lr_scaling": "log"}}, "lr_scaling"),
+        ({"trainer": {"cache": "ram"}}, "cache"),
+        ({"trainer": {"collective": "mpi"}}, "collective"),
+        ({"trainer": {"class_weights": "even"}}, "balanced"),
+        ({"wandb": {"mode": "on"}}, r"wandb\.mode"),
+        ({"wandb": {"images_every": -1}}, "images_every"),
+        ({"wandb": {"key": "x"}}, r"wandb\.key"),
+    ],
+)
+def test_wrong_fields_are_named(fields, message):
+    with pytest.raises(ValueError, match=message):
+        parse(**fields)
+
+
+def test_labels_are_required():
+    with pytest.raises(ValueError, match="lacks 'labels'"):
+        options.parse({"image_size": 32})
+
+
+def test_registry_knows_the_architectures_and_the_nearest_name():
+    assert {"article_cnn", "pawnet"} <= set(registry.names())
+    with pytest.raises(ValueError, match="Did you mean 'pawnet'"):
+        registry.find("pawnat")
+
+
+def test_settings_are_checked_without_tensorflow():
+    code = (
+        "import sys, models, models.options, models.registry, models.cluster, models.trainer\n"
+        "models.registry.names(); models.options.parse({'labels': ['a', 'b']})\n"
+        "print(sorted({'tensorflow', 'tfx', 'wandb', 'apache_beam'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
