@@ -120,4 +120,6 @@ class _ToConsole(logging.Handler):
         if progress is None:
             self._console.line("", record.getMessage())
         else:
-            self._console.progress(**progress)
+            name, _, note = record.getMessage().partition(": ")
+            done, total, unit = (progress[key] for key in ("done", "total", "unit"))
+            self._console.progress(done, total, unit, name, note)

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import tensorflow_data_validation as tfdv
+from google.protobuf import text_format
 from tfx import v1 as tfx
 
 import models
@@ -13,8 +14,8 @@ from pipeline.config import Config
 from pipeline.digests import file_digest, folder_digest, settings_digest
 from pipeline.evaluation import eval_config
 from pipeline.push_folder import FolderPusher
-from pipeline.record_schema import PIXELS, RecordSchema
-from pipeline.serving_check import ServingCheck
+from pipeline.record_schema import PIXELS, RecordSchema, known_layout
+from pipeline.serving_check import PROBE, ServingCheck
 
 _MODELS = Path(models.__file__).parent
 
@@ -44,8 +45,7 @@ def create_pipeline(config: Config) -> tfx.dsl.Pipeline:
     )
     schema = RecordSchema(
         statistics=statistics.outputs["statistics"],
-        classes=len(records.labels),
-        features=",".join(records.features),
+        known=text_format.MessageToString(known_layout(len(records.labels), records.features)),
     )
     validator = StrictExampleValidator(
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
@@ -92,7 +92,11 @@ def create_pipeline(config: Config) -> tfx.dsl.Pipeline:
         split=held_out,
         settings=json.dumps(
             config.serving.model_dump()
-            | {"labels": records.labels, "image_size": config.model.image_size}
+            | {
+                "labels": records.labels,
+                "image_size": config.model.image_size,
+                "code": file_digest(PROBE),
+            }
         ),
     )
     pusher = FolderPusher(

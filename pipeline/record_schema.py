@@ -1,11 +1,12 @@
 """The schema of the records: given for the known layout, inferred for columns that a user added."""
 
-from pathlib import Path
-
 import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx import v1 as tfx
+from tfx_bsl.tfxio.tensor_representation_util import (
+    InferTensorRepresentationsFromMixedSchema as infer_representations,
+)
 
 PIXELS = "image"
 SCHEMA_FILE = "schema.pbtxt"
@@ -40,7 +41,7 @@ def known_layout(classes: int, features: tuple[str, ...]) -> schema_pb2.Schema:
 
 
 def with_extra_columns(known: schema_pb2.Schema, inferred: schema_pb2.Schema) -> schema_pb2.Schema:
-    """`known` plus the features (and their string domains) that only `inferred` has."""
+    """`known` plus the features that only `inferred` has, and how each is read as a tensor."""
     schema = schema_pb2.Schema()
     schema.CopyFrom(known)
     names = {feature.name for feature in known.feature}
@@ -48,45 +49,48 @@ def with_extra_columns(known: schema_pb2.Schema, inferred: schema_pb2.Schema) ->
     schema.feature.extend(extra)
     domains = {feature.domain for feature in extra}
     schema.string_domain.extend(d for d in inferred.string_domain if d.name in domains)
+    # Where one representation is stated, as for the pixels, readers infer no other.
+    group = schema.tensor_representation_group[""].tensor_representation
+    for name, inferred_representation in infer_representations(schema).items():
+        if name not in group:
+            group[name].CopyFrom(inferred_representation)
     return schema
 
 
 @tfx.dsl.components.component
 def RecordSchema(
     statistics: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
-    classes: tfx.dsl.components.Parameter[int],
-    features: tfx.dsl.components.Parameter[str],
+    known: tfx.dsl.components.Parameter[str],
     schema: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.Schema],
 ):
     """Writes the schema of the records.
 
     Args:
       statistics: of the split `train`, from which extra columns are inferred.
-      classes: number of labels.
-      features: names of the records' features, joined by commas.
+      known: the given part as text, see `known_layout`.
       schema: receives `schema.pbtxt`.
     """
-    train = tfdv.load_stats_binary(str(Path(statistics.uri) / "Split-train" / "FeatureStats.pb"))
+    train = tfdv.load_stats_binary(f"{statistics.uri}/Split-train/FeatureStats.pb")
     complete = with_extra_columns(
-        known_layout(classes, tuple(features.split(","))),
+        text_format.Parse(known, schema_pb2.Schema()),
         tfdv.infer_schema(train, infer_feature_shape=True),
     )
-    text = text_format.MessageToString(complete)
     with tfx.dsl.io.fileio.open(f"{schema.uri}/{SCHEMA_FILE}", "w") as file:
-        file.write(text)
+        file.write(text_format.MessageToString(complete))
 
 
 def _add(schema, name, kind, in_statistics=True) -> schema_pb2.Feature:
     """A feature with exactly one value in every record.
 
-    Pixels are left out of the statistics, so the validator must not miss them; their dense shape
-    is then stated as a tensor representation instead of following from their presence.
+    Pixels are left out of the statistics, so the validator must not miss them: no presence is
+    asked of them, and that they are dense is stated instead of following from it.
     """
     feature = schema.feature.add(name=name, type=kind)
-    feature.shape.SetInParent()
     if in_statistics:
         feature.presence.min_fraction = 1
+        feature.shape.SetInParent()
     else:
+        feature.value_count.min = feature.value_count.max = 1
         group = schema.tensor_representation_group[""].tensor_representation[name]
         group.dense_tensor.column_name = name
         group.dense_tensor.shape.SetInParent()

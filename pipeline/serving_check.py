@@ -16,7 +16,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 VERDICT_FILE = "verdict.json"
-_PROBE = Path(__file__).with_name("serving_probe.py")
+PROBE = Path(__file__).with_name("serving_probe.py")
 # What a model server gets: no project on the path, no keys of anyone.
 _KEPT_VARIABLES = ("PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR")
 
@@ -41,7 +41,7 @@ def probe(model_path: str, records: list[bytes], settings: dict, timeout_s: floa
             for record in records:
                 writer.write(record)
         Path(settings_path).write_text(json.dumps(settings))
-        command = [sys.executable, "-I", str(_PROBE), model_path]
+        command = [sys.executable, "-I", str(PROBE), model_path]
         environment = {k: os.environ[k] for k in _KEPT_VARIABLES if k in os.environ}
         try:
             process = subprocess.run(
