@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import logging
 import os
+import socket
+import sys
+import threading
 from collections.abc import Mapping
 
 from models.options import TrainerOptions
+
+TRAINING_TASKS = ("chief", "master", "worker")
+_log = logging.getLogger("pawprint")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +27,11 @@ class Task:
     workers: int = 1
     """Processes that train together: the chief and the workers."""
     is_chief: bool = True
+
+    @property
+    def trains(self) -> bool:
+        """Whether the task takes part in training; an `evaluator` does not."""
+        return self.kind in TRAINING_TASKS
 
 
 def read(environment: Mapping[str, str] = os.environ) -> Task:
@@ -50,12 +63,57 @@ def read(environment: Mapping[str, str] = os.environ) -> Task:
     return Task(kind, index, workers, is_chief)
 
 
-def create_strategy(options: TrainerOptions):
-    """The MultiWorkerMirroredStrategy of this process; call before any other use of TensorFlow."""
+def create_strategy(options: TrainerOptions, task: Task):
+    """The MultiWorkerMirroredStrategy of this process; call before any other use of TensorFlow.
+
+    TensorFlow waits for the whole cluster here. Where it has not appeared after
+    `options.cluster_timeout` seconds, this process ends with exit status 1 and a line that names
+    the addresses that do not answer.
+    """
     import tensorflow as tf
 
     implementation = tf.distribute.experimental.CommunicationImplementation
     collective = tf.distribute.experimental.CommunicationOptions(
         implementation=getattr(implementation, options.collective.upper())
     )
-    return tf.distribute.MultiWorkerMirroredStrategy(communication_options=collective)
+    with _deadline(options.cluster_timeout, task):
+        return tf.distribute.MultiWorkerMirroredStrategy(communication_options=collective)
+
+
+@contextlib.contextmanager
+def _deadline(seconds: float, task: Task):
+    """Ends the process where the body takes longer; TensorFlow cannot be interrupted there."""
+
+    def give_up():
+        text = f"The training cluster did not come together within {seconds} s "
+        text += "(trainer.cluster_timeout). "
+        silent = [address for address in _addresses() if not _answers(address)]
+        text += f"No answer from: {', '.join(silent) or 'nobody; all listen, one does not join'}."
+        _log.error(text)
+        print(text, file=sys.stderr, flush=True)
+        os._exit(1)
+
+    if task.workers == 1:
+        yield
+        return
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _addresses() -> list[str]:
+    members = json.loads(os.environ["TF_CONFIG"])["cluster"]
+    return [address for kind in TRAINING_TASKS for address in members.get(kind, ())]
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=2):
+            return True
+    except OSError:
+        return False

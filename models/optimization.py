@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tf_keras
 
+from models.input import Source, class_counts
 from models.options import TrainerOptions
 from models.registry import Training
 
@@ -44,6 +45,34 @@ def compile_model(
         weighted_metrics=_metrics(labels),
         jit_compile=options.xla,
     )
+
+
+def class_weights(
+    wanted: str | Mapping[str, float] | None, labels: Sequence[str], train: Source
+) -> list[float] | None:
+    """The weight of each class in the order of the labels, or None where all weigh alike.
+
+    Args:
+        wanted: `trainer.class_weights`.
+        labels: class names in the order of their indices.
+        train: the training examples, read through for `balanced`.
+
+    Raises:
+        ValueError: weights for unknown labels, without some label, or below zero.
+    """
+    if wanted is None:
+        return None
+    if wanted == "balanced":
+        counts = class_counts(train)
+        # A class without examples has no weight to give; the mean over examples is one.
+        present = sum(count > 0 for count in counts)
+        return [sum(counts) / (present * count) if count else 0.0 for count in counts]
+    if set(wanted) != set(labels) or min(wanted.values()) < 0:
+        raise ValueError(
+            f"Invalid trainer.class_weights: expected a weight >= 0 for each of {list(labels)}. "
+            f"Received: {dict(wanted)}."
+        )
+    return [float(wanted[label]) for label in labels]
 
 
 def _metrics(labels: Sequence[str]) -> list[tf_keras.metrics.Metric]:

@@ -20,7 +20,7 @@ class TrainerOptions:
 
     epochs: int | None = None
     """Passes over the training photos."""
-    batch_size: int = 32
+    batch_size: int = 16
     """Photos a step and replica (one replica a GPU, one a worker without GPUs)."""
     learning_rate: float | None = None
     """Peak learning rate for one replica."""

@@ -9,7 +9,7 @@ from models.augmentation import Augment
 from models.registry import Training
 
 TRAINING = Training(
-    epochs=40,
+    epochs=20,
     optimizer="adamw",
     learning_rate=2e-3,
     schedule="cosine",
@@ -22,7 +22,7 @@ def build(
     image_size: int,
     num_classes: int,
     *,
-    filters: tuple[int, ...] = (24, 48, 96, 160),
+    filters: tuple[int, ...] = (24, 48, 96, 128),
     dropout: float = 0.3,
     augment: bool = True,
 ) -> tf_keras.Model:
@@ -36,14 +36,16 @@ def build(
         augment: whether training images are changed at random.
     """
     inputs = layers.Input([image_size, image_size, 3])
-    x = Augment(name="augment")(inputs) if augment else inputs
+    # Half the resolution costs a quarter of the time, and averaging takes the noise away.
+    x = layers.AveragePooling2D(2)(inputs)
+    x = Augment(name="augment")(x) if augment else x
     x = layers.Rescaling(1 / 127.5, offset=-1.0)(x)
-    x = _convolve(x, filters[0], kernel=5, stride=2)
-    for count in filters:
-        x = _convolve(x, count, stride=2)
-        x = _residual(x, count)
-    x = layers.GlobalAveragePooling2D()(x)
-    x = layers.Dropout(dropout)(x)
+    x = _residual(_convolve(x, filters[0], kernel=5, stride=2), filters[0])
+    for count in filters[1:]:
+        x = _residual(_convolve(layers.MaxPooling2D(2, padding="same")(x), count), count)
+    # The mean tells of the whole picture, the maximum of a small part of it, such as an eye.
+    pooled = [layers.GlobalAveragePooling2D()(x), layers.GlobalMaxPooling2D()(x)]
+    x = layers.Dropout(dropout)(layers.Concatenate()(pooled))
     # Probabilities stay float32 under mixed precision.
     outputs = layers.Dense(num_classes, activation="softmax", dtype="float32")(x)
     return tf_keras.Model(inputs, outputs, name="pawnet")
