@@ -1,21 +1,17 @@
-"""The training cluster: who this process is, from TF_CONFIG, and the strategy that spans it."""
+"""The training cluster: who this process is, by TF_CONFIG, and the strategy that spans it."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import logging
 import os
-import socket
-import sys
-import threading
 from collections.abc import Mapping
 
+from models import rendezvous
 from models.options import TrainerOptions
 
-TRAINING_TASKS = ("chief", "master", "worker")
-_log = logging.getLogger("pawprint")
+_CHIEF, _WORKER, _EVALUATOR = "chief", "worker", "evaluator"
+_MASTER = "master"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +23,13 @@ class Task:
     workers: int = 1
     """Processes that train together: the chief and the workers."""
     is_chief: bool = True
+    addresses: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    """`host:port` of the processes that train together, by kind; empty for one alone."""
 
     @property
     def trains(self) -> bool:
-        """Whether the task takes part in training; an `evaluator` does not."""
-        return self.kind in TRAINING_TASKS
+        """Whether this process takes part in training; an evaluator does not."""
+        return self.kind != _EVALUATOR
 
 
 def read(environment: Mapping[str, str] = os.environ) -> Task:
@@ -47,7 +45,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Task:
         config = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"TF_CONFIG is not valid JSON ({error}). Received: {text!r}.") from None
-    cluster, task = config.get("cluster") or {}, config.get("task") or {}
+    cluster, task = dict(config.get("cluster") or {}), config.get("task") or {}
     if not cluster:
         return Task()
     kind, index = task.get("type"), int(task.get("index", 0))
@@ -56,64 +54,49 @@ def read(environment: Mapping[str, str] = os.environ) -> Task:
         raise ValueError(
             f"TF_CONFIG names the task {kind!r} {index}, which its cluster lacks: {sizes}."
         )
-    chiefs = [name for name in ("chief", "master") if cluster.get(name)]
-    workers = len(cluster.get("worker", ())) + len(chiefs)
-    # Without a chief the first worker does its work, as TensorFlow itself has it.
-    is_chief = kind in chiefs or (not chiefs and kind == "worker" and index == 0)
-    return Task(kind, index, workers, is_chief)
+    if _MASTER in cluster:  # The older name of the same thing, which TensorFlow itself dropped.
+        cluster[_CHIEF] = cluster.pop(_MASTER)
+        kind = _CHIEF if kind == _MASTER else kind
+    if unknown := sorted(set(cluster) - {_CHIEF, _WORKER, _EVALUATOR}):
+        raise ValueError(
+            f"TF_CONFIG has tasks of the kinds {unknown}, which mirrored training does not use. "
+            f"Allowed: {_CHIEF} (or {_MASTER}), {_WORKER}, {_EVALUATOR}."
+        )
+    members = {name: tuple(cluster[name]) for name in (_CHIEF, _WORKER) if cluster.get(name)}
+    workers = sum(map(len, members.values()))
+    if kind == _EVALUATOR:
+        return Task(kind, index, workers, is_chief=False)
+    # Without a chief the first worker does its work, as TensorFlow has it.
+    is_chief = kind == _CHIEF or (_CHIEF not in members and index == 0)
+    return Task(kind, index, workers, is_chief, members if workers > 1 else {})
 
 
-def create_strategy(options: TrainerOptions, task: Task):
+def create_strategy(task: Task, options: TrainerOptions):
     """The MultiWorkerMirroredStrategy of this process; call before any other use of TensorFlow.
 
-    TensorFlow waits for the whole cluster here. Where it has not appeared after
-    `options.cluster_timeout` seconds, this process ends with exit status 1 and a line that names
-    the addresses that do not answer.
+    Raises:
+        rendezvous.ClusterError: not all processes came within `options.cluster_timeout` seconds.
     """
     import tensorflow as tf
 
+    if task.addresses:
+        names = {
+            f"{kind} {index}": address
+            for kind, addresses in task.addresses.items()
+            for index, address in enumerate(addresses)
+        }
+        leader = next(iter(names))
+        rendezvous.meet(names, f"{task.kind} {task.index}", leader, options.cluster_timeout)
     implementation = tf.distribute.experimental.CommunicationImplementation
     collective = tf.distribute.experimental.CommunicationOptions(
         implementation=getattr(implementation, options.collective.upper())
     )
-    with _deadline(options.cluster_timeout, task):
-        return tf.distribute.MultiWorkerMirroredStrategy(communication_options=collective)
-
-
-@contextlib.contextmanager
-def _deadline(seconds: float, task: Task):
-    """Ends the process where the body takes longer; TensorFlow cannot be interrupted there."""
-
-    def give_up():
-        text = f"The training cluster did not come together within {seconds} s "
-        text += "(trainer.cluster_timeout). "
-        silent = [address for address in _addresses() if not _answers(address)]
-        text += f"No answer from: {', '.join(silent) or 'nobody; all listen, one does not join'}."
-        _log.error(text)
-        print(text, file=sys.stderr, flush=True)
-        os._exit(1)
-
-    if task.workers == 1:
-        yield
-        return
-    timer = threading.Timer(seconds, give_up)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _addresses() -> list[str]:
-    members = json.loads(os.environ["TF_CONFIG"])["cluster"]
-    return [address for kind in TRAINING_TASKS for address in members.get(kind, ())]
-
-
-def _answers(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), timeout=2):
-            return True
-    except OSError:
-        return False
+    # TensorFlow's own reading of TF_CONFIG would wait for an evaluator too.
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({kind: list(hosts) for kind, hosts in task.addresses.items()}),
+        task_type=task.kind if task.addresses else None,
+        task_id=task.index if task.addresses else None,
+        num_accelerators={"GPU": len(tf.config.list_physical_devices("GPU"))},
+        rpc_layer="grpc",
+    )
+    return tf.distribute.MultiWorkerMirroredStrategy(resolver, collective)

@@ -74,7 +74,7 @@ def fit_and_export(fn_args, config, architecture, task, strategy) -> None:
     if not task.is_chief:
         _wait_for(card)
         return
-    tracking.finish(run)
+    tracking.finish(run, config.wandb.mode)
     transform_output = tft.TFTransformOutput(fn_args.transform_output)
     export(model, config, architecture, transform_output, fn_args.serving_model_dir)
     progress.write_json(card, model_card.describe(config, history.epochs, settings))

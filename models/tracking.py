@@ -53,7 +53,7 @@ def start(config: Options, model_run_dir: str):
             x_disable_stats=True,
             x_disable_meta=True,
         )
-        run = wandb.init(
+        return wandb.init(
             project=options.project,
             entity=options.entity,
             id=run_id(config, model_run_dir),
@@ -63,8 +63,6 @@ def start(config: Options, model_run_dir: str):
             job_type="train",
             settings=settings,
         )
-        run.upload = options.mode == "online"
-        return run
     except Exception as error:
         _log.warning("W&B is left out of this training: %s", error)
         return None
@@ -122,14 +120,14 @@ def images(run, config: Options, strategy, validation: examples.Source) -> list:
     return [Images()]
 
 
-def finish(run) -> None:
-    """Ends the run; with mode `online` uploads it, for half a minute at most."""
+def finish(run, mode: str) -> None:
+    """Ends the run; with the mode `online` uploads it, for half a minute at most."""
     if run is None:
         return
-    _guarded(run.finish)
-    if not run.upload:
-        return
     folder = os.path.dirname(run.dir)
+    _guarded(run.finish)
+    if mode != "online":
+        return
     command = [sys.executable, "-m", "wandb", "sync", folder]
     again = f"Upload it later by: wandb sync {folder}"
     try:

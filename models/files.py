@@ -1,0 +1,41 @@
+"""Small files on any file system that TensorFlow knows, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import tensorflow as tf
+
+
+def write(path: str, content: bytes) -> None:
+    """Writes a file under a temporary name and renames it."""
+    tf.io.gfile.makedirs(path.rpartition("/")[0])
+    with tf.io.gfile.GFile(path + ".tmp", "wb") as file:
+        file.write(content)
+    tf.io.gfile.rename(path + ".tmp", path, overwrite=True)
+
+
+def read(path: str) -> bytes | None:
+    """A file's content, None where there is no such file."""
+    if not tf.io.gfile.exists(path):
+        return None
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return file.read()
+
+
+def write_json(path: str, content: Any) -> None:
+    """Writes a JSON file."""
+    write(path, json.dumps(content, indent=1).encode())
+
+
+def read_json(path: str) -> Any:
+    """A JSON file's content, None where there is no such file."""
+    content = read(path)
+    return None if content is None else json.loads(content)
+
+
+def remove(folder: str) -> None:
+    """Removes a folder with all in it, if it is there."""
+    if tf.io.gfile.exists(folder):
+        tf.io.gfile.rmtree(folder)

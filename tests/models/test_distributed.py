@@ -1,0 +1,155 @@
+"""Training clusters of real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.models import cluster_of
+
+pytestmark = pytest.mark.slow
+
+
+def arguments(transformed, root: Path, **trainer) -> dict:
+    """Plain training: no randomness that depends on the number of workers."""
+    return {
+        "train_files": [f"{transformed.root}/train/*"],
+        "eval_files": [f"{transformed.root}/eval/*"],
+        "transform_output": f"{transformed.root}/transform",
+        "serving_model_dir": f"{root}/model/Format-Serving",
+        "model_run_dir": f"{root}/model_run",
+        "train_steps": None,
+        "eval_steps": None,
+        "custom_config": {
+            "labels": list(transformed.labels),
+            "image_size": transformed.image_size,
+            "trainer": {"epochs": 2, "batch_size": 8, "collective": "ring", **trainer},
+            "model": {"name": "article_cnn"},
+        },
+    }
+
+
+def history(root: Path) -> list[dict]:
+    return json.loads((root / "model_run" / "history.json").read_text())["epochs"]
+
+
+def card(root: Path) -> dict:
+    return json.loads((root / "model" / "Format-Serving" / "model_card.json").read_text())
+
+
+def train(transformed, root: Path, workers: int, chief=True, **trainer) -> None:
+    args = arguments(transformed, root, **trainer)
+    processes = cluster_of.start_all(cluster_of.members(workers, chief), args, root / "logs")
+    assert cluster_of.wait(processes, 240) == [0] * workers, cluster_of.logs(root / "logs")
+
+
+def test_three_workers_without_a_chief_and_uneven_shards(transformed, tmp_path):
+    # 40 and 13 examples among 3 workers: 14, 13, 13 and 5, 4, 4.
+    train(transformed, tmp_path, workers=3, chief=False, batch_size=4)
+    settings = card(tmp_path)["model_parameters"]["settings"]
+    assert (settings["workers"], settings["replicas"], settings["steps_per_epoch"]) == (3, 3, 4)
+    assert [row["epoch"] for row in history(tmp_path)] == [1, 2]
+
+
+def test_only_the_chief_writes(transformed, tmp_path):
+    train(transformed, tmp_path, workers=2)
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {"logs", "model", "model_run"}, "checkpoints are removed after the export"
+    assert sorted(os.listdir(tmp_path / "model_run")) == ["history.json", "train", "validation"]
+    for split in ("train", "validation"):
+        assert len(list((tmp_path / "model_run" / split).glob("events*"))) == 1
+    assert not [path for path in (tmp_path / "logs" / "tmp-worker-0").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_process_ends_the_others_and_the_restart_goes_on(transformed, tmp_path, victim):
+    args = arguments(transformed, tmp_path, epochs=30, steps_per_epoch=20)
+    folder = tmp_path / "logs"
+    processes = cluster_of.start_all(cluster_of.members(2, chief=True), args, folder)
+    deadline = time.monotonic() + 120
+    path = tmp_path / "model_run" / "history.json"
+    while not path.exists() or len(history(tmp_path)) < 3:
+        assert time.monotonic() < deadline, cluster_of.logs(folder)
+        time.sleep(0.1)
+    processes[victim].send_signal(signal.SIGKILL)
+    began = time.monotonic()
+    statuses = cluster_of.wait(processes, 90)
+    assert time.monotonic() - began < 60
+    assert statuses[victim] == -signal.SIGKILL and statuses[1 - victim] not in (0, -signal.SIGKILL)
+    survivor = folder / ("worker-0.log" if victim == 0 else "chief-0.log")
+    assert "another process of its cluster was lost" in survivor.read_text(), survivor.read_text()
+
+    before = history(tmp_path)
+    assert len(before) < 30
+    processes = cluster_of.start_all(cluster_of.members(2, chief=True), args, tmp_path / "again")
+    assert cluster_of.wait(processes, 200) == [0, 0], cluster_of.logs(tmp_path / "again")
+    after = history(tmp_path)
+    assert [row["epoch"] for row in after] == list(range(1, 31))
+    assert after[: len(before) - 1] == before[:-1], "earlier epochs were not trained again"
+
+
+def test_a_cluster_that_never_completes_ends_with_a_clear_error(transformed, tmp_path):
+    args = arguments(transformed, tmp_path, cluster_timeout=8)
+    members = cluster_of.members(2, chief=True)
+    log = tmp_path / "chief.log"
+    began = time.monotonic()
+    process = cluster_of.start(members, "chief", 0, args, log)
+    assert cluster_of.wait([process], 100) == [1], log.read_text()
+    assert time.monotonic() - began < 90
+    text = log.read_text()
+    assert "did not come together within 8 s" in text
+    assert f"No answer from: {members['worker'][0]}" in text
+    assert not (tmp_path / "model").exists()
+
+
+def test_an_evaluator_task_is_left_alone(transformed, tmp_path):
+    args = arguments(transformed, tmp_path)
+    members = {**cluster_of.members(2, chief=True), "evaluator": cluster_of.addresses(1)}
+    process = cluster_of.start(members, "evaluator", 0, args, tmp_path / "evaluator.log")
+    assert cluster_of.wait([process], 60) == [0]
+    assert [path.name for path in tmp_path.iterdir() if path.name == "model"] == []
+
+
+def test_two_workers_learn_what_one_does(tmp_path, transformed):
+    code = """
+import json, os, sys
+import numpy as np
+from models import cluster, input as examples, options, registry, fitting
+args = json.loads(sys.argv[1])
+config = options.parse(args["custom_config"])
+task = cluster.read()
+strategy = cluster.create_strategy(config.trainer, task)
+train = examples.Source.of(args["train_files"], config.image_size, 2)
+evaluation = examples.Source.of(args["eval_files"], config.image_size, 2)
+history = []
+import tf_keras
+log = tf_keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: history.append(logs["loss"]))
+model, _ = fitting.fit(config, registry.find("article_cnn"), strategy, train, evaluation,
+                       workers=task.workers, callbacks=[log])
+np.savez(args["model_run_dir"] + f"-{task.kind}-{task.index}.npz", loss=history,
+         **{str(i): value for i, value in enumerate(model.get_weights())})
+"""
+    import sys
+
+    results = {}
+    for workers, batch in ((1, 40), (2, 20)):
+        root = tmp_path / str(workers)
+        root.mkdir()
+        # One step an epoch meets all 40 examples, so that their order does not matter.
+        args = arguments(transformed, root, batch_size=batch, epochs=3)
+        command = [sys.executable, "-c", code, json.dumps(args)]
+        processes = cluster_of.start_all(
+            cluster_of.members(workers, chief=False), args, root / "logs", command
+        )
+        assert cluster_of.wait(processes, 200) == [0] * workers, cluster_of.logs(root / "logs")
+        results[workers] = [dict(np.load(path)) for path in sorted(root.glob("*.npz"))]
+    first, second = results[2]
+    for name in first.keys() - {"loss"}:
+        np.testing.assert_array_equal(first[name], second[name])
+    np.testing.assert_allclose(first["loss"], results[1][0]["loss"], rtol=1e-3)

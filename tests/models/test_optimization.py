@@ -1,0 +1,85 @@
+"""Loss, schedule and weights as they are set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from models import input as examples
+from models import optimization
+from models.options import TrainerOptions
+from models.registry import Training
+
+OWN = Training(epochs=1, optimizer="adamw", learning_rate=0.1, weight_decay=0.5)
+
+
+def compiled(replicas=1, total_steps=100, training=OWN, **options) -> tf_keras.Model:
+    model = tf_keras.Sequential([tf_keras.layers.Dense(2, activation="softmax", input_shape=[3])])
+    optimization.compile_model(
+        model,
+        ["cat", "dog"],
+        TrainerOptions(**options),
+        training,
+        total_steps=total_steps,
+        replicas=replicas,
+    )
+    return model
+
+
+@pytest.mark.parametrize(("scaling", "rate"), [("none", 0.1), ("linear", 0.4), ("sqrt", 0.2)])
+def test_learning_rate_grows_with_the_replicas(scaling, rate):
+    model = compiled(replicas=4, lr_scaling=scaling)
+    assert float(model.optimizer.learning_rate) == pytest.approx(rate)
+
+
+def test_cosine_warms_up_and_ends_at_zero():
+    model = compiled(schedule="cosine", learning_rate=1.0)
+    schedule = model.optimizer._learning_rate
+    rates = [float(schedule(step)) for step in range(101)]
+    assert rates[0] < 0.1 and max(rates) == pytest.approx(1.0) and rates[100] < 1e-3
+    assert np.argmax(rates) == 5
+
+
+def test_metrics_cover_every_class():
+    model = compiled()
+    result = model.evaluate(np.eye(3), np.eye(2)[[0, 1, 1]], verbose=0, return_dict=True)
+    assert set(result) == {"loss", "accuracy", "auc", "recall_cat", "recall_dog"}
+
+
+def test_label_smoothing_of_the_architecture_yields_to_the_users():
+    smooth = Training(epochs=1, optimizer="rmsprop", learning_rate=0.1, label_smoothing=0.2)
+    assert compiled(training=smooth).loss.get_config()["label_smoothing"] == 0.2
+    plain = compiled(training=smooth, label_smoothing=0.0)
+    assert plain.loss.get_config()["label_smoothing"] == 0.0
+
+
+@pytest.fixture
+def unbalanced(tmp_path) -> examples.Source:
+    with tf.io.TFRecordWriter(f"{tmp_path}/examples") as writer:
+        for label in (0, 0, 0, 1):
+            feature = {
+                "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[bytes(12)])),
+                "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+            }
+            example = tf.train.Example(features=tf.train.Features(feature=feature))
+            writer.write(example.SerializeToString())
+    return examples.Source.of([f"{tmp_path}/examples"], 2, 2)
+
+
+def test_balanced_weights_make_classes_count_alike(unbalanced):
+    labels = ["cat", "dog"]
+    weights = optimization.class_weights("balanced", labels, unbalanced)
+    assert weights == pytest.approx([4 / 6, 2.0])
+    batches = examples.training(unbalanced, 4, examples.Shard(), seed=0, weights=weights)
+    [(_, one_hot, of_examples)] = batches.take(1)
+    np.testing.assert_allclose(of_examples.numpy() @ one_hot.numpy(), [2, 2], rtol=1e-6)
+    assert optimization.class_weights({"dog": 3, "cat": 1}, labels, unbalanced) == [1, 3]
+    assert optimization.class_weights(None, labels, unbalanced) is None
+
+
+@pytest.mark.parametrize("wrong", [{"cat": 1}, {"cat": 1, "cow": 1}, {"cat": 1, "dog": -1}])
+def test_wrong_class_weights_are_refused(unbalanced, wrong):
+    with pytest.raises(ValueError, match=r"class_weights: expected a weight >= 0 for each"):
+        optimization.class_weights(wrong, ["cat", "dog"], unbalanced)
