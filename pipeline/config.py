@@ -82,6 +82,8 @@ class Bound(Section):
             raise ValueError("a bound needs one of min, max, min_change, max_change")
         if self.min_change is not None and self.max_change is not None:
             raise ValueError("a bound takes min_change or max_change, not both")
+        if self.metric == "auc" and self.slice_by == "label":
+            raise ValueError("auc compares classes: it means nothing in a slice of one label")
         return self
 
 

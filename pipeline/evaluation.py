@@ -131,7 +131,8 @@ class Evaluation:
         """The candidate's figures: {slice: {metric: value}}."""
         result: dict[str, dict[str, float]] = {}
         for (is_baseline, name, where), value in self._values.items():
-            if not is_baseline:
+            of_one_label = any(column == _LABEL for column, _ in where)
+            if not is_baseline and not (name == "auc" and of_one_label):
                 result.setdefault(self._slice_name(where), {})[name] = value
         return result
 

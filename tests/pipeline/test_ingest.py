@@ -1,0 +1,76 @@
+import shutil
+
+import pytest
+
+from data import samples
+from data.errors import DataError
+from pipeline.config_files import load
+from pipeline.ingest import Source, ingest
+from tests.conftest import shared
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ingest") / "photos"
+    samples.draw(folder, count=40, size=32, classes=("cat", "dog", "rabbit"))
+    return folder
+
+
+@pytest.fixture
+def config(tmp_path):
+    (tmp_path / "root").mkdir()
+    return load(None, [f"root={tmp_path / 'root'}"])
+
+
+def quiet(done, total):
+    pass
+
+
+def test_photos_become_records(drawn, config):
+    result = ingest(Source("images", str(drawn)), config, quiet)
+    records = result.records
+    assert set(records.labels) == {"cat", "dog", "rabbit"}
+    assert list(records.counts) == ["train", "validation", "test"]
+    assert sum(sum(labels.values()) for labels in records.counts.values()) == 40
+    assert "image_encoding" in records.features
+    assert not result.cached and result.discarded == []
+
+
+def test_the_same_photos_are_converted_once_wherever_they_lie(drawn, config, tmp_path):
+    first = ingest(Source("images", str(drawn)), config, quiet)
+    copy = shutil.copytree(drawn, tmp_path / "elsewhere")
+    second = ingest(Source("images", str(copy)), config, quiet)
+    assert second.cached and second.records == first.records
+    (copy / "cat").joinpath("new.jpg").write_bytes(next((drawn / "dog").iterdir()).read_bytes())
+    with pytest.raises(DataError, match="under two labels"):
+        ingest(Source("images", str(copy)), config, quiet)
+
+
+def test_a_csv_gives_the_records_of_its_rows(drawn, config, tmp_path):
+    rows = ["label,split,image_uri"]
+    for label in ("cat", "dog"):
+        for number, path in enumerate(sorted((drawn / label).iterdir())[:6]):
+            rows.append(f"{label},{('TRAIN', 'VALIDATION')[number % 2]},{path}")
+    file = tmp_path / "photos.csv"
+    file.write_text("\n".join(rows))
+    records = ingest(Source("csv", str(file)), config, quiet).records
+    assert records.counts == {
+        "train": {"cat": 3, "dog": 3},
+        "validation": {"cat": 3, "dog": 3},
+    }
+
+
+def test_a_full_disk_is_found_before_the_work(drawn, config, monkeypatch):
+    usage = shutil.disk_usage(config.root)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1 << 20))
+    with pytest.raises(DataError, match="Not enough room") as error:
+        ingest(Source("images", str(drawn)), config, quiet)
+    assert "1 MB free" in str(error.value)
+
+
+def test_real_tfrecorder_output_is_taken_as_it_is(config):
+    folder = next(shared("tfrecorder-2.0", "out_csv").iterdir())
+    records = ingest(Source("tfrecords", str(folder)), config, quiet).records
+    assert records.labels == ("dog", "cat")
+    assert records.counts["test"] == {"dog": 1, "cat": 1}
+    assert records.patterns["train"].startswith("train-")

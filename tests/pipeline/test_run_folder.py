@@ -1,0 +1,36 @@
+import json
+
+import pytest
+
+from pipeline.run_folder import RootError, RunFolder, locked_root
+
+
+def test_run_ids_are_distinct(tmp_path):
+    ids = [RunFolder(tmp_path).run_id for _ in range(3)]
+    assert len(set(ids)) == 3
+    assert ids == sorted(ids)
+
+
+def test_one_run_at_a_time(tmp_path):
+    with locked_root(tmp_path):
+        with pytest.raises(RootError, match="another run"), locked_root(tmp_path):
+            pass
+    with locked_root(tmp_path):
+        pass
+
+
+def test_a_root_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RootError, match="cannot write"), locked_root(tmp_path / "file" / "root"):
+        pass
+
+
+def test_summary_and_discards(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_summary({"a": 1})
+    assert json.loads(folder.summary.read_text()) == {"a": 1}
+    folder.write_discarded([{"path": "a,b.jpg", "row": 2, "reason": "no", "exception": "E"}])
+    assert folder.discarded.read_text().splitlines() == [
+        "path,row,reason,exception",
+        '"a,b.jpg",2,no,E',
+    ]

@@ -1,0 +1,100 @@
+"""The command line from the user's side: everything that is refused before work starts."""
+
+import subprocess
+import sys
+
+import pytest
+
+from data import samples
+from tests.conftest import REPOSITORY, run_local
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "photos"
+    samples.draw(folder, count=20, size=32)
+    return folder
+
+
+def refused(*arguments, root):
+    result = run_local(*arguments, root=root)
+    assert result.status == 2, result.output + result.errors
+    assert not (root / "pipeline").exists(), "nothing was started"
+    return result.output + result.errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--images", "x", "--set", "trainer.epoch=3"], "did you mean trainer.epochs?"),
+        (["--images", "x", "--config", "none.yaml"], "cannot read the config file none.yaml"),
+        (["--images", "does-not-exist"], "No such folder: does-not-exist"),
+        (["--csv", "none.csv"], "none.csv"),
+        (["--tfrecords", "none"], "none"),
+        ([], "required"),
+        (["--images", "a", "--csv", "b"], "not allowed with"),
+    ],
+)
+def test_wrong_arguments(arguments, part, tmp_path):
+    assert part in refused(*arguments, root=tmp_path / "root")
+
+
+def test_an_empty_folder(tmp_path):
+    (tmp_path / "photos").mkdir()
+    text = refused("--images", tmp_path / "photos", root=tmp_path / "root")
+    assert "No photos in" in text
+
+
+def test_one_class_only(drawn, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat").symlink_to(drawn / "cat")
+    assert "Only one label" in refused("--images", tmp_path / "photos", root=tmp_path / "root")
+
+
+def test_too_few_photos_of_a_class(drawn, tmp_path):
+    (tmp_path / "photos" / "dog").mkdir(parents=True)
+    (tmp_path / "photos" / "cat").symlink_to(drawn / "cat")
+    for path in list((drawn / "dog").iterdir())[:2]:
+        (tmp_path / "photos" / "dog" / path.name).write_bytes(path.read_bytes())
+    text = refused("--images", tmp_path / "photos", root=tmp_path / "root")
+    assert "Too few photos" in text and "'dog' has 2" in text
+
+
+def test_too_many_bad_files_are_listed(drawn, tmp_path):
+    photos = tmp_path / "photos"
+    for label in ("cat", "dog"):
+        (photos / label).mkdir(parents=True)
+        for path in (drawn / label).iterdir():
+            (photos / label / path.name).write_bytes(path.read_bytes())
+    for number in range(4):
+        (photos / "cat" / f"bad {number}.jpg").write_bytes(bytes([number]) * 9)
+    root = tmp_path / "root"
+    text = refused("--images", photos, "--set", "data.max_bad_fraction=0.1", root=root)
+    (discarded,) = root.glob("runs/*/discarded.csv")
+    assert str(discarded) in text
+    lines = discarded.read_text().splitlines()
+    assert lines[0] == "path,row,reason,exception" and len(lines) == 5
+
+
+def test_a_root_that_cannot_be_written(drawn, tmp_path):
+    (tmp_path / "file").write_text("")
+    text = refused("--images", drawn, root=tmp_path / "file" / "root")
+    assert "cannot write to the root folder" in text
+
+
+def test_help_and_config_errors_import_no_tensorflow():
+    script = (
+        "import sys, runner_local\n"
+        "try: runner_local.main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'tensorflow', 'tfx', 'apache_beam', 'ml_metadata'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    for arguments in (["--help"], ["--images", "x", "--set", "a.b=1"]):
+        done = subprocess.run(
+            [sys.executable, "-c", script, *arguments],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
