@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from models import rendezvous
 from models.options import TrainerOptions
@@ -100,3 +101,30 @@ def create_strategy(task: Task, options: TrainerOptions):
         rpc_layer="grpc",
     )
     return tf.distribute.MultiWorkerMirroredStrategy(resolver, collective)
+
+
+@contextlib.contextmanager
+def losses_explained(task: Task) -> Iterator[None]:
+    """Turns TensorFlow's error about a lost process of the cluster into one that says so.
+
+    Raises:
+        rendezvous.ClusterError: a process of the cluster went away.
+    """
+    import tensorflow as tf
+
+    try:
+        yield
+    except (
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+        tf.errors.InternalError,
+    ) as error:
+        if task.workers == 1:
+            raise
+        raise rendezvous.ClusterError(
+            f"A process of the training cluster was lost; this is {task.kind} {task.index} of "
+            f"{task.workers} processes. Start all of them again: the training goes on after its "
+            f"last complete epoch. TensorFlow says: {error.message.splitlines()[0]}"
+        ) from error

@@ -49,9 +49,7 @@ class Source:
         return cls(files, count, image_size, num_classes)
 
 
-def training(
-    source: Source, batch_size: int, shard: Shard, *, seed=None, cache="memory", weights=None
-):
+def training(source: Source, batch_size: int, shard: Shard, *, seed=None, cache="memory"):
     """Endless shuffled batches for training.
 
     Args:
@@ -60,11 +58,9 @@ def training(
         shard: the part to read: whole files where each worker gets several, else single examples.
         seed: order of the examples; None draws a new one.
         cache: `memory`, `none`, or a path to keep examples in between epochs.
-        weights: weight of each class, or None.
 
     Returns:
-        Dataset of (uint8 [batch_size, size, size, 3], one-hot float32 [batch_size, classes]),
-        with float32 [batch_size] weights of the examples after them where classes have weights.
+        Dataset of (uint8 [batch_size, size, size, 3], one-hot float32 [batch_size, classes]).
     """
     by_file = len(source.files) >= 4 * shard.workers
     files = source.files[shard.worker :: shard.workers] if by_file else source.files
@@ -75,11 +71,6 @@ def training(
     records = records.shuffle(min(source.count, _SHUFFLE_BUFFER), seed=seed).repeat()
     batches = records.batch(batch_size, drop_remainder=True)
     batches = batches.map(lambda batch: _parse(batch, source), num_parallel_calls=tf.data.AUTOTUNE)
-    if weights is not None:
-        table = tf.constant(weights, tf.float32)
-        batches = batches.map(
-            lambda images, labels: (images, labels, tf.linalg.matvec(labels, table))
-        )
     return batches.with_options(_options(seed is not None)).prefetch(tf.data.AUTOTUNE)
 
 
@@ -116,10 +107,9 @@ def class_counts(source: Source) -> list[int]:
     """Number of examples of each class, by reading all of them."""
     spec = {features.LABEL: tf.io.FixedLenFeature([], tf.int64)}
     counts = tf.zeros([source.num_classes], tf.int64)
-    labels = _read(source.files).batch(1024).map(lambda b: tf.io.parse_example(b, spec))
-    for batch in labels:
-        one_hot = tf.one_hot(batch[features.LABEL], source.num_classes, dtype=tf.int64)
-        counts += tf.reduce_sum(one_hot, axis=0)
+    for batch in _read(source.files).batch(1024):
+        labels = tf.io.parse_example(batch, spec)[features.LABEL]
+        counts += tf.reduce_sum(tf.one_hot(labels, source.num_classes, dtype=tf.int64), axis=0)
     return counts.numpy().tolist()
 
 

@@ -1,66 +1,139 @@
-"""What a served model is and where it came from, in a file beside it."""
+"""The model card: what a model is, what it takes and gives, and where it comes from.
+
+The fields are those of Model Card Toolkit's JSON schema, version 0.0.2
+(github.com/tensorflow/model-card-toolkit), and one more, `provenance`.
+"""
 
 from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import math
+import os
 import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-from models import features
 from models.options import Options
 
 FILE = "model_card.json"
-_LIBRARIES = ("tensorflow", "tf-keras", "tfx", "tensorflow-transform", "numpy")
+_LIBRARIES = ("tensorflow", "tf-keras", "tensorflow-transform", "tfx", "numpy")
+_COMMIT_VARIABLE = "GIT_COMMIT"
 
 
-def describe(config: Options, history: list[dict], settings: dict) -> dict:
-    """The card's content; its sections are named after Model Card Toolkit's schema 0.0.2.
+def write_up(
+    config: Options,
+    architecture: ModuleType,
+    parameters: int,
+    epochs: Sequence[Mapping[str, float]],
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The card of a trained model.
 
     Args:
-        config: the training's settings; its `provenance` is taken over as it is.
-        history: rows of `history.json`.
-        settings: what the architecture's defaults and the cluster made of the settings.
+        config: the settings it was trained with.
+        architecture: its module, whose docstring describes it.
+        parameters: number of its weights.
+        epochs: the training's history, as in `history.json`.
+        settings: those of the training, defaults filled in.
+
+    Returns:
+        JSON-serialisable fields. `provenance` holds the settings, the versions of libraries and
+        Python, the git commit where it is known, and all that `config.provenance` says.
     """
-    last = history[-1] if history else {}
-    versions = {}
-    for name in _LIBRARIES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    size = config.image_size
-    returned = [features.PREDICTED_LABEL, features.PREDICTED_INDEX, features.PROBABILITIES]
+    size, labels = config.image_size, list(config.labels)
+    exported = _exported(config, epochs)
+    metrics = [
+        {"type": name.removeprefix("val_"), "value": str(value), "slice": "validation"}
+        for name, value in exported.items()
+        if name.startswith("val_") and math.isfinite(value)
+    ]
     return {
         "schema_version": "0.0.2",
         "model_details": {
             "name": config.model.name,
-            "overview": f"Classifies photos as one of: {', '.join(config.labels)}.",
-            "version": {
-                "name": config.run_id,
-                "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            },
+            "overview": (architecture.__doc__ or "").strip(),
+            "version": {"date": datetime.datetime.now(datetime.timezone.utc).isoformat()},
         },
         "model_parameters": {
-            "model_architecture": config.model.name,
-            "labels": list(config.labels),
-            "input_format": {
-                "serving_default": "examples: string [batch], serialised tf.Example records",
-                "serving_jpeg": "image_bytes: string [batch], JPEG or PNG files",
-                "serving_pixels": f"pixels: float32 [batch, {size}, {size}, 3] in 0..255, RGB",
-            },
-            "output_format": returned,
-            "settings": settings,
+            "model_architecture": f"{config.model.name}, {parameters} parameters",
+            "data": [
+                {
+                    "name": split,
+                    "description": f"{count} labelled photos",
+                }
+                for split, count in config.counts.items()
+            ],
+            "input_format": f"photos; resized to {size}x{size} pixels, RGB",
+            "input_format_map": [
+                {"key": "serving_default", "value": "examples: serialised tf.Example, string [n]"},
+                {"key": "serving_jpeg", "value": "image_bytes: JPEG or PNG files, string [n]"},
+                {
+                    "key": "serving_pixels",
+                    "value": f"pixels: 0 to 255, float32 [n, {size}, {size}, 3]",
+                },
+            ],
+            "output_format": "a probability for each label, and the most probable label",
+            "output_format_map": [
+                {"key": "label", "value": "string [n]"},
+                {"key": "label_index", "value": "int64 [n]"},
+                {
+                    "key": "probabilities",
+                    "value": f"float32 [n, {len(labels)}], in order: {labels}",
+                },
+            ],
         },
-        "quantitative_analysis": {
-            "performance_metrics": [
-                {"type": name.removeprefix("val_"), "value": value, "slice": "validation"}
-                for name, value in last.items()
-                if name.startswith("val_")
+        "quantitative_analysis": {"performance_metrics": metrics},
+        "considerations": {
+            "limitations": [
+                {"description": "Every photo is given one of the labels, whatever it shows."},
+                {"description": "A photo's EXIF orientation is not applied when it is served."},
             ]
         },
         "provenance": {
             **config.provenance,
+            "epochs": len(epochs),
+            "exported_epoch": exported.get("epoch"),
+            "settings": {
+                "image_size": size,
+                "labels": labels,
+                "model": {"name": config.model.name, **config.model.arguments},
+                "trainer": dict(settings),
+            },
+            "git_commit": config.provenance.get("git_commit") or _git_commit(),
             "python": platform.python_version(),
-            "libraries": versions,
+            "libraries": _versions(),
         },
     }
+
+
+def _exported(config: Options, epochs: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    """The row of the epoch whose weights were exported."""
+    if not epochs:
+        return {}
+    if config.trainer.early_stopping:
+        return min(epochs, key=lambda row: row["val_loss"])
+    return epochs[-1]
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _git_commit() -> str | None:
+    """The commit of this code: of its checkout, or what the image says that holds it."""
+    command = ["git", "-C", os.fspath(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return os.environ.get(_COMMIT_VARIABLE)
+    return done.stdout.strip()

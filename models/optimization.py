@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import tensorflow as tf
 import tf_keras
 
 from models.input import Source, class_counts
@@ -11,6 +12,28 @@ from models.options import TrainerOptions
 from models.registry import Training
 
 _WARM_UP = 0.05
+
+
+class WeightedCrossentropy(tf_keras.losses.Loss):
+    """Cross-entropy of one-hot labels with smoothing and a weight for each class.
+
+    Args:
+        class_weights: factor on the loss of each class's examples, by index; None for none.
+        label_smoothing: share of the target spread evenly over all classes.
+    """
+
+    def __init__(self, class_weights: Sequence[float] | None, label_smoothing: float = 0.0):
+        super().__init__(name="weighted_crossentropy")
+        self.class_weights, self.label_smoothing = class_weights, label_smoothing
+
+    def call(self, y_true, y_pred):
+        """Float32 [batch, classes] twice to losses [batch]."""
+        loss = tf_keras.losses.categorical_crossentropy(
+            y_true, y_pred, label_smoothing=self.label_smoothing
+        )
+        if self.class_weights is None:
+            return loss
+        return loss * tf.linalg.matvec(y_true, tf.constant(self.class_weights, y_true.dtype))
 
 
 def compile_model(
@@ -21,6 +44,7 @@ def compile_model(
     *,
     total_steps: int,
     replicas: int,
+    class_weights: Sequence[float] | None = None,
 ) -> None:
     """Compiles a classifier of one-hot labels; call under the strategy's scope.
 
@@ -31,6 +55,7 @@ def compile_model(
         training: the architecture's own, where the user's are None.
         total_steps: length of the whole training, for the schedule.
         replicas: replicas in sync, for the scaling of the learning rate.
+        class_weights: factor on the loss of each class's examples; None weighs all alike.
     """
     smoothing = options.label_smoothing
     smoothing = training.label_smoothing if smoothing is None else smoothing
@@ -40,7 +65,7 @@ def compile_model(
         rate = _cosine(rate, total_steps)
     model.compile(
         optimizer=_optimizer(training, rate),
-        loss=tf_keras.losses.CategoricalCrossentropy(label_smoothing=smoothing),
+        loss=WeightedCrossentropy(class_weights, smoothing),
         # Weighted, so that the filling of the last validation batches counts for nothing.
         weighted_metrics=_metrics(labels),
         jit_compile=options.xla,
@@ -50,10 +75,10 @@ def compile_model(
 def class_weights(
     wanted: str | Mapping[str, float] | None, labels: Sequence[str], train: Source
 ) -> list[float] | None:
-    """The weight of each class in the order of the labels, or None where all weigh alike.
+    """The weight of each class in the loss, by index, or None where all weigh alike.
 
     Args:
-        wanted: `trainer.class_weights`.
+        wanted: `TrainerOptions.class_weights`.
         labels: class names in the order of their indices.
         train: the training examples, read through for `balanced`.
 
@@ -77,7 +102,7 @@ def class_weights(
 
 def _metrics(labels: Sequence[str]) -> list[tf_keras.metrics.Metric]:
     recalls = [
-        tf_keras.metrics.Recall(class_id=index, name=f"recall_{label}")
+        tf_keras.metrics.Recall(class_id=index, top_k=1, name=f"recall_{label}")
         for index, label in enumerate(labels)
     ]
     area = tf_keras.metrics.AUC(multi_label=True, num_labels=len(labels), name="auc")

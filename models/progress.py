@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import time
 
-import tensorflow as tf
 import tf_keras
+
+from models import files
 
 HISTORY_FILE = "history.json"
 _progress = logging.getLogger("pawprint.progress")
+_SECONDS_BETWEEN = 0.5
 
 
 class ProgressLogger(tf_keras.callbacks.Callback):
-    """Reports done and total photos to the `pawprint.progress` logger, twice a second at most."""
+    """Reports done and total photos to the `pawprint.progress` logger, twice a second at most.
+
+    Args:
+        epochs: epochs of the whole training.
+        steps_per_epoch: steps of each.
+        batch_size: photos a step, over all replicas.
+    """
 
     def __init__(self, epochs: int, steps_per_epoch: int, batch_size: int):
         super().__init__()
@@ -23,18 +29,22 @@ class ProgressLogger(tf_keras.callbacks.Callback):
         self._epoch, self._done, self._reported = 0, 0, 0.0
 
     def on_epoch_begin(self, epoch, logs=None):
+        """Counts from the epoch's beginning, which is not the first in a resumed training."""
         self._epoch = epoch + 1
         self._done = epoch * self._steps
 
     def on_train_batch_end(self, batch, logs=None):
+        """Counts a step."""
         self._done += 1
-        if time.monotonic() - self._reported >= 0.5:
+        if time.monotonic() - self._reported >= _SECONDS_BETWEEN:
             self._report()
 
     def on_epoch_end(self, epoch, logs=None):
+        """Reports the epoch's score."""
         self._report(logs)
 
     def on_train_end(self, logs=None):
+        """Reports the end."""
         self._report(logs, finished=True)
 
     def _report(self, logs=None, finished=False):
@@ -55,38 +65,30 @@ class ProgressLogger(tf_keras.callbacks.Callback):
 
 
 class History(tf_keras.callbacks.Callback):
-    """Keeps `history.json` up to date: every metric of every epoch, and the epoch's seconds.
+    """Keeps every metric of every epoch, and the epoch's seconds, in `history.json`.
 
     Args:
-        folders: where to write it; an earlier history in the first is continued.
+        folder: where to write it after each epoch; an earlier training's history there goes on.
+        done: epochs that the earlier training completed.
     """
 
-    def __init__(self, *folders: str):
+    def __init__(self, folder: str, done: int = 0):
         super().__init__()
-        self._paths = [f"{folder}/{HISTORY_FILE}" for folder in folders]
-        self.epochs: list[dict[str, float]] = []
+        self._path = f"{folder}/{HISTORY_FILE}"
+        earlier = (files.read_json(self._path) or {}).get("epochs", []) if done else []
+        self.epochs: list[dict[str, float]] = [row for row in earlier if row["epoch"] <= done]
 
     def on_epoch_begin(self, epoch, logs=None):
+        """Starts the epoch's clock."""
         self._began = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
+        """Writes the epoch down."""
         metrics = {name: float(value) for name, value in (logs or {}).items()}
         seconds = round(time.monotonic() - self._began, 3)
-        kept = [row for row in self.epochs or self._earlier() if row["epoch"] <= epoch]
-        self.epochs = [*kept, {"epoch": epoch + 1, **metrics, "seconds": seconds}]
-        for path in self._paths:
-            write_json(path, {"epochs": self.epochs})
+        self.epochs.append({"epoch": epoch + 1, **metrics, "seconds": seconds})
+        files.write_json(self._path, {"epochs": self.epochs})
 
-    def _earlier(self):
-        if not tf.io.gfile.exists(self._paths[0]):
-            return []
-        with tf.io.gfile.GFile(self._paths[0]) as file:
-            return json.load(file)["epochs"]
-
-
-def write_json(path: str, content: dict) -> None:
-    """Writes a JSON file whole or not at all, on any file system TensorFlow knows."""
-    tf.io.gfile.makedirs(os.path.dirname(path))
-    with tf.io.gfile.GFile(path + ".tmp", "w") as file:
-        json.dump(content, file, indent=1)
-    tf.io.gfile.rename(path + ".tmp", path, overwrite=True)
+    def save(self, folder: str) -> None:
+        """Writes the whole history into another folder."""
+        files.write_json(f"{folder}/{HISTORY_FILE}", {"epochs": self.epochs})

@@ -15,8 +15,7 @@ import socket
 import time
 from collections.abc import Mapping
 
-_GO = "go"
-_MISSING = "missing"
+_MISSING = "missing: "
 _RETRY_SECONDS = 0.5
 
 
@@ -62,7 +61,7 @@ def _gather(addresses, me: str, greeting: str, deadline: float) -> list[str]:
             missing = [name for name in addresses if name not in present and name != me]
             left = deadline - time.monotonic()
             if not missing or left <= 0:
-                verdict = " ".join([_MISSING, *missing]) if missing else _GO
+                verdict = _MISSING + json.dumps(missing)
                 for link in present.values():
                     with contextlib.suppress(OSError):
                         link.sendall(f"{verdict}\n".encode())
@@ -83,12 +82,10 @@ def _join(address: str, greeting: str, deadline: float) -> list[str] | None:
             with socket.create_connection((host.strip("[]"), int(port)), min(left, 5)) as link:
                 link.sendall(f"{greeting}\n".encode())
                 # A little longer than the leader waits, to hear from it who is missing.
-                verdict, *names = _read_line(link, left + 2).split(" ")
-                if verdict == _GO:
-                    return []
-                if verdict == _MISSING:
-                    return names
-        except OSError:
+                verdict = _read_line(link, left + 2)
+                if verdict.startswith(_MISSING):
+                    return json.loads(verdict.removeprefix(_MISSING))
+        except (OSError, ValueError):
             pass  # Not there yet, or on its way out after an earlier failure: try again.
         time.sleep(min(_RETRY_SECONDS, max(0.0, deadline - time.monotonic())))
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import time
 from typing import TYPE_CHECKING
 
 # Named before TensorFlow: TFX may have imported Keras 3 already, which cannot train under
@@ -16,6 +17,9 @@ from models import cluster, options, registry
 if TYPE_CHECKING:
     from tfx.components import FnArgs
 
+_log = logging.getLogger("pawprint")
+_POLL_SECONDS = 5
+
 
 def run_fn(fn_args: FnArgs) -> None:
     """Trains and exports; called by TFX in every process of the training cluster.
@@ -24,27 +28,35 @@ def run_fn(fn_args: FnArgs) -> None:
     `models.options.Options`), `train_steps` (steps an epoch) and `eval_steps` (0 or None: all
     examples), `serving_model_dir`, `model_run_dir`.
 
-    Writes the SavedModel with its `model_card.json` to `serving_model_dir`; TensorBoard logs and
-    `history.json` to `model_run_dir`. Only the chief writes; the other workers return when its
-    model is there. A training that was killed goes on after its last whole epoch when it is
-    started again with the same settings and data.
+    The chief writes the SavedModel to `serving_model_dir` with `model_card.json` beside it, and
+    TensorBoard logs, `history.json` and W&B's files to `model_run_dir`. A training that was killed
+    goes on after its last epoch, from `checkpoint_dir`. Returns in every process once the model
+    is written.
 
     Raises:
         ValueError: invalid settings, or no examples; before training starts.
-        RuntimeError: another process of the cluster was lost.
+        models.rendezvous.ClusterError: a process of the cluster did not come, or was lost.
     """
     config = options.parse(fn_args.custom_config)
     architecture = registry.find(config.model.name)
     task = cluster.read()
     if not task.trains:
-        logging.getLogger("pawprint").info("Task '%s' takes no part in training.", task.kind)
+        _wait_for_model(fn_args.serving_model_dir)
         return
 
-    from models import hardware
+    # TensorFlow from here on.
+    from models import devices, session
 
-    config = dataclasses.replace(config, trainer=hardware.prepare(config.trainer))
-    strategy = cluster.create_strategy(config.trainer, task)
+    config = dataclasses.replace(config, trainer=devices.prepare(config.trainer))
+    strategy = cluster.create_strategy(task, config.trainer)
+    with cluster.losses_explained(task):
+        session.train_and_export(fn_args, config, architecture, task, strategy)
 
-    from models import fitting
 
-    fitting.fit_and_export(fn_args, config, architecture, task, strategy)
+def _wait_for_model(path: str) -> None:
+    """An evaluator's part: validation is the workers' own work, but TFX wants the model here."""
+    import tensorflow as tf
+
+    _log.info("this process is an evaluator, which has no part in the training: waiting for it")
+    while not tf.io.gfile.exists(path):
+        time.sleep(_POLL_SECONDS)

@@ -11,9 +11,10 @@ from models import cluster
 ADDRESSES = ["host:1", "host:2", "host:3"]
 
 
-def read(members: dict, kind: str, index: int = 0) -> cluster.Task:
+def read(members: dict, kind: str, index: int = 0) -> tuple:
     config = {"cluster": members, "task": {"type": kind, "index": index}, "environment": "cloud"}
-    return cluster.read({"TF_CONFIG": json.dumps(config)})
+    task = cluster.read({"TF_CONFIG": json.dumps(config)})
+    return task.kind, task.index, task.workers, task.is_chief
 
 
 @pytest.mark.parametrize("text", [None, "", "  ", "{}", '{"cluster": {}}'])
@@ -22,22 +23,35 @@ def test_alone_without_a_cluster(text):
     assert cluster.read(environment) == cluster.Task("worker", 0, 1, True)
 
 
-def test_chief_and_workers():
-    members = {"chief": ADDRESSES[:1], "worker": ADDRESSES[1:]}
-    assert read(members, "chief") == cluster.Task("chief", 0, 3, True)
-    assert read(members, "worker", 0) == cluster.Task("worker", 0, 3, False)
-    assert read(members, "worker", 1) == cluster.Task("worker", 1, 3, False)
+@pytest.mark.parametrize("kind", ["chief", "master", "worker"])
+def test_a_cluster_of_one_is_alone(kind):
+    assert read({kind: ADDRESSES[:1]}, kind)[2:] == (1, True)
+    text = json.dumps({"cluster": {kind: ADDRESSES[:1]}, "task": {"type": kind, "index": 0}})
+    assert not cluster.read({"TF_CONFIG": text}).addresses
+
+
+@pytest.mark.parametrize("kind", ["chief", "master"])
+def test_chief_and_workers(kind):
+    members = {kind: ADDRESSES[:1], "worker": ADDRESSES[1:]}
+    assert read(members, kind) == ("chief", 0, 3, True)
+    assert read(members, "worker", 0) == ("worker", 0, 3, False)
+    assert read(members, "worker", 1) == ("worker", 1, 3, False)
 
 
 def test_first_worker_is_chief_where_there_is_none():
     members = {"worker": ADDRESSES}
-    assert [read(members, "worker", i).is_chief for i in range(3)] == [True, False, False]
-    assert read(members, "worker").workers == 3
+    assert [read(members, "worker", i)[3] for i in range(3)] == [True, False, False]
+    assert read(members, "worker")[2] == 3
 
 
 def test_evaluator_takes_no_part():
-    members = {"chief": ADDRESSES[:1], "evaluator": ADDRESSES[1:2]}
-    assert read(members, "evaluator") == cluster.Task("evaluator", 0, 1, False)
+    members = {"chief": ADDRESSES[:1], "worker": ADDRESSES[1:2], "evaluator": ADDRESSES[2:]}
+    assert read(members, "evaluator") == ("evaluator", 0, 2, False)
+    assert read(members, "worker") == ("worker", 0, 2, False)
+    text = json.dumps({"cluster": members, "task": {"type": "chief", "index": 0}})
+    task = cluster.read({"TF_CONFIG": text})
+    assert task.trains
+    assert task.addresses == {"chief": ("host:1",), "worker": ("host:2",)}
 
 
 def test_broken_configs_are_refused():
@@ -45,3 +59,5 @@ def test_broken_configs_are_refused():
         cluster.read({"TF_CONFIG": "{"})
     with pytest.raises(ValueError, match="'worker' 5"):
         read({"worker": ADDRESSES}, "worker", 5)
+    with pytest.raises(ValueError, match=r"\['ps'\], which mirrored training does not use"):
+        read({"worker": ADDRESSES, "ps": ["host:4"]}, "worker")

@@ -29,8 +29,18 @@ def test_progress_counts_photos(caplog):
 
 
 def test_history_goes_on_where_a_resumed_training_does(tmp_path):
+    folder = str(tmp_path / "checkpoints")
+    run_epochs(progress.History(folder), range(3), loss=1.0)
+    history = progress.History(folder, done=2)
+    run_epochs(history, range(2, 4), loss=0.5)
+    history.save(str(tmp_path))
+    for path in (tmp_path / "checkpoints", tmp_path):
+        epochs = json.loads((path / "history.json").read_text())["epochs"]
+        rows = [(row["epoch"], row["loss"]) for row in epochs]
+        assert rows == [(1, 1.0), (2, 1.0), (3, 0.5), (4, 0.5)]
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["history.json"]
+
+
+def test_a_training_that_starts_afresh_has_no_past(tmp_path):
     run_epochs(progress.History(str(tmp_path)), range(3), loss=1.0)
-    run_epochs(progress.History(str(tmp_path)), range(2, 4), loss=0.5)
-    epochs = json.loads((tmp_path / "history.json").read_text())["epochs"]
-    assert [(row["epoch"], row["loss"]) for row in epochs] == [(1, 1), (2, 1), (3, 0.5), (4, 0.5)]
-    assert [path.name for path in tmp_path.iterdir()] == ["history.json"]
+    assert progress.History(str(tmp_path), done=0).epochs == []

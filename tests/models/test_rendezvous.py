@@ -1,0 +1,79 @@
+"""Processes meet within a bounded time, or each learns who is missing."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+
+from models import rendezvous
+
+
+@pytest.fixture
+def addresses():
+    """Free ports of this machine."""
+    links = [socket.create_server(("", 0)) for _ in range(3)]
+    found = {f"worker {i}": f"localhost:{s.getsockname()[1]}" for i, s in enumerate(links)}
+    for link in links:
+        link.close()
+    return found
+
+
+def start(addresses, me, timeout=10.0, delay=0.0):
+    """Meets in a thread; the exception, or None, once it is done."""
+    outcome: list[Exception | None] = []
+
+    def run():
+        time.sleep(delay)
+        try:
+            rendezvous.meet(addresses, me, "worker 0", timeout)
+            outcome.append(None)
+        except Exception as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+
+    def result():
+        thread.join(timeout + 10)
+        assert outcome, f"{me} still waits"
+        return outcome[0]
+
+    return result
+
+
+@pytest.mark.parametrize("late", ["worker 0", "worker 1", "worker 2"])
+def test_all_go_on_together_whoever_comes_last(addresses, late):
+    results = [start(addresses, name, delay=1.0 if name == late else 0.0) for name in addresses]
+    assert [result() for result in results] == [None, None, None]
+    # TensorFlow takes the leader's port over.
+    socket.create_server(("", int(addresses["worker 0"].split(":")[1]))).close()
+
+
+def test_everybody_learns_who_is_missing(addresses):
+    began = time.monotonic()
+    results = [start(addresses, name, timeout=2.0) for name in ("worker 0", "worker 1")]
+    for error in (result() for result in results):
+        assert isinstance(error, rendezvous.ClusterError)
+        assert f"no sign of worker 2 ({addresses['worker 2']})" in str(error)
+        assert "trainer.cluster_timeout" in str(error)
+    assert time.monotonic() - began < 8
+
+
+def test_a_missing_leader_is_named(addresses):
+    error = start(addresses, "worker 1", timeout=1.5)()
+    assert f"no sign of worker 0 ({addresses['worker 0']})" in str(error)
+
+
+def test_who_came_and_died_does_not_count(addresses):
+    leader = start(addresses, "worker 0", timeout=3.0)
+    time.sleep(0.5)
+    waiting = start(addresses, "worker 1", timeout=3.0)
+    host, port = addresses["worker 0"].split(":")
+    for _ in range(2):  # Knocks as a stranger, then as a worker of the cluster, and hangs up.
+        with socket.create_connection((host, int(port))) as link:
+            link.sendall(b"GET / HTTP/1.1\n")
+    assert "worker 2" in str(leader())
+    assert "worker 2" in str(waiting())
