@@ -1,14 +1,26 @@
 """From photos to TFRecords and back: TFRecorder's calls, usable without the rest of pawprint."""
 
+import os
 from importlib import import_module
 
 _PUBLIC = {
     "DataError": "data.errors",
-    "IMAGE_CSV_SCHEMA": "data.schema",
+    "FloatInput": "data.types",
+    "IMAGE_CSV_SCHEMA": "data.input_schema",
+    "ImageUri": "data.types",
+    "IntegerInput": "data.types",
+    "IntegerLabel": "data.types",
     "RecordSet": "data.record_set",
+    "Schema": "data.input_schema",
+    "SplitKey": "data.types",
+    "StringInput": "data.types",
+    "StringLabel": "data.types",
     "check_classes": "data.table",
     "convert": "data.conversion",
+    "convert_and_load": "data.loading",
     "describe": "data.record_set",
+    "inspect": "data.inspection",
+    "load": "data.loading",
     "read_csv": "data.table",
     "scan": "data.folders",
 }
@@ -21,3 +33,7 @@ def __getattr__(name: str):
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'data' has no attribute {name!r}")
+
+
+if "PAWPRINT_DATA_WORKER" not in os.environ:  # set by data.pool; a worker needs no pandas
+    import_module("data.accessor")

@@ -12,12 +12,15 @@ import pandas as pd
 
 from data import files, folders, local, table
 from data.errors import DataError
+from data.input_schema import IMAGE_CSV_SCHEMA, Schema
 from data.photos import MAX_PIXELS, EncodeOptions
-from data.plan import Plan, make_plan
+from data.plan import Plan
+from data.planning import make_plan
 from data.progress import bar
 from data.records import ENCODINGS, JPEG, RAW, SPLITS
 from data.result import ConversionResult, result
-from data.schema import IMAGE_CSV_SCHEMA, ColumnType, SplitKey, check_schema
+from data.types import ColumnType, SplitKey
+from data.work import describe_rows
 
 LOG = logging.getLogger("pawprint.data")
 
@@ -87,37 +90,39 @@ def convert(
     Raises:
         DataError: Anything wrong with the source, the photos or the options.
     """
-    schema = check_schema(schema)
+    schema = Schema(schema)
     options = check_encoding(encoding, exif, max_pixels)
     gzip = check_compression(compression, encoding)
     check_numbers(num_shards, max_bad_fraction, workers)
+    output_dir = files.check_scheme(os.fspath(output_dir))
+    folder = None if tfrecord_dir is None else files.check_scheme(os.fspath(tfrecord_dir))
     if tfrecorder_wheel is not None:
         LOG.warning("tfrecorder_wheel is not needed any more and is ignored")
     rows, origin = read_source(source, schema, header, names)
     plan = make_plan(rows, schema, options, gzip=gzip, num_shards=num_shards, source=origin)
     check_plan(plan)
 
-    if runner != LOCAL or files.is_remote(str(tfrecord_dir or output_dir)):
+    if runner.lower() != LOCAL.lower():
         from data.beam_job import convert_with_beam
 
         return convert_with_beam(
             plan,
-            str(tfrecord_dir or files.join(str(output_dir), folder_name(job_label))),
+            folder or files.join(output_dir, folder_name(job_label)),
             runner=runner,
             project=project,
             region=region,
-            options=dict(dataflow_options or {}),
+            options=dataflow_options,
             job_label=job_label,
+            resume=resume,
             max_bad_fraction=max_bad_fraction,
         )
-    folder = os.fspath(tfrecord_dir) if tfrecord_dir else None
     if folder is None and resume:
-        folder = local.resumable_folder(str(output_dir), plan.digest)
-    folder = folder or local.fresh_folder(str(output_dir), folder_name(job_label))
+        folder = local.resumable_folder(output_dir, plan.digest)
+    folder = folder or local.fresh_folder(output_dir, folder_name(job_label))
     with bar(progress) as told:
         manifest = local.convert_here(
             plan,
-            Path(folder),
+            folder,
             resume=resume,
             max_bad_fraction=max_bad_fraction,
             workers=workers,
@@ -128,7 +133,7 @@ def convert(
 
 def read_source(
     source: Source,
-    schema: Mapping[str, ColumnType],
+    schema: Schema,
     header: str | int | None = "infer",
     names: Sequence[str] | None = None,
 ) -> tuple[pd.DataFrame, str]:
@@ -138,23 +143,23 @@ def read_source(
         DataError: The source is none of the three kinds, or its content is wrong.
     """
     if isinstance(source, pd.DataFrame):
-        return table.check_table(source, schema), "table"
+        return table.check_table(source[list(names)] if names else source, schema), "table"
     if not isinstance(source, str | os.PathLike):
         raise DataError(
             f"Cannot convert a {type(source).__name__}",
             "Expected a pandas.DataFrame, the path of a CSV file or a folder of photos.",
         )
-    path = os.fspath(source)
-    if not files.is_remote(path) and Path(path).is_dir():
-        if dict(schema) != dict(IMAGE_CSV_SCHEMA):
-            raise DataError(
-                "A folder of photos has the columns of IMAGE_CSV_SCHEMA only",
-                "Give a table or a CSV file for other columns.",
-            )
-        return folders.scan(path, conflicts="keep"), path
-    if not files.is_remote(path) and not Path(path).exists():
+    path = files.check_scheme(os.fspath(source))
+    if files.is_file(path):
+        return table.read_csv(path, schema, header=header, names=names), path
+    if not files.exists(path):
         raise DataError(f"No such file or folder: {path}", f"Looked from {Path.cwd()}.")
-    return table.read_csv(path, schema, header=header, names=names), path
+    if schema != IMAGE_CSV_SCHEMA:
+        raise DataError(
+            "A folder of photos has the columns of IMAGE_CSV_SCHEMA only",
+            "Give a table or a CSV file for other columns.",
+        )
+    return folders.scan(path, conflicts="keep"), path
 
 
 def check_plan(plan: Plan) -> None:
@@ -164,7 +169,7 @@ def check_plan(plan: Plan) -> None:
         raise DataError(
             f"No row has TRAIN in column {split!r}",
             "Without TRAIN rows there is no label vocabulary and nothing to train on.",
-            *local.describe_rows(plan.refused),
+            *describe_rows(plan.refused),
         )
 
 
@@ -198,5 +203,5 @@ def check_numbers(num_shards: int, max_bad_fraction: float | None, workers: int 
 
 def folder_name(job_label: str) -> str:
     """`tfrecorder-<YYYYmmdd-HHMMSS>[-<job_label>]`, as TFRecorder names its folders."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    return "-".join(part for part in ("tfrecorder", stamp, job_label) if part)
+    parts = ("tfrecorder", time.strftime("%Y%m%d-%H%M%S"), job_label.replace("_", "-"))
+    return "-".join(part for part in parts if part)

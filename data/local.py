@@ -1,32 +1,31 @@
 """Conversion on this machine: all cores, resumable, and the folder appears whole or not at all.
 
-The work happens in `<folder>.partial`, which is renamed once the manifest is in it. Under
-`<folder>.partial/.work` lie the plan's digest and the report of each finished shard; a conversion
-that was killed goes on from there.
+A local folder is made as `<folder>.partial` and renamed once its manifest is in it. In Cloud
+Storage, where nothing can be renamed at once, the work is done in place, and the notes in it tell
+readers that it is not finished.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data import files, manifest, pool
+from data import files, pool, work
 from data.errors import DataError
-from data.metadata import write_metadata
+from data.manifest import read_manifest
 from data.plan import Plan
+from data.shard import WORK
 
 PARTIAL = ".partial"
-_WORK = ".work"
+_LOCK = "lock"
 
 
 def convert_here(
     plan: Plan,
-    folder: Path,
+    folder: str,
     *,
     resume: bool = False,
     max_bad_fraction: float | None = None,
@@ -47,110 +46,104 @@ def convert_here(
         The manifest.
 
     Raises:
-        DataError: The folder exists, another conversion is writing it, too many bad photos, no good
-            TRAIN photo.
+        DataError: The folder exists, another conversion is writing it, it cannot be written, too
+            many bad photos, no good TRAIN photo.
     """
-    if folder.exists():
-        if (
-            resume
-            and (whole := manifest.read_manifest(str(folder)))
-            and whole["plan"] == plan.digest
-        ):
-            return whole
+    if manifest := finished_before(plan, folder, resume):
+        return manifest
+    hold = _at_work_remote if files.is_remote(folder) else at_work
+    try:
+        with hold(folder, plan, resume) as place:
+            reports, bad = [], []
+            for report in _reports(plan, place, workers, progress):
+                reports.append(report)
+                bad += report["discarded"]
+                work.check_bad(plan, bad, max_bad_fraction)
+            return work.finish(plan, reports, place, max_bad_fraction)
+    except OSError as error:
         raise DataError(
-            f"{folder} exists already", "Remove it or name another folder; nothing is overwritten."
-        )
-    partial = folder.with_name(folder.name + PARTIAL)
-    with _opened(partial, plan, resume):
-        if not (partial / manifest.MANIFEST).exists():
-            reports = _write_missing_shards(plan, partial, max_bad_fraction, workers, progress)
-            write_metadata(plan, str(partial))
-            finish(plan, reports, str(partial))
-        shutil.rmtree(partial / _WORK)
-        partial.rename(folder)
-    return manifest.read_manifest(str(folder))
+            f"Cannot write {folder}",
+            str(error),
+            "What is done so far is kept: make room or give access, then convert with resume=True.",
+        ) from error
 
 
-def finish(plan: Plan, reports: list[dict], folder: str) -> dict:
-    """Writes the list of discards and, last, the manifest.
+def finished_before(plan: Plan, folder: str, resume: bool) -> dict | None:
+    """The manifest of a folder that an earlier conversion of the same plan finished.
 
     Raises:
-        DataError: No row of TRAIN became a record.
+        DataError: The folder holds something else.
     """
-    discarded = manifest.discarded_rows(plan, reports)
-    made = manifest.make_manifest(plan, reports)
-    if not made["counts"].get("train"):
-        raise DataError(
-            "No record for TRAIN: every TRAIN row was discarded",
-            *describe_rows(discarded),
-            discarded=discarded,
-        )
-    files.write(files.join(folder, manifest.DISCARDED), manifest.discarded_csv(discarded))
-    files.write(files.join(folder, manifest.MANIFEST), manifest.dump(made))
-    return made
-
-
-def describe_rows(rows: list[dict], limit: int = 5) -> list[str]:
-    """The first discards as lines of an error."""
-    lines = [f"row {row['row']}: {row['path']!r}: {row['reason']}" for row in rows[:limit]]
-    return lines + [f"and {len(rows) - limit} more"] * (len(rows) > limit)
-
-
-def too_many(plan: Plan, bad: list[dict], allowed: float) -> DataError:
-    """The error about more bad photos than allowed."""
-    return DataError(
-        f"Too many bad photos: {len(bad)} of {plan.rows} rows so far, "
-        f"more than max_bad_fraction={allowed:g} allows",
-        *describe_rows(bad),
-        "Remove or repair them, or raise data.max_bad_fraction.",
-        discarded=bad,
+    if files.is_remote(folder):
+        unfinished = work.started(folder)
+        if unfinished is not None and resume and unfinished.digest == plan.digest:
+            return None
+    elif resume and _is_whole(folder + PARTIAL, plan.digest):  # killed just before it was renamed
+        _publish(folder)
+    if not files.exists(folder):
+        return None
+    manifest = read_manifest(folder)
+    if resume and manifest and manifest["plan"] == plan.digest:
+        return manifest
+    raise DataError(
+        f"{folder} exists already" + (", with other rows or options" if manifest else ""),
+        "Remove it or name another folder; nothing is overwritten.",
     )
 
 
-@contextmanager
-def _opened(partial: Path, plan: Plan, resume: bool) -> Iterator[None]:
-    """Holds the working folder of this plan, fresh unless it can be resumed."""
-    work = partial / _WORK
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / "lock").open("w") as lock:
+def fresh_folder(output_dir: str, name: str) -> str:
+    """A folder name in `output_dir` that nobody has taken, and takes it.
+
+    Two conversions may start in the same second: the working folder is made exclusively.
+    """
+    if files.is_remote(output_dir):
+        return _first_free(files.join(output_dir, name), files.exists)
+    try:
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"Cannot make the folder {output_dir}", str(error)) from error
+
+    def taken(folder: str) -> bool:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(f"Another conversion is writing {partial}") from None
-        digest = work / "plan"
-        if not (resume and digest.exists() and digest.read_text() == plan.digest):
-            _empty(partial, keep=work / "lock")
-            files.write(str(digest), plan.digest.encode())
-        try:
-            yield
-        except DataError:
-            shutil.rmtree(partial)  # it would fail in the same way again
-            raise
+            Path(folder + PARTIAL).mkdir()
+        except FileExistsError:
+            return True
+        if Path(folder).exists():
+            Path(folder + PARTIAL).rmdir()
+            return True
+        return False
+
+    return _first_free(files.join(output_dir, name), taken)
 
 
-def _empty(partial: Path, keep: Path) -> None:
-    for path in sorted(partial.rglob("*"), reverse=True):
-        if path.is_dir() and path != keep.parent:
-            path.rmdir()
-        elif not path.is_dir() and path != keep:
-            path.unlink()
+def resumable_folder(output_dir: str, digest: str) -> str | None:
+    """The newest unfinished conversion of the same plan in a local `output_dir`, if any."""
+    if files.is_remote(output_dir) or not Path(output_dir).is_dir():
+        return None
+    found = [folder for folder in Path(output_dir).iterdir() if folder.name.endswith(PARTIAL)]
+    for folder in sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True):
+        plan = work.started(str(folder))
+        if (plan and plan.digest == digest) or _is_whole(str(folder), digest):
+            return str(folder)[: -len(PARTIAL)]
+    return None
 
 
-def _write_missing_shards(
-    plan: Plan,
-    partial: Path,
-    max_bad_fraction: float | None,
-    workers: int | None,
-    progress: Callable[[int, int], None] | None,
-) -> list[dict]:
+def _is_whole(folder: str, digest: str) -> bool:
+    manifest = read_manifest(folder)
+    return manifest is not None and manifest["plan"] == digest
+
+
+def _publish(folder: str) -> None:
+    """Gives a whole folder its name, without what only served the work."""
+    partial = Path(folder + PARTIAL)
+    shutil.rmtree(partial / WORK, ignore_errors=True)
+    (partial / _LOCK).unlink(missing_ok=True)
+    partial.rename(folder)
+
+
+def _reports(plan: Plan, folder: str, workers: int | None, progress) -> Iterator[dict]:
     total = sum(len(job["rows"]) for job in plan.shards)
-    done, missing, reports = 0, [], []
-    for job in plan.shards:
-        if report := _finished_shard(partial, job):
-            reports.append(report)
-            done += len(job["rows"])
-        else:
-            missing.append(job)
+    done = 0
 
     def advance(rows: int) -> None:
         nonlocal done
@@ -159,59 +152,50 @@ def _write_missing_shards(
             progress(done, total)
 
     advance(0)
-    bad = [row for report in reports for row in report["discarded"]]
-    reports_now = pool.write_shards(missing, str(partial), workers=workers, progress=advance)
-    for report in reports_now:
-        files.write(str(_report(partial, report["file"])), json.dumps(report).encode())
-        reports.append(report)
-        bad += report["discarded"]
-        if max_bad_fraction is not None and len(bad) > max_bad_fraction * plan.rows:
-            reports_now.close()
-            raise too_many(plan, bad, max_bad_fraction)
-    return reports
+    yield from pool.write_shards(plan.shards, folder, workers=workers, progress=advance)
 
 
-def _finished_shard(partial: Path, job: dict) -> dict | None:
-    """The report of a shard that an earlier attempt finished, if the file is still as it was."""
-    shard, report = partial / job["file"], _report(partial, job["file"])
-    if not (shard.exists() and report.exists()):
-        return None
-    report = json.loads(report.read_text())
-    with shard.open("rb") as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return report if digest.hexdigest() == report["sha256"] else None
-
-
-def _report(partial: Path, file: str) -> Path:
-    return partial / _WORK / f"{file}.json"
-
-
-def fresh_folder(output_dir: str, name: str) -> str:
-    """A folder name in `output_dir` that nobody has taken, and takes it.
-
-    Two conversions may start in the same second: the working folder is made exclusively.
-    """
-    Path(output_dir).mkdir(parents=True, exist_ok=True)
-    for attempt in range(10_000):
-        folder = Path(output_dir, f"{name}-{attempt}" if attempt else name)
-        if folder.exists():
-            continue
+@contextmanager
+def at_work(folder: str, plan: Plan, resume: bool) -> Iterator[str]:
+    """The working folder of this plan, fresh unless it can be resumed; renamed at the end."""
+    partial = Path(folder + PARTIAL)
+    partial.mkdir(parents=True, exist_ok=True)
+    with (partial / _LOCK).open("w") as lock:
         try:
-            Path(f"{folder}{PARTIAL}").mkdir()
-        except FileExistsError:
-            continue
-        return str(folder)
-    raise DataError(f"No free name like {name} in {output_dir}")
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(f"Another conversion is writing {folder}") from None
+        before = work.started(str(partial))
+        if not (resume and before and before.digest == plan.digest):
+            for path in partial.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path.name != _LOCK:
+                    path.unlink()
+            work.start(plan, str(partial))
+        try:
+            yield str(partial)
+        except DataError:
+            shutil.rmtree(partial)  # it would fail in the same way again
+            raise
+        _publish(folder)
 
 
-def resumable_folder(output_dir: str, digest: str) -> str | None:
-    """The newest unfinished conversion of the same plan in `output_dir`, if any."""
-    found = [
-        plan.parent.parent
-        for plan in Path(output_dir).glob(f"*{PARTIAL}/{_WORK}/plan")
-        if plan.read_text() == digest
-    ]
-    newest = max(found, default=None, key=lambda folder: folder.stat().st_mtime)
-    return str(newest)[: -len(PARTIAL)] if newest else None
+@contextmanager
+def _at_work_remote(folder: str, plan: Plan, resume: bool) -> Iterator[str]:
+    """The same in Cloud Storage, in place."""
+    if not (resume and work.started(folder)):
+        work.start(plan, folder)
+    try:
+        yield folder
+    except DataError:
+        files.delete_folder(folder)
+        raise
+
+
+def _first_free(folder: str, taken: Callable[[str], bool]) -> str:
+    for attempt in range(10_000):
+        name = f"{folder}-{attempt}" if attempt else folder
+        if not taken(name):
+            return name
+    raise DataError(f"No free name like {folder}")

@@ -13,14 +13,14 @@ from data import files
 from data.errors import DataError
 from data.plan import FORMAT_VERSION, Plan
 from data.records import IMAGE_ENCODING, IMAGE_FEATURES, JPEG, SPLITS
-from data.schema import ImageUri, IntegerLabel
+from data.types import ImageUri, IntegerLabel
 
 MANIFEST = "manifest.json"
 DISCARDED = "discarded.csv"
 FORMAT = "pawprint-records"
 DISCARDED_COLUMNS = ("path", "row", "reason", "exception")
 
-_LIBRARIES = ("pillow", "numpy", "pandas", "protobuf", "google-crc32c")
+_LIBRARIES = ("pillow", "numpy", "protobuf", "google-crc32c")  # that shape the records
 
 
 def make_manifest(plan: Plan, reports: list[dict]) -> dict:
@@ -33,8 +33,7 @@ def make_manifest(plan: Plan, reports: list[dict]) -> dict:
         (numbers); source, schema, options; plan (digest of all that shapes the shards); libraries
         (versions).
     """
-    order = {job["file"]: number for number, job in enumerate(plan.shards)}
-    reports = sorted(reports, key=lambda report: order[report["file"]])
+    reports = sorted(reports, key=lambda report: (SPLITS.index(report["split"]), report["file"]))
     counts: dict[str, Counter] = {}
     for report in reports:
         if report["records"]:

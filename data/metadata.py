@@ -14,14 +14,14 @@ from data.records import (
     IMAGE_WIDTH,
     JPEG,
 )
-from data.schema import FloatInput, ImageUri, IntegerInput, IntegerLabel, StringLabel
 from data.transform_graph import ASSETS, transform_graph
+from data.types import FloatInput, ImageUri, IntegerInput, IntegerLabel, StringLabel
 
 _INT_FEATURES = (IMAGE_CHANNELS, IMAGE_HEIGHT, IMAGE_WIDTH)
 
 
 def write_metadata(plan: Plan, folder: str) -> None:
-    """Writes `transformed_metadata/schema.pbtxt` and `transform_fn/`, the graph and its vocabularies.
+    """Writes `transformed_metadata/schema.pbtxt` and `transform_fn/` (graph and vocabularies).
 
     A vocabulary file has a label a line: line breaks within a label become spaces there. The
     manifest has it as it is.
@@ -76,5 +76,4 @@ def _feature_text(name: str, kind: str, words: list[str] | None) -> str:
 
 def _write(folder: str, name: str, content: bytes) -> None:
     path = files.join(folder, *name.split("/"))
-    files.make_parent(path)
     files.write(path, content)

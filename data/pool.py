@@ -44,6 +44,7 @@ def write_shards(
         progress: Called with the number of rows newly done, in the caller's thread.
 
     Raises:
+        OSError: A shard cannot be written.
         RuntimeError: A worker failed; the text ends with its traceback or exit status.
     """
     waiting: queue.SimpleQueue = queue.SimpleQueue()
@@ -59,7 +60,9 @@ def write_shards(
         left = len(jobs)
         while left:
             kind, value = messages.get()
-            if kind == "error":
+            if kind == "OSError":
+                raise OSError(value)
+            if kind == "bug":
                 raise RuntimeError(value)
             if kind == "report":
                 left -= 1
@@ -77,7 +80,10 @@ def write_shards(
 
 def _start() -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-c", _COMMAND, _ROOT], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", _COMMAND, _ROOT],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PAWPRINT_DATA_WORKER": "1"},
     )
 
 
@@ -100,7 +106,7 @@ def _feed(process: subprocess.Popen, waiting, folder: str, messages) -> None:
                     done = answer["done"]
                     continue
                 if "error" in answer:
-                    messages.put(("error", f"Shard {job['file']} failed:\n{answer['error']}"))
+                    messages.put((answer["kind"], f"{job['file']}: {answer['error']}"))
                     return
                 messages.put(("progress", len(job["rows"]) - done))
                 messages.put(("report", answer["report"]))
@@ -109,6 +115,6 @@ def _feed(process: subprocess.Popen, waiting, folder: str, messages) -> None:
                 raise BrokenPipeError
         except (OSError, ValueError):
             messages.put(
-                ("error", f"A worker ended at shard {job['file']}, status {process.wait()}.")
+                ("bug", f"A worker ended at shard {job['file']}, status {process.wait()}.")
             )
             return

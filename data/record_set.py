@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from data import files, tfrecord
 from data.errors import DataError, listing
 from data.manifest import read_manifest
 from data.metadata import vocabulary_file
 from data.records import IMAGE, JPEG, JPEG_MAGIC, LABEL, RAW, SPLITS, parse
+from data.work import refuse_unfinished
 
 
 @dataclass(frozen=True)
@@ -75,17 +74,16 @@ def verify_shards(folder: str, manifest: dict) -> None:
         DataError: A shard is missing, of another size or content, or too many.
     """
     listed = {shard["file"]: shard for shard in manifest["shards"]}
-    found = {name for name in files.names(folder) if _split_of(name)}
-    if extra := sorted(found - listed.keys()):
+    found = {name: size for name, size in files.sizes(folder).items() if _split_of(name)}
+    if extra := sorted(found.keys() - listed.keys()):
         raise _mismatch(folder, f"{extra[0]} is not in manifest.json")
     for name, shard in listed.items():
         if name not in found:
             raise _mismatch(folder, f"{name} is missing")
-        size = files.size(files.join(folder, name))
-        if size != shard["bytes"]:
-            raise _mismatch(folder, f"{name} has {size} bytes, expected {shard['bytes']}")
+        if found[name] != shard["bytes"]:
+            raise _mismatch(folder, f"{name} has {found[name]} bytes, expected {shard['bytes']}")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        digests = pool.map(lambda name: _sha256(files.join(folder, name)), listed)
+        digests = pool.map(lambda name: files.sha256(files.join(folder, name)), listed)
         for (name, shard), digest in zip(listed.items(), digests, strict=True):
             if digest != shard["sha256"]:
                 raise _mismatch(folder, f"the content of {name} has changed")
@@ -97,15 +95,11 @@ def shards_of(folder: str) -> dict[str, list[str]]:
     Raises:
         DataError: No such folder, no shards, or an unfinished conversion.
     """
-    if not files.is_remote(folder):
-        if Path(folder, ".work").exists():
-            raise DataError(
-                f"{folder} is an unfinished conversion", "Finish it with convert(..., resume=True)."
-            )
-        if not Path(folder).is_dir():
-            raise DataError(f"No such folder: {folder}")
+    if not files.exists(folder):
+        raise DataError(f"No such folder: {folder}")
+    refuse_unfinished(folder)
     shards: dict[str, list[str]] = {}
-    for name in files.names(folder):
+    for name in files.sizes(folder):
         if split := _split_of(name):
             shards.setdefault(split, []).append(files.join(folder, name))
     if not shards:
@@ -166,7 +160,7 @@ def _vocabulary(folder: str) -> tuple[str, ...]:
 
 def _discarded(folder: str) -> int:
     """TFRecorder's discards: one line a row."""
-    names = [name for name in files.names(folder) if name.startswith("discarded-data")]
+    names = [name for name in files.sizes(folder) if name.startswith("discarded-data")]
     return sum(len(files.read(files.join(folder, name)).splitlines()) for name in names)
 
 
@@ -182,11 +176,3 @@ def _split_of(name: str) -> str | None:
 
 def _mismatch(folder: str, what: str) -> DataError:
     return DataError(f"{folder} does not match its manifest: {what}", "Convert the photos again.")
-
-
-def _sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with files.open_read(path) as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,8 +15,27 @@ from typing import BinaryIO
 from data import files, records, tfrecord
 from data.photos import BadPhotoError, EncodeOptions, photo_features
 
+WORK = ".work"
+"""The folder of notes about an unfinished conversion."""
+
 GZIP_LEVEL = 1
 """Of base64 pixels: half the time of zlib's default level for 9 % more bytes."""
+
+
+def write_shard_once(job: dict, folder: str, progress: Callable[[int], None] | None = None) -> dict:
+    """`write_shard`, unless an earlier attempt finished it; the report is kept beside the shards.
+
+    A shard counts as finished when its report is there and the file still has the reported hash.
+    """
+    shard = files.join(folder, job["file"])
+    noted = files.join(folder, WORK, job["file"] + ".json")
+    if files.exists(noted) and files.exists(shard):
+        report = json.loads(files.read(noted))
+        if files.sha256(shard) == report["sha256"]:
+            return report
+    report = write_shard(job, folder, progress)
+    files.write(noted, json.dumps(report).encode())
+    return report
 
 
 def write_shard(job: dict, folder: str, progress: Callable[[int], None] | None = None) -> dict:
@@ -38,13 +59,12 @@ def write_shard(job: dict, folder: str, progress: Callable[[int], None] | None =
                 shard.write(tfrecord.frame(records.serialize(row_features(uri, columns, options))))
                 counts[label] += 1
             except BadPhotoError as error:
-                cause = error.__cause__
                 discarded.append(
                     {
                         "path": uri,
                         "row": row,
                         "reason": str(error),
-                        "exception": f"{type(cause).__name__}: {cause}" if cause else "",
+                        "exception": _exception_text(error.__cause__),
                     }
                 )
             if progress:
@@ -76,6 +96,11 @@ def row_features(
         features |= photo_features(_read_photo(uri), options)
         features[records.IMAGE_NAME] = os.fsencode(os.path.basename(uri))
     return features
+
+
+def _exception_text(cause: BaseException | None) -> str:
+    """The type and text of an exception, without addresses: equal photos, equal lists."""
+    return re.sub(r" at 0x[0-9a-f]+", "", f"{type(cause).__name__}: {cause}") if cause else ""
 
 
 def _read_photo(uri: str) -> bytes:

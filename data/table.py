@@ -11,9 +11,9 @@ import pandas as pd
 
 from data import files
 from data.errors import DataError, listing
+from data.input_schema import IMAGE_CSV_SCHEMA, Schema
 from data.records import DISCARD, SPLITS
-from data.schema import (
-    IMAGE_CSV_SCHEMA,
+from data.types import (
     ColumnType,
     FloatInput,
     ImageUri,
@@ -21,8 +21,6 @@ from data.schema import (
     IntegerLabel,
     SplitKey,
     StringLabel,
-    check_schema,
-    columns_of,
 )
 
 LOG = logging.getLogger("pawprint.data")
@@ -49,7 +47,7 @@ def read_csv(
     Raises:
         DataError: No such file, no CSV, or a table that `check_table` refuses.
     """
-    path = os.fspath(path)
+    path = files.check_scheme(os.fspath(path))
     if header is None and names is None:
         names = list(schema)
     try:
@@ -85,7 +83,7 @@ def check_table(
         DataError: A missing or doubled column, no rows, an empty or missing value, or a value that
             is no number where one is due; rows are counted from 1, the header not counted.
     """
-    schema = check_schema(schema)
+    schema = Schema(schema)
     table = table.rename(columns=lambda name: str(name).strip())
     if missing := [column for column in schema if column not in table.columns]:
         raise DataError(
@@ -101,8 +99,7 @@ def check_table(
     clean = table[kept].reset_index(drop=True)
     for column, kind in schema.items():
         clean[column] = _clean(clean[column], kind, source)
-    split = columns_of(schema, SplitKey)[0]
-    _note_splits(clean[split], table[split].reset_index(drop=True), source)
+    _note_splits(clean[schema.split_key], table[schema.split_key], source)
     return clean
 
 
@@ -174,9 +171,10 @@ def _bad_values(source: str, column: str, bad: pd.Series, fix: str) -> DataError
 
 
 def _note_splits(splits: pd.Series, given: pd.Series, source: str) -> None:
-    if lower := sorted(set(given[splits.isin(SPLITS)].map(str).str.strip()) - set(SPLITS)):
+    spelled = given.map(str).str.strip().reset_index(drop=True)
+    if lower := sorted(set(spelled[splits.isin(SPLITS)]) - set(SPLITS)):
         LOG.info("%s: splits %s taken as upper case", source, listing(lower))
-    unknown = splits[~splits.isin([*SPLITS, DISCARD])].value_counts()
+    unknown = spelled[~splits.isin([*SPLITS, DISCARD])].value_counts()
     if len(unknown):
         LOG.warning(
             "%s: rows with an unknown split are discarded: %s. Known: %s",

@@ -1,4 +1,4 @@
-"""`transform_fn/saved_model.pb`: the table's columns to the records' features, as a TensorFlow graph.
+"""`transform_fn/saved_model.pb`: the table's columns to the records' features, as a graph.
 
 The graph that TensorFlow Transform would export for these columns: text labels are looked up in
 their vocabulary, everything else goes through. It is written without TensorFlow, so a conversion

@@ -26,9 +26,9 @@ def message_class(root: str, messages: Mapping[str, Mapping[str, tuple[int, str]
 
     Args:
         root: Which one.
-        messages: Message name to its fields: name to (number, type). A type is a scalar's or another
-            message's name; `*` before it makes the field repeated, `|` one of the message's choices
-            (a oneof). Maps are declared as the repeated entries that they are on the wire.
+        messages: Message name to its fields: name to (number, type). A type is the name of a scalar
+            or of another message; `*` before it makes the field repeated, `|` one of the message's
+            choices (a oneof). Maps are declared as the repeated entries that they are on the wire.
     """
     file = descriptor_pb2.FileDescriptorProto(name="wire.proto", package="wire", syntax="proto3")
     for name, fields in messages.items():

@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 
-from data.shard import write_shard
+from data.shard import write_shard_once
 
 _REPORT_EVERY = 0.2  # seconds between progress lines
 
@@ -39,6 +39,8 @@ def main() -> None:
                 answer(done=done)
 
         try:
-            answer(report=write_shard(request["job"], request["folder"], progress))
+            answer(report=write_shard_once(request["job"], request["folder"], progress))
+        except OSError as error:  # the disk or the store, not the photos: these are discarded
+            answer(error=str(error), kind="OSError")
         except Exception:
-            answer(error=traceback.format_exc())
+            answer(error=traceback.format_exc(), kind="bug")

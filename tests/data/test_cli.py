@@ -36,7 +36,7 @@ def test_from_a_folder_to_records(tmp_path, capsys):
     assert "16  (" in capsys.readouterr().out
     (folder,) = out.iterdir()
     assert cli.main(["load-check", str(folder)]) == 0
-    assert "20 records" in capsys.readouterr().out
+    assert "16 records" in capsys.readouterr().out
     assert cli.main(["inspect", str(folder), "--records", "2", "--output-dir", str(out)]) == 0
 
 

@@ -1,19 +1,23 @@
 """Conversions killed with SIGKILL and started again."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import pandas as pd
 import pytest
 
 import data
 from data import DataError, local
+from data.plan import Plan
 from tests.data.drawn import image_table
 from tests.data.test_convert import quiet, tree
 
 SHARDS = 6
+PLAN = Plan([], [], 0, {}, None, {}, {}, "", "another")
 CODE = """
 import sys, pandas as pd, data
 table = pd.read_csv(sys.argv[1])
@@ -103,7 +107,34 @@ def test_a_damaged_shard_is_written_again(photos, tmp_path):
 
 def test_another_conversion_at_work_is_refused(photos, tmp_path):
     table = image_table(tmp_path / "photos", {"TRAIN": 2})
+    folder = str(tmp_path / "out")
+    with local.at_work(folder, PLAN, False), pytest.raises(DataError, match="Another conversion"):
+        data.convert(table, tfrecord_dir=folder, progress=quiet)
+
+
+def test_killed_between_the_manifest_and_the_name(photos, tmp_path):
+    folder = tmp_path / "out"
+    shutil.copytree(photos / "whole", tmp_path / "out.partial")
+    (tmp_path / "out.partial" / "lock").touch()
+    assert started(photos, folder).wait(60) == 0
+    assert tree(folder) == tree(photos / "whole")
+    assert not (tmp_path / "out.partial").exists()
+
+
+def test_without_resume_everything_is_written_again(photos, tmp_path):
     partial = tmp_path / "out.partial"
-    plan = type("Plan", (), {"digest": "x"})
-    with local._opened(partial, plan, False), pytest.raises(DataError, match="Another conversion"):
-        data.convert(table, tfrecord_dir=tmp_path / "out", progress=quiet)
+    shutil.copytree(photos / "whole", partial)
+    table = image_table(tmp_path / "photos", {"TRAIN": 2})
+    data.convert(table, tfrecord_dir=tmp_path / "out", progress=quiet)
+    assert data.describe(tmp_path / "out").counts == {"train": {"dog": 1, "cat": 1}}
+
+
+def test_resume_finds_the_unfinished_folder_by_itself(photos, tmp_path):
+    table = pd.read_csv(photos / "data.csv")
+    options = {"num_shards": SHARDS, "encoding": "jpeg", "progress": quiet}
+    name = tmp_path / "out" / "tfrecorder-20260101-000000-convert"
+    shutil.copytree(photos / "whole", f"{name}.partial")
+    made = data.convert(table, tmp_path / "out", resume=True, **options)
+    assert made["tfrecord_dir"] == str(name)
+    fresh = data.convert(table, tmp_path / "out", resume=True, **options)
+    assert fresh["tfrecord_dir"] != str(name)

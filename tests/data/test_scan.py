@@ -127,7 +127,7 @@ def empty(folder):
 
 
 def one_label(folder):
-    return photo_folder(folder, {"cat": 5}), "Only one label in .*'cat'"
+    return photo_folder(folder, {"cat": 5}), "Fewer than two labels in .*'cat'"
 
 
 def too_few(folder):

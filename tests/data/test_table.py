@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 import data
-from data import DataError, schema
+from data import DataError, Schema
 from data.table import check_table, vocabulary
 
 
@@ -92,7 +92,7 @@ def test_missing_labels_of_a_table_are_refused_with_their_rows(missing):
 
 
 def test_numbers_are_checked():
-    kinds = {"split": schema.SplitKey, "n": schema.IntegerInput, "x": schema.FloatInput}
+    kinds = {"split": data.SplitKey, "n": data.IntegerInput, "x": data.FloatInput}
     frame = pd.DataFrame({"split": "TRAIN", "n": ["1", "2"], "x": ["0.5", "1e3"]})
     clean = check_table(frame, kinds)
     assert clean["n"].tolist() == [1, 2] and clean["x"].tolist() == [0.5, 1000.0]
@@ -117,15 +117,15 @@ def test_the_vocabulary_is_in_tensorflow_transforms_order():
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"label": schema.StringLabel}, "exactly one SplitKey"),
-        ({"split": schema.SplitKey, "s": schema.SplitKey}, "exactly one SplitKey"),
+        ({"label": data.StringLabel}, "exactly one SplitKey"),
+        ({"split": data.SplitKey, "s": data.SplitKey}, "exactly one SplitKey"),
         (
-            {"split": schema.SplitKey, "a": schema.ImageUri, "b": schema.ImageUri},
+            {"split": data.SplitKey, "a": data.ImageUri, "b": data.ImageUri},
             "one ImageUri column",
         ),
-        ({"split": schema.SplitKey, "a": "text"}, "Unknown type of column 'a'"),
+        ({"split": data.SplitKey, "a": "text"}, "Unknown type of column 'a'"),
     ],
 )
 def test_a_schema_that_makes_no_sense_is_refused(columns, message):
     with pytest.raises(DataError, match=message):
-        schema.check_schema(columns)
+        Schema(columns)

@@ -1,0 +1,51 @@
+"""`df.tensorflow.to_tfr(...)`: TFRecorder's call on a pandas table, registered by `import data`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import pandas as pd
+
+from data.input_schema import IMAGE_CSV_SCHEMA
+from data.types import ColumnType
+
+
+@pd.api.extensions.register_dataframe_accessor("tensorflow")
+class TensorFlowAccessor:
+    """Converts the table it is called on."""
+
+    def __init__(self, table: pd.DataFrame):
+        self._table = table
+
+    def to_tfr(
+        self,
+        output_dir: str | os.PathLike,
+        schema: Mapping[str, ColumnType] = IMAGE_CSV_SCHEMA,
+        runner: str = "DirectRunner",
+        project: str | None = None,
+        region: str | None = None,
+        tfrecorder_wheel: str | None = None,
+        dataflow_options: Mapping | None = None,
+        job_label: str = "to-tfr",
+        compression: str | None = "auto",
+        num_shards: int = 0,
+        **options,
+    ):
+        """`data.convert` of this table; see there for all arguments, errors and the result."""
+        from data.conversion import convert
+
+        return convert(
+            self._table,
+            output_dir,
+            schema,
+            runner=runner,
+            project=project,
+            region=region,
+            tfrecorder_wheel=tfrecorder_wheel,
+            dataflow_options=dataflow_options,
+            job_label=job_label,
+            compression=compression,
+            num_shards=num_shards,
+            **options,
+        )

@@ -1,0 +1,145 @@
+"""Conversion as one Beam pipeline, for Dataflow and every other Beam runner.
+
+The shards of the plan are the elements; each is written by the function that the worker processes
+of a local conversion use (`data.shard.write_shard_once`). The jobs lie in `<folder>/.work`, so the
+pipeline stays small however many photos there are. The last step writes the manifest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from data import files, local, work
+from data.beam_options import DATAFLOW, dataflow_url, job_options, workers_package
+from data.errors import DataError
+from data.manifest import read_manifest
+from data.plan import Plan
+from data.result import ConversionResult, result
+from data.shard import WORK, write_shard_once
+
+_JOBS = "jobs"
+_ERROR = "error.json"
+_UPLOADS = 16  # files at a time
+
+
+def convert_with_beam(
+    plan: Plan,
+    folder: str,
+    *,
+    runner: str,
+    project: str | None = None,
+    region: str | None = None,
+    options: Mapping | None = None,
+    job_label: str = "convert",
+    resume: bool = False,
+    max_bad_fraction: float | None = None,
+) -> ConversionResult:
+    """Runs a plan as a Beam pipeline; on Dataflow, submits it.
+
+    Args:
+        plan: What to do.
+        folder: The folder to make, local or `gs://`; it must not exist, unless `resume` finds in
+            it the same conversion, finished or not.
+        runner: A Beam runner's name.
+        project, region, options, job_label: See `data.convert`.
+        resume: Keep the shards that an earlier job of the same plan finished.
+        max_bad_fraction: The job fails when more than this share of the rows is refused.
+
+    Raises:
+        DataError: Options that the runner would refuse, photos or folders it cannot reach, a folder
+            with something in it, or, where the job is waited for, what `convert` raises.
+    """
+    checked = job_options(plan, folder, runner, project, region, dict(options or {}), job_label)
+    unfinished = work.started(folder)
+    if not (resume and unfinished and unfinished.digest == plan.digest):
+        if manifest := local.finished_before(plan, folder, resume):
+            return result(manifest, folder, job_id=checked["runner"])
+        _stage(plan, folder)
+    if checked["runner"] == DATAFLOW:
+        with workers_package(checked) as complete:
+            job_id = _pipeline(plan, folder, max_bad_fraction, complete).run().job_id()
+        return ConversionResult(
+            job_id=job_id,
+            dataflow_url=dataflow_url(job_id, checked["project"], checked["region"]),
+            tfrecord_dir=folder,
+        )
+    try:
+        _pipeline(plan, folder, max_bad_fraction, checked).run().wait_until_finish()
+    except Exception as error:  # the runner's own, around whatever a step raised
+        if (told := files.join(folder, WORK, _ERROR)) and files.exists(told):
+            told = json.loads(files.read(told))
+            files.delete_folder(folder)  # it would fail in the same way again
+            raise DataError(*told["lines"], discarded=told["discarded"]) from error
+        raise
+    return result(read_manifest(folder), folder, job_id=checked["runner"])
+
+
+class WriteShard(beam.DoFn):
+    """From a shard's file name to its report, as JSON."""
+
+    def __init__(self, folder: str):
+        self._folder = folder
+
+    def process(self, name: str):
+        """Writes the shard, unless an earlier attempt did."""
+        job = json.loads(files.read(files.join(self._folder, WORK, _JOBS, name)))
+        report = write_shard_once(job, self._folder)
+        for metric, count in (
+            ("rows", len(job["rows"])),
+            ("good_images", report["records"]),
+            ("bad_images", len(report["discarded"])),
+        ):
+            Metrics.counter("pawprint", metric).inc(count)
+        yield json.dumps(report)
+
+
+class Finish(beam.DoFn):
+    """From all reports to the metadata, the list of discards and, last, the manifest."""
+
+    def __init__(self, folder: str, max_bad_fraction: float | None):
+        self._folder = folder
+        self._max_bad_fraction = max_bad_fraction
+
+    def process(self, reports: list[str]):
+        """Ends the conversion; does nothing where an earlier attempt at this step did."""
+        plan = work.started(self._folder)
+        if plan is None:
+            return
+        try:
+            work.finish(plan, [*map(json.loads, reports)], self._folder, self._max_bad_fraction)
+        except DataError as error:  # kept for the caller, who sees an error of the runner's else
+            told = {"lines": str(error).split("\n  "), "discarded": error.discarded}
+            files.write(files.join(self._folder, WORK, _ERROR), json.dumps(told).encode())
+            raise
+
+
+def _pipeline(
+    plan: Plan, folder: str, max_bad_fraction: float | None, options: dict
+) -> beam.Pipeline:
+    """Shards are written, then their reports gathered into the manifest."""
+    pipeline = beam.Pipeline(options=PipelineOptions(flags=[], **options))
+    (
+        pipeline
+        | "Shards" >> beam.Create([job["file"] for job in plan.shards], reshuffle=True)
+        | "Write" >> beam.ParDo(WriteShard(folder))
+        | "Gather" >> beam.combiners.ToList()
+        | "Finish" >> beam.ParDo(Finish(folder, max_bad_fraction))
+    )
+    return pipeline
+
+
+def _stage(plan: Plan, folder: str) -> None:
+    """Writes the shards' jobs to where the workers find them, and what is being converted."""
+
+    def put(job: dict) -> None:
+        files.write(files.join(folder, WORK, _JOBS, job["file"]), json.dumps(job).encode())
+
+    work.start(plan, folder)
+    with ThreadPoolExecutor(_UPLOADS) as pool:
+        list(pool.map(put, plan.shards))

@@ -1,0 +1,113 @@
+"""Which split a photo goes to, decided by its content alone."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+
+import pandas as pd
+
+from data.errors import DataError
+from data.records import SPLITS
+
+LOG = logging.getLogger("pawprint.data")
+
+CONFLICTS = ("error", "drop", "keep")
+
+
+def assign_splits(table: pd.DataFrame, shares: tuple[float, float, float]) -> pd.Series:
+    """The split of each row: its content's rank within its label, cut at the asked shares.
+
+    Args:
+        table: Columns label and digest (equal for equal photos).
+        shares: Of TRAIN, VALIDATION and TEST.
+
+    Raises:
+        DataError: A label has fewer distinct photos than there are splits with a share.
+    """
+    wanted = [name for name, share in zip(SPLITS, shares, strict=True) if share > 0]
+    splits: dict[tuple[str, str], str] = {}
+    short = []
+    for label, digests in table.groupby("label")["digest"]:
+        distinct = sorted(set(digests), key=lambda digest, label=label: _rank(label, digest))
+        if len(distinct) < len(wanted):
+            short.append(f"{label!r} has {len(distinct)}")
+            continue
+        for digest, name in zip(distinct, _cut(len(distinct), shares), strict=True):
+            splits[label, digest] = name
+    if short:
+        raise DataError(
+            f"Too few photos to split: {', '.join(short[:5])}",
+            f"Each label needs {len(wanted)} distinct photos or more, one for each of "
+            f"{', '.join(wanted)}.",
+            "Add photos, remove the folder, or set data.split to give a split the share 0.",
+        )
+    keys = zip(table["label"], table["digest"], strict=True)
+    return pd.Series([splits[key] for key in keys], table.index)
+
+
+def resolve_conflicts(table: pd.DataFrame, conflicts: str) -> pd.DataFrame:
+    """The table without photos that stand under two labels, or an error that names them."""
+    if conflicts == "keep":
+        return table
+    several = table.groupby("digest")["label"].transform("nunique") > 1
+    if not several.any():
+        return table
+    if conflicts == "drop":
+        LOG.warning("%d files dropped: the same photo under two labels", several.sum())
+        return table[~several].reset_index(drop=True)
+    groups = [
+        " = ".join(f"{row.image_uri!r} ({row.label})" for row in group.itertuples())
+        for _, group in table[several].groupby("digest")
+    ]
+    raise DataError(
+        f"The same photo under two labels: {len(groups)} photos",
+        *groups[:5],
+        f"and {len(groups) - 5} more" if len(groups) > 5 else "",
+        "Remove the wrong copies, or set data.conflicts=drop to leave all of them out.",
+    )
+
+
+def warn_of_leaks(table: pd.DataFrame) -> None:
+    """Tells of photos that the given split folders put in more than one split."""
+    leaks = table.groupby("digest")["split"].transform("nunique") > 1
+    if leaks.any():
+        LOG.warning(
+            "%d files hold a photo that is in more than one split, such as %s: measures on "
+            "VALIDATION and TEST will flatter",
+            leaks.sum(),
+            table[leaks]["image_uri"].iloc[0],
+        )
+
+
+def check_split_options(shares: tuple[float, ...], conflicts: str) -> None:
+    """Refuses shares that are no split and unknown ways with conflicts.
+
+    Raises:
+        DataError: What is wrong and what is allowed.
+    """
+    if len(shares) != 3 or min(shares) < 0 or shares[0] == 0 or abs(sum(shares) - 1) > 1e-6:
+        raise DataError(
+            f"data.split is no split: {shares!r}",
+            "Expected three shares for TRAIN, VALIDATION and TEST that sum to 1; TRAIN's above 0.",
+        )
+    if conflicts not in CONFLICTS:
+        raise DataError(
+            f"Unknown data.conflicts: {conflicts!r}", f"Allowed: {', '.join(CONFLICTS)}."
+        )
+
+
+def _cut(count: int, shares: tuple[float, float, float]) -> list[str]:
+    """The split of each rank: the asked shares, rounded, at least one where a share is asked."""
+    counts = {
+        name: max(1, round(count * share)) if share else 0
+        for name, share in zip(SPLITS[1:], shares[1:], strict=True)
+    }
+    while sum(counts.values()) > count - 1:  # TRAIN keeps at least one
+        counts[max(counts, key=counts.get)] -= 1
+    names = [name for name, size in counts.items() for _ in range(size)]
+    return names + [SPLITS[0]] * (count - len(names))
+
+
+def _rank(label: str, digest: str) -> str:
+    return hashlib.sha256(f"{label}\0{digest}".encode("utf-8", "surrogateescape")).hexdigest()
