@@ -42,20 +42,20 @@ class Console:
         os.dup2(sink, 2)
         if not self._verbose:
             os.close(sink)
-        self._configure_logging()
+        self._open_logging()
         return self
 
     def __exit__(self, *_):
         self._close_bar()
         sys.stdout.flush()
         sys.stderr.flush()
+        self._close_logging()
         for saved, standard in zip(self._saved, (1, 2), strict=True):
             os.dup2(saved, standard)
             os.close(saved)
         if self._tee:
             self._tee.stdin.close()
             self._tee.wait()
-        logging.getLogger("pawprint").removeHandler(self._handler)
         self._terminal.close()
 
     def line(self, name: str, text: str, seconds: float | None = None):
@@ -95,17 +95,23 @@ class Console:
             self._bar.close()
             self._bar = None
 
-    def _configure_logging(self):
-        # absl and wandb install handlers of their own at import; the root handler set here writes
-        # to the redirected descriptor, so that the order of lines is the order of events.
+    def _open_logging(self):
+        # The handler writes to the redirected descriptor, as everything else does, so that the
+        # order of lines is the order of events.
+        self._log = os.fdopen(os.dup(2), "w", buffering=1)
         logging.basicConfig(
             level=logging.INFO,
             format=_LOG_FORMAT,
-            handlers=[logging.StreamHandler(os.fdopen(os.dup(2), "w", buffering=1))],
+            handlers=[logging.StreamHandler(self._log)],
             force=True,
         )
         self._handler = _ToConsole(self)
         logging.getLogger("pawprint").addHandler(self._handler)
+
+    def _close_logging(self):
+        logging.getLogger("pawprint").removeHandler(self._handler)
+        logging.basicConfig(force=True, handlers=[logging.NullHandler()])
+        self._log.close()
 
 
 class _ToConsole(logging.Handler):

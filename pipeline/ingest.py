@@ -53,14 +53,15 @@ def ingest(source: Source, config: Config, progress: Callable[[int, int], None])
     _check_room(table, config)
     folder = Path(config.root) / "records" / _digest(table, config)[:_DIGEST_LENGTH]
     cached = folder.exists()
-    data.convert(
-        table,
-        tfrecord_dir=folder,
-        encoding=config.data.encoding,
-        max_bad_fraction=config.data.max_bad_fraction,
-        resume=True,
-        progress=progress,
-    )
+    if not cached:
+        data.convert(
+            table,
+            tfrecord_dir=folder,
+            encoding=config.data.encoding,
+            max_bad_fraction=config.data.max_bad_fraction,
+            resume=True,
+            progress=progress,
+        )
     with (folder / "discarded.csv").open(newline="") as file:
         discarded = list(csv.DictReader(file))
     return Ingested(_describe(str(folder)), discarded, cached)

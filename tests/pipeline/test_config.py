@@ -58,7 +58,7 @@ def test_unusable_files_are_named(tmp_path, content, part):
     file = tmp_path / "broken.yaml"
     if content is not None:
         file.write_text(content)
-    with pytest.raises(ConfigError, match="broken.yaml") as error:
+    with pytest.raises(ConfigError, match=r"broken\.yaml") as error:
         load(file)
     assert part in str(error.value)
 

@@ -12,9 +12,8 @@ def test_run_ids_are_distinct(tmp_path):
 
 
 def test_one_run_at_a_time(tmp_path):
-    with locked_root(tmp_path):
-        with pytest.raises(RootError, match="another run"), locked_root(tmp_path):
-            pass
+    with locked_root(tmp_path), pytest.raises(RootError, match="another run"):
+        locked_root(tmp_path).__enter__()
     with locked_root(tmp_path):
         pass
 
