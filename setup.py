@@ -15,6 +15,7 @@ setup(
         "pipeline": [
             "dill",
             "ml-metadata",
+            "psutil",
             "pydantic>=2",
             "pyyaml",
             "setuptools<80",
