@@ -48,7 +48,9 @@ def test_an_empty_folder(tmp_path):
 def test_one_class_only(drawn, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat").symlink_to(drawn / "cat")
-    assert "Only one label" in refused("--images", tmp_path / "photos", root=tmp_path / "root")
+    assert "Fewer than two labels" in refused(
+        "--images", tmp_path / "photos", root=tmp_path / "root"
+    )
 
 
 def test_too_few_photos_of_a_class(drawn, tmp_path):
