@@ -62,8 +62,7 @@ def convert_with_beam(
             return result(manifest, folder, job_id=checked["runner"])
         _stage(plan, folder)
     if checked["runner"] == DATAFLOW:
-        with workers_package(checked) as complete:
-            job_id = _pipeline(plan, folder, max_bad_fraction, complete).run().job_id()
+        job_id = _submit(plan, folder, max_bad_fraction, checked)
         return ConversionResult(
             job_id=job_id,
             dataflow_url=dataflow_url(job_id, checked["project"], checked["region"]),
@@ -72,8 +71,9 @@ def convert_with_beam(
     try:
         _pipeline(plan, folder, max_bad_fraction, checked).run().wait_until_finish()
     except Exception as error:  # the runner's own, around whatever a step raised
-        if (told := files.join(folder, WORK, _ERROR)) and files.exists(told):
-            told = json.loads(files.read(told))
+        kept = files.join(folder, WORK, _ERROR)
+        if files.exists(kept):
+            told = json.loads(files.read(kept))
             files.delete_folder(folder)  # it would fail in the same way again
             raise DataError(*told["lines"], discarded=told["discarded"]) from error
         raise
@@ -117,6 +117,18 @@ class Finish(beam.DoFn):
             told = {"lines": str(error).split("\n  "), "discarded": error.discarded}
             files.write(files.join(self._folder, WORK, _ERROR), json.dumps(told).encode())
             raise
+
+
+def _submit(plan: Plan, folder: str, max_bad_fraction: float | None, options: dict) -> str:
+    """The id of the job that Dataflow made of the plan."""
+    from apitools.base.py.exceptions import HttpError
+
+    try:
+        with workers_package(options) as complete:
+            return _pipeline(plan, folder, max_bad_fraction, complete).run().job_id()
+    except HttpError as error:
+        files.delete_folder(files.join(folder, WORK))
+        raise DataError("Dataflow did not take the job", str(error)) from error
 
 
 def _pipeline(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import json
 import os
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from data import files, records, tfrecord
+from data import files, gs, records, tfrecord
 from data.photos import BadPhotoError, EncodeOptions, photo_features
 
 WORK = ".work"
@@ -54,9 +56,11 @@ def write_shard(job: dict, folder: str, progress: Callable[[int], None] | None =
     counts: Counter[str] = Counter()
     discarded = []
     with _shard_file(files.join(folder, job["file"]), job["gzip"]) as shard:
+        reads = _reads([row[1] for row in job["rows"]])
         for done, (row, uri, label, columns) in enumerate(job["rows"], start=1):
             try:
-                shard.write(tfrecord.frame(records.serialize(row_features(uri, columns, options))))
+                features = row_features(uri, next(reads), columns, options)
+                shard.write(tfrecord.frame(records.serialize(features)))
                 counts[label] += 1
             except BadPhotoError as error:
                 discarded.append(
@@ -81,7 +85,10 @@ def write_shard(job: dict, folder: str, progress: Callable[[int], None] | None =
 
 
 def row_features(
-    uri: str | None, columns: dict[str, str | int | float], options: EncodeOptions
+    uri: str | None,
+    read: Callable[[], bytes],
+    columns: dict[str, str | int | float],
+    options: EncodeOptions,
 ) -> dict[str, records.Value]:
     """The features of one row: its columns, and its photo's where it has one.
 
@@ -93,7 +100,7 @@ def row_features(
         for name, value in columns.items()
     }
     if uri is not None:
-        features |= photo_features(_read_photo(uri), options)
+        features |= photo_features(read(), options)
         features[records.IMAGE_NAME] = os.fsencode(os.path.basename(uri))
     return features
 
@@ -101,6 +108,21 @@ def row_features(
 def _exception_text(cause: BaseException | None) -> str:
     """The type and text of an exception, without addresses: equal photos, equal lists."""
     return re.sub(r" at 0x[0-9a-f]+", "", f"{type(cause).__name__}: {cause}") if cause else ""
+
+
+def _reads(uris: list[str | None]) -> Iterator[Callable[[], bytes]]:
+    """For each photo a call that gives its content; what is in Cloud Storage is fetched ahead."""
+    if not any(uri and files.is_remote(uri) for uri in uris):
+        yield from (functools.partial(_read_photo, uri) for uri in uris)
+        return
+    with ThreadPoolExecutor(gs.READ_AHEAD) as pool:
+        fetched: deque[Future] = deque()
+        for uri in uris:
+            fetched.append(pool.submit(_read_photo, uri))
+            if len(fetched) > gs.READ_AHEAD:
+                yield fetched.popleft().result
+        while fetched:
+            yield fetched.popleft().result
 
 
 def _read_photo(uri: str) -> bytes:

@@ -47,7 +47,7 @@ def _run(source: Source, config: Config, folder: RunFolder, console: Console) ->
         folder.write_discarded(error.discarded)
         console.text(f"\nerror: {error}")
         if error.discarded:
-            console.text(f"  every skipped file: {folder.discarded}")
+            console.text(f"  the files found so far: {folder.discarded}")
         return Exit.USAGE
     except Exception as error:
         logging.getLogger(__name__).exception("the run failed")

@@ -75,7 +75,9 @@ def test_too_many_bad_files_are_listed(drawn, tmp_path):
     (discarded,) = root.glob("runs/*/discarded.csv")
     assert str(discarded) in text
     lines = discarded.read_text().splitlines()
-    assert lines[0] == "path,row,reason,exception" and len(lines) == 5
+    assert lines[0] == "path,row,reason,exception"
+    # The conversion stops once too many are found: 3 of 24, and whatever ran beside it.
+    assert len(lines) - 1 in (3, 4) and all("bad " in line for line in lines[1:])
 
 
 def test_a_root_that_cannot_be_written(drawn, tmp_path):
