@@ -10,7 +10,16 @@ setup(
     packages=find_packages(include=["data*", "models*", "pipeline*"]),
     py_modules=["runner_local"],
     # What `data` needs by itself. The exact, hash-locked set of everything is requirements/*.txt.
-    install_requires=["apache-beam[gcp]", "numpy", "pandas", "pillow", "tqdm"],
+    install_requires=[
+        "apache-beam[gcp]",
+        "google-cloud-storage",
+        "google-crc32c",
+        "numpy",
+        "pandas",
+        "pillow",
+        "protobuf",
+        "tqdm",
+    ],
     extras_require={
         "pipeline": [
             "dill",
