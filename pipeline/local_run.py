@@ -70,7 +70,7 @@ def _ingest(source: Source, config: Config, folder: RunFolder, console: Console)
         f"{label} {n}" for label, n in sorted(by_label.items())
     )
     if ingested.discarded:
-        text += f"; {len(ingested.discarded)} files skipped, see {folder.discarded}"
+        text += f"; {len(ingested.discarded)} skipped, see {folder.discarded}"
     console.line("photos", text, None if ingested.cached else time.monotonic() - started)
     return ingested
 

@@ -89,7 +89,7 @@ def bad_label(table):
 
 
 def local_temp(table):
-    return gs(table), {"dataflow_options": {"temp_location": "/tmp/x"}}, "temp_location is not on"
+    return gs(table), {"dataflow_options": {"temp_location": "here/tmp"}}, "temp_location is not on"
 
 
 def bad_project(table):
