@@ -23,16 +23,20 @@ setup(
     extras_require={
         "pipeline": [
             "dill",
+            "httptools",
             "ml-metadata",
             "psutil",
             "pydantic>=2",
             "pyyaml",
             "setuptools<80",
+            "starlette",
             "tensorflow",
             "tensorflow-data-validation",
             "tensorflow-transform",
             "tf-keras",
             "tfx",
+            "uvicorn",
+            "uvloop",
             "wandb",
         ]
     },
