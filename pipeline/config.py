@@ -3,20 +3,13 @@
 Nothing here is secret: keys and passwords come from the environment only.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from models import registry
 from models.options import TrainerOptions, WandbOptions
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    """A group of settings: unknown keys are refused, values do not change once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+from pipeline.section import Fraction, Section
 
 
 class DataConfig(Section):
@@ -47,7 +40,7 @@ class ModelConfig(Section):
     """A file in `models/architectures/`: `article_cnn`, `pawnet`, or one of your own."""
     image_size: int = Field(150, ge=32, le=1024)
     """Height and width in pixels to which every image is resized."""
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = Field(default_factory=dict)
     """Further arguments of the architecture's `build`."""
 
     @field_validator("name")
