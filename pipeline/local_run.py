@@ -78,11 +78,11 @@ def _ingest(source: Source, config: Config, folder: RunFolder, console: Console)
 def _run_pipeline(source, config, ingested, folder, console, started) -> Exit:
     loading = time.monotonic()
     # TFX and TensorFlow take seconds to import: only now, when everything else has been checked.
+    from pipeline.gate.verdict_table import verdict_table
     from pipeline.local_dag_runner import LocalDagRunner, NodeReport
     from pipeline.node_lines import describe
     from pipeline.pipeline import create_pipeline, metadata_file
     from pipeline.summary import Outcome, summarise
-    from pipeline.verdict_table import verdict_table
 
     console.line("libraries", "TFX and TensorFlow loaded", time.monotonic() - loading)
     reports: list[NodeReport] = []

@@ -12,10 +12,10 @@ import models
 from pipeline.anomalies import StrictExampleValidator
 from pipeline.config import Config
 from pipeline.digests import file_digest, folder_digest, settings_digest
-from pipeline.evaluation import eval_config
+from pipeline.gate.evaluation import eval_config
+from pipeline.gate.serving_check import PROBE, ServingCheck
 from pipeline.push_folder import FolderPusher
 from pipeline.record_schema import PIXELS, RecordSchema, known_layout
-from pipeline.serving_check import PROBE, ServingCheck
 
 _MODELS = Path(models.__file__).parent
 

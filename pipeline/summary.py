@@ -5,11 +5,11 @@ import json
 from pathlib import Path
 
 from pipeline.config import Config
-from pipeline.evaluation import Evaluation
+from pipeline.gate.evaluation import Evaluation
+from pipeline.gate.serving_check import VERDICT_FILE
 from pipeline.ingest import Ingested, Source
 from pipeline.local_dag_runner import NodeReport
 from pipeline.metadata_reader import ArtifactRecord
-from pipeline.serving_check import VERDICT_FILE
 
 FORMAT_VERSION = 1
 

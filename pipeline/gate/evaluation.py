@@ -4,7 +4,7 @@ import dataclasses
 
 import tensorflow_model_analysis as tfma
 
-from pipeline.config import Bound, GateConfig
+from pipeline.gate.options import Bound, GateConfig
 
 _LABEL = "label"
 _BASELINE = "baseline"  # the name that TFMA gives the second model

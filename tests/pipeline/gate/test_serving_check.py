@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from data import samples
-from pipeline.serving_check import probe
+from pipeline.gate.serving_check import probe
 
 LABELS = ["cat", "dog"]
 SIZE = 32

@@ -1,4 +1,4 @@
-from pipeline.verdict_table import verdict_table
+from pipeline.gate.verdict_table import verdict_table
 
 
 def row(passed, **changes):
