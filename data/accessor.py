@@ -28,7 +28,7 @@ class TensorFlowAccessor:
         tfrecorder_wheel: str | None = None,
         dataflow_options: Mapping | None = None,
         job_label: str = "to-tfr",
-        compression: str | None = "auto",
+        compression: str | None = "gzip",
         num_shards: int = 0,
         **options,
     ):

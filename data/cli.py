@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a Beam pipeline option, e.g. temp_location=gs://bucket/tmp; may be repeated",
     )
     convert.add_argument("--job-label", default="convert", help="default: %(default)s")
-    convert.add_argument("--compression", default="auto", choices=("auto", "gzip", "none"))
+    convert.add_argument("--compression", default="gzip", choices=("gzip", "none"))
     convert.add_argument("--num-shards", type=int, default=0, help="of each split; 0 chooses")
     convert.add_argument("--max-bad-fraction", type=float, help="give up above this share")
     convert.add_argument("--workers", type=int, help="processes (default: one a core)")

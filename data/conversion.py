@@ -42,7 +42,7 @@ def convert(
     tfrecorder_wheel: str | None = None,
     dataflow_options: Mapping | None = None,
     job_label: str = "convert",
-    compression: str | None = "auto",
+    compression: str | None = "gzip",
     num_shards: int = 0,
     *,
     encoding: str = RAW,
@@ -71,7 +71,7 @@ def convert(
         tfrecorder_wheel: Accepted for old calls and not needed.
         dataflow_options: Further Beam pipeline options by name.
         job_label: Ends the folder's and the job's name.
-        compression: `gzip`, None, or `auto`: gzip for raw, none for jpeg, which does not shrink.
+        compression: `gzip` or None, for raw; JPEG files do not shrink and are stored as they are.
         num_shards: Shards of each split; 0 chooses by the number of rows.
         encoding: `raw` (base64 pixels, as TFRecorder) or `jpeg` (JPEG files).
         exif: Turn photos upright by their EXIF orientation; None does so for jpeg only.
@@ -184,11 +184,10 @@ def check_encoding(encoding: str, exif: bool | None, max_pixels: int) -> EncodeO
 
 def check_compression(compression: str | None, encoding: str) -> bool:
     """Whether shards are compressed."""
-    known = {"auto": encoding == RAW, "gzip": True, "none": False, "": False}
-    choice = (compression or "").lower()
-    if choice not in known:
-        raise DataError(f"Unknown compression: {compression!r}", "Allowed: auto, gzip, None.")
-    return known[choice]
+    choice = (compression or "none").lower()
+    if choice not in ("gzip", "none"):
+        raise DataError(f"Unknown compression: {compression!r}", "Allowed: gzip, None.")
+    return choice == "gzip" and encoding == RAW
 
 
 def check_numbers(num_shards: int, max_bad_fraction: float | None, workers: int | None) -> None:

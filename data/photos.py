@@ -6,11 +6,14 @@ import base64
 import io
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
 from PIL import Image, ImageOps
 
 from data import records
+
+if TYPE_CHECKING:  # a worker process needs NumPy for rare modes only, and starts sooner without it
+    import numpy as np
 
 MAX_PIXELS = 89_478_485
 """Larger images are refused as decompression bombs; Pillow's own limit for its warning."""
@@ -90,6 +93,8 @@ def pixels(features: dict[str, records.Value]) -> np.ndarray:
     Returns:
         uint8, [height, width, channels].
     """
+    import numpy as np
+
     image = features[records.IMAGE]
     if image.startswith(records.JPEG_MAGIC):
         decoded = np.asarray(Image.open(io.BytesIO(image)))
@@ -110,19 +115,26 @@ def to_grey_or_rgb(image: Image.Image) -> Image.Image:
     """
     if image.mode in ("L", "RGB"):
         return image
-    if image.mode.startswith("I"):  # I, I;16 and its byte orders: 0-65535
-        samples = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
-        return Image.fromarray((samples >> 8).astype(np.uint8))
-    if image.mode == "F":
-        samples = np.nan_to_num(np.asarray(image), nan=0.0)
-        if samples.size and samples.min() >= 0 and samples.max() <= 1:
-            samples = samples * 255
-        return Image.fromarray(np.clip(np.rint(samples), 0, 255).astype(np.uint8))
+    if image.mode.startswith("I") or image.mode == "F":
+        return _from_deep_samples(image)
     if image.mode in ("1", "LA", "La"):
         return (image.convert("LA") if image.mode == "La" else image).convert("L")
     if image.mode in ("P", "PA", "RGBa"):  # premultiplied and palette alpha, undone first
         image = image.convert("RGBA")
     return image.convert("RGB")
+
+
+def _from_deep_samples(image: Image.Image) -> Image.Image:
+    import numpy as np
+
+    samples = np.asarray(image)
+    if image.mode == "F":
+        samples = np.nan_to_num(samples, nan=0.0)
+        if samples.size and samples.min() >= 0 and samples.max() <= 1:
+            samples = samples * 255
+        return Image.fromarray(np.clip(np.rint(samples), 0, 255).astype(np.uint8))
+    samples = np.clip(samples.astype(np.int64), 0, 65535)  # I, I;16 and its byte orders
+    return Image.fromarray((samples >> 8).astype(np.uint8))
 
 
 def is_plain_jpeg(content: bytes) -> bool:

@@ -54,6 +54,37 @@ def article():
     return {"shape": list(images.shape), "labels": labels.numpy().tolist()}
 
 
+def own():
+    """The article's own functions, where the text lies."""
+    if not os.path.exists(f"{folder}/article.py"):
+        return None
+    names = {"tf": tf}
+    with open(f"{folder}/article.py") as code:
+        exec(code.read(), names)
+    images, _ = next(iter(names["get_dataset"](glob.glob(f"{folder}/raw/train-*"))))
+    return {"shape": list(images.shape), "dtype": images.dtype.name}
+
+
+def odd():
+    """How far the pixels of each odd photo differ, and whether its bytes were kept."""
+    if not os.path.isdir(f"{folder}/odd-raw"):
+        return None
+    raw, jpeg = (data.load(f"{folder}/odd-{name}")["TRAIN"] for name in ("raw", "jpeg"))
+    found = {}
+    for left, right in zip(raw, jpeg, strict=True):
+        name = left["image_name"].numpy().decode()
+        shape = [int(left[f"image_{side}"]) for side in ("height", "width", "channels")]
+        flat = tf.io.decode_raw(tf.io.decode_base64(left["image"]), tf.uint8)
+        expected = tf.cast(tf.reshape(flat, shape), tf.int32)
+        pixels = tf.io.decode_jpeg(right["image"], dct_method="INTEGER_ACCURATE")
+        difference = tf.abs(tf.cast(pixels, tf.int32) - expected)
+        with open(sys.argv[2] + "/" + name, "rb") as file:
+            kept = file.read() == right["image"].numpy()
+        mean = float(tf.reduce_mean(tf.cast(difference, tf.float32)))
+        found[name] = {"difference": mean, "kept": kept}
+    return found
+
+
 def transform():
     output = tft.TFTransformOutput(f"{folder}/raw")
     graph = tf.saved_model.load(f"{folder}/raw/transform_fn").signatures["transform_signature"]
@@ -91,6 +122,8 @@ print(
             "raw": encoded_set("raw"),
             "jpeg": encoded_set("jpeg"),
             "article": article(),
+            "own": own(),
+            "odd": odd(),
             "transform": transform(),
             "structured": structured(),
         }

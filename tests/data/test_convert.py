@@ -206,7 +206,7 @@ def test_progress_is_told_and_the_root_logger_left_alone(tmp_path):
     ("options", "message"),
     [
         ({"encoding": "webp"}, "Allowed: raw, jpeg"),
-        ({"compression": "zip"}, "Allowed: auto, gzip, None"),
+        ({"compression": "zip"}, "Allowed: gzip, None"),
         ({"num_shards": -1}, "num_shards"),
         ({"max_bad_fraction": 2}, "max_bad_fraction"),
         ({"workers": 0}, "workers"),
