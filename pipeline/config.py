@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from models import registry
 from models.options import TrainerOptions, WandbOptions
+from pipeline.cloud.options import CloudConfig
 from pipeline.gate.options import GateConfig, ServingConfig
 from pipeline.section import Fraction, Section
 
@@ -100,4 +101,6 @@ class Config(Section):
     wandb: WandbOptions = WandbOptions()
     """Documented at `models.options.WandbOptions`; the key is WANDB_API_KEY in the environment."""
     beam: BeamConfig = BeamConfig()
+    cloud: CloudConfig | None = None
+    """Documented at `pipeline.cloud.options.CloudConfig`; `runner_dataflow.py` alone reads it."""
     records: RecordsConfig | None = None

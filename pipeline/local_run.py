@@ -40,7 +40,8 @@ def _run(source: Source, config: Config, folder: RunFolder, console: Console) ->
     console.text(f"pawprint run {folder.run_id}, log {folder.log}")
     try:
         ingested = _ingest(source, config, folder, console)
-        config = config.model_copy(update={"records": ingested.records})
+        # A run on this machine with a cloud's config uses all of it but the place.
+        config = config.model_copy(update={"records": ingested.records, "cloud": None})
         folder.write_config(config)
         return _run_pipeline(source, config, ingested, folder, console, started)
     except DataError as error:

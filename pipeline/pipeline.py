@@ -10,6 +10,7 @@ from tfx import v1 as tfx
 
 import models
 from pipeline.anomalies import StrictExampleValidator
+from pipeline.cloud import placement
 from pipeline.config import Config
 from pipeline.digests import file_digest, folder_digest, settings_digest
 from pipeline.gate.evaluation import eval_config
@@ -21,7 +22,7 @@ _MODELS = Path(models.__file__).parent
 
 
 def create_pipeline(config: Config) -> tfx.dsl.Pipeline:
-    """From TFRecords to a pushed model.
+    """From TFRecords to a pushed model, on this machine or, with `config.cloud`, on Google Cloud.
 
     Args:
       config: with `records` filled in.
@@ -65,7 +66,7 @@ def create_pipeline(config: Config) -> tfx.dsl.Pipeline:
         disable_statistics=True,
     )
     transform.add_upstream_node(validator)
-    trainer = tfx.components.Trainer(
+    trainer = placement.trainer(config)(
         run_fn="models.trainer.run_fn",
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
@@ -103,12 +104,12 @@ def create_pipeline(config: Config) -> tfx.dsl.Pipeline:
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=serving_check.outputs["blessing"],
-        folder=str(serving_folder(config)),
+        folder=serving_folder(config),
         keep_last=config.push.keep_last,
     ).with_id("Pusher")
     return tfx.dsl.Pipeline(
         pipeline_name=config.name,
-        pipeline_root=str(Path(config.root) / "pipeline"),
+        pipeline_root=placement.artifacts(config),
         components=[
             examples,
             statistics,
@@ -125,7 +126,7 @@ def create_pipeline(config: Config) -> tfx.dsl.Pipeline:
             str(metadata_file(config))
         ),
         enable_cache=config.enable_cache,
-        beam_pipeline_args=list(config.beam.pipeline_args),
+        beam_pipeline_args=placement.beam_arguments(config),
     )
 
 
@@ -142,6 +143,7 @@ def training_settings(config: Config) -> dict:
             "eval": sum(config.records.counts["validation"].values()),
         },
         "code": folder_digest(_MODELS, "*.py"),
+        **placement.training_job(config),
     }
 
 
@@ -150,6 +152,6 @@ def metadata_file(config: Config) -> Path:
     return Path(config.root) / "metadata.sqlite"
 
 
-def serving_folder(config: Config) -> Path:
+def serving_folder(config: Config) -> str:
     """Where versions are pushed."""
-    return Path(config.root) / "serving"
+    return placement.serving(config)

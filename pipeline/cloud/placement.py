@@ -1,0 +1,130 @@
+"""Where `create_pipeline` puts each thing: on this machine, or on Google Cloud where set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.cloud.options import CloudConfig, PoolConfig
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+
+_HOUR_S = 3600
+
+
+def artifacts(config: Config) -> str:
+    """Where the components write their artifacts."""
+    return f"{_home(config)}/pipeline"
+
+
+def serving(config: Config) -> str:
+    """Where a push into a folder of versions goes."""
+    return f"{_home(config)}/serving"
+
+
+def records(config: Config) -> str:
+    """Where photos become records."""
+    return f"{_home(config)}/records"
+
+
+def beam_arguments(config: Config) -> list[str]:
+    """Beam's flags for the components."""
+    cloud = config.cloud
+    if cloud is None or cloud.dataflow is None:
+        return list(config.beam.pipeline_args)
+    flags = ["--runner=DataflowRunner"]
+    for name, value in dataflow_options(config).items():
+        if value is True:
+            flags.append(f"--{name}")
+        else:
+            values = value if isinstance(value, list) else [value]
+            flags += [f"--{name}={one}" for one in values]
+    return flags
+
+
+def dataflow_options(config: Config) -> dict[str, str | int | bool | list[str]]:
+    """Beam pipeline options of Dataflow's jobs, by name; the workers run the project's image."""
+    cloud, dataflow = config.cloud, config.cloud.dataflow
+    options = {
+        "project": cloud.project,
+        "region": cloud.region,
+        "temp_location": f"{_home(config)}/tmp",
+        "staging_location": f"{_home(config)}/staging",
+        "service_account_email": cloud.service_account,
+        "sdk_container_image": cloud.image,
+        "sdk_location": "container",
+        "experiments": ["use_runner_v2"],
+        "machine_type": dataflow.machine_type,
+        "max_num_workers": dataflow.max_workers,
+        "disk_size_gb": dataflow.disk_gb,
+        "dataflow_service_options": [
+            f"max_workflow_runtime_walltime_seconds={int(dataflow.timeout_h * _HOUR_S)}"
+        ],
+        "labels": [f"{key}={value}" for key, value in labels(config).items()],
+    }
+    if cloud.subnetwork:
+        options |= {"subnetwork": cloud.subnetwork, "no_use_public_ips": True}
+    return options
+
+
+def trainer(config: Config) -> type:
+    """The Trainer component: TFX's own, or the one that has a Vertex AI custom job do it."""
+    from tfx import v1 as tfx
+
+    if config.cloud is None or config.cloud.training is None:
+        return tfx.components.Trainer
+    return tfx.extensions.google_cloud_ai_platform.Trainer
+
+
+def training_job(config: Config) -> dict:
+    """What TFX's Vertex Trainer needs in `custom_config`; nothing where training is done here."""
+    cloud = config.cloud
+    if cloud is None or cloud.training is None:
+        return {}
+    # The keys are constants of tfx.extensions.google_cloud_ai_platform, whose import takes seconds.
+    return {
+        "ai_platform_enable_vertex": True,
+        "ai_platform_vertex_region": cloud.region,
+        "ai_platform_training_args": {
+            "project": cloud.project,
+            "display_name": f"{config.name}-training",
+            "labels": labels(config),
+            "job_spec": {
+                "worker_pool_specs": [
+                    _pool_spec(pool, cloud) for pool in cloud.training.pools.values()
+                ],
+                "scheduling": {"timeout": {"seconds": int(cloud.training.timeout_h * _HOUR_S)}},
+                "service_account": cloud.service_account,
+            }
+            | ({"network": cloud.network} if cloud.network else {}),
+        },
+    }
+
+
+def labels(config: Config) -> dict[str, str]:
+    """Labels of everything that is made."""
+    return {"application": "pawprint", "pipeline": config.name[:63]} | config.cloud.labels
+
+
+def _pool_spec(pool: PoolConfig, cloud: CloudConfig) -> dict:
+    """A WorkerPoolSpec; TFX fills in the command."""
+    machine: dict = {"machine_type": pool.machine_type}
+    if pool.accelerator_type:
+        machine["accelerator_type"] = pool.accelerator_type
+        machine["accelerator_count"] = pool.accelerator_count
+    return {
+        "machine_spec": machine,
+        "replica_count": pool.replicas,
+        "disk_spec": {"boot_disk_size_gb": cloud.training.disk_gb},
+        "container_spec": {
+            "image_uri": cloud.training_image or cloud.image,
+            "env": [{"name": "TF_USE_LEGACY_KERAS", "value": "1"}],
+        },
+    }
+
+
+def _home(config: Config) -> str:
+    if config.cloud is None:
+        return str(Path(config.root))
+    return f"{config.cloud.address}/{config.name}"

@@ -1,0 +1,31 @@
+"""A config of the cloud for tests; its records are described, not made."""
+
+from pipeline import config_files
+from pipeline.config import Config, RecordsConfig
+
+PROJECT, REGION, BUCKET = "my-project", "us-central1", "my-bucket"
+IMAGE = f"{REGION}-docker.pkg.dev/{PROJECT}/pawprint/pipeline:1.0"
+SETTINGS = (
+    f"cloud.project={PROJECT}",
+    f"cloud.region={REGION}",
+    f"cloud.bucket={BUCKET}",
+    f"cloud.service_account=pawprint@{PROJECT}.iam.gserviceaccount.com",
+    f"cloud.image={IMAGE}",
+)
+RECORDS = RecordsConfig(
+    path=f"gs://{BUCKET}/pawprint/records/cats",
+    labels=("dog", "cat"),
+    patterns={
+        "train": "train-*.tfrecord",
+        "validation": "validation-*.tfrecord",
+        "test": "test-*.tfrecord",
+    },
+    counts={split: {"dog": 8, "cat": 8} for split in ("train", "validation", "test")},
+    features=("image", "image_height", "image_width", "image_channels", "image_name", "label"),
+)
+
+
+def cloud_config(*overrides: str) -> Config:
+    """The base config on Google Cloud, with records."""
+    config = config_files.load(None, [*SETTINGS, *overrides])
+    return config.model_copy(update={"records": RECORDS})
