@@ -109,8 +109,8 @@ class Options:
     trainer: TrainerOptions = dataclasses.field(default_factory=TrainerOptions)
     model: ModelOptions = dataclasses.field(default_factory=ModelOptions)
     wandb: WandbOptions = dataclasses.field(default_factory=WandbOptions)
-    run_id: str | None = None
-    """Id of the W&B run; None derives one from the execution's folder."""
+    store: str = ""
+    """Identity of the metadata store; part of the W&B run's id, see `models.run_id`."""
     checkpoint_dir: str | None = None
     """Where to resume from, the same for a re-run; None takes a folder beside model_run_dir."""
     counts: Mapping[str, int] = dataclasses.field(default_factory=dict)

@@ -7,7 +7,6 @@ uploads them after the training: a server that refuses, hangs or fails costs a w
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import os
 import subprocess
@@ -16,15 +15,11 @@ import tempfile
 
 from models import input as examples
 from models.options import Options
+from models.run_id import training_run_id
 
 _log = logging.getLogger("pawprint")
 _UPLOAD_TIMEOUT = 30  # seconds
 _IMAGES = 8
-
-
-def run_id(options: Options, model_run_dir: str) -> str:
-    """The id of a training's W&B run: the given one, or one that a restarted worker finds again."""
-    return options.run_id or hashlib.sha256(model_run_dir.encode()).hexdigest()[:16]
 
 
 def start(config: Options, model_run_dir: str):
@@ -56,7 +51,7 @@ def start(config: Options, model_run_dir: str):
         return wandb.init(
             project=options.project,
             entity=options.entity,
-            id=run_id(config, model_run_dir),
+            id=training_run_id(config.store, model_run_dir),
             dir=folder,
             mode="offline",
             config=dataclasses.asdict(config),

@@ -80,6 +80,8 @@ class RecordsConfig(Section):
     """Records by split and label: {split: {label: n}}."""
     features: tuple[str, ...]
     """Names of the features in the records."""
+    digest: str | None = None
+    """Sha256 (hex) over names and contents of the shards; goes into the model card."""
 
 
 class Config(Section):

@@ -10,7 +10,10 @@ from typing import Literal
 import pandas as pd
 
 import data
+from data import files
 from data.errors import DataError
+from data.manifest import read_manifest
+from data.record_set import shards_of
 from pipeline.config import Config, RecordsConfig
 from pipeline.digests import settings_digest
 
@@ -94,7 +97,16 @@ def _describe(folder: str) -> RecordsConfig:
         patterns=found.patterns,
         counts=found.counts,
         features=found.features,
+        digest=settings_digest(_shards(folder)),
     )
+
+
+def _shards(folder: str) -> dict[str, str]:
+    """Sha256 of every shard by its name; the manifest has them, and they were compared with it."""
+    if manifest := read_manifest(folder):
+        return {shard["file"]: shard["sha256"] for shard in manifest["shards"]}
+    paths = (path for split in shards_of(folder).values() for path in split)
+    return {path.rpartition("/")[2]: files.sha256(path) for path in paths}
 
 
 def _digest(table: pd.DataFrame, config: Config) -> str:

@@ -9,6 +9,7 @@ from google.protobuf import text_format
 from tfx import v1 as tfx
 
 import models
+from data import files
 from pipeline.anomalies import StrictExampleValidator
 from pipeline.cloud import placement
 from pipeline.config import Config
@@ -17,6 +18,7 @@ from pipeline.gate.evaluation import eval_config
 from pipeline.gate.serving_check import PROBE, ServingCheck
 from pipeline.push_folder import FolderPusher
 from pipeline.record_schema import PIXELS, RecordSchema, known_layout
+from pipeline.store_identity import store_identity
 
 _MODELS = Path(models.__file__).parent
 
@@ -132,16 +134,28 @@ def create_pipeline(config: Config) -> tfx.dsl.Pipeline:
 
 def training_settings(config: Config) -> dict:
     """What `models.trainer.run_fn` receives as `custom_config`."""
-    return {
+    shaping = {
         "labels": list(config.records.labels),
         "image_size": config.model.image_size,
         "model": {"name": config.model.name, **config.model.arguments},
         "trainer": dataclasses.asdict(config.trainer),
+    }
+    provenance = {
+        "config_digest": settings_digest(shaping),
+        "data_digest": config.records.digest,
+    }
+    if weights := config.model.arguments.get("weights"):
+        provenance["weights_digest"] = files.sha256(weights)
+    return {
+        **shaping,
         "wandb": dataclasses.asdict(config.wandb),
         "counts": {
             "train": sum(config.records.counts["train"].values()),
             "eval": sum(config.records.counts["validation"].values()),
         },
+        "provenance": provenance,
+        "store": store_identity(config.root),
+        # Dotted paths hide the code from TFX's cache; its digest makes an edit count.
         "code": folder_digest(_MODELS, "*.py"),
         **placement.training_job(config),
     }

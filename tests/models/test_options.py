@@ -15,11 +15,11 @@ def parse(**fields):
 
 
 def test_defaults_and_foreign_fields():
-    config = parse(project="somebody-elses", run_id=None)
+    config = parse(project="somebody-elses", checkpoint_dir=None)
     assert config.model.name == "pawnet"
     assert config.image_size == 150
     assert config.trainer == options.TrainerOptions()
-    assert config.run_id is None
+    assert config.checkpoint_dir is None
 
 
 def test_model_arguments_are_what_is_not_its_name():

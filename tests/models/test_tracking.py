@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 
 from models import options, tracking
+from models.run_id import training_run_id
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
 
 def log_epochs(folder: Path, mode: str) -> None:
     config = options.parse(
-        {"labels": ["a", "b"], "wandb": {"mode": mode, "project": "paws"}, "run_id": "run-1"}
+        {"labels": ["a", "b"], "wandb": {"mode": mode, "project": "paws"}, "store": "here"}
     )
     run = tracking.start(config, str(folder))
     assert (run is None) == (mode == "disabled")
@@ -53,7 +54,8 @@ def test_offline_run_holds_every_epoch_and_the_settings(tmp_path, monkeypatch):
     log_epochs(tmp_path, "offline")
     kept = records(tmp_path)
     [run] = [record.run for record in kept if record.HasField("run")][:1]
-    assert (run.run_id, run.project, run.job_type) == ("run-1", "paws", "train")
+    assert run.run_id == training_run_id("here", str(tmp_path))
+    assert (run.project, run.job_type) == ("paws", "train")
     assert "image_size" in {item.key for item in run.config.update}
     rows = [record.history for record in kept if record.HasField("history")]
     epochs = [

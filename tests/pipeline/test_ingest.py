@@ -34,6 +34,7 @@ def test_photos_become_records(drawn, config):
     assert sum(sum(labels.values()) for labels in records.counts.values()) == 40
     assert "image_encoding" in records.features
     assert not result.cached and result.discarded == []
+    assert len(records.digest) == 64
 
 
 def test_the_same_photos_are_converted_once_wherever_they_lie(drawn, config, tmp_path):

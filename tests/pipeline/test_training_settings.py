@@ -1,0 +1,46 @@
+"""What the pipeline hands to the Trainer comes out again in the model card."""
+
+import json
+import subprocess
+
+import yaml
+
+from models.run_id import training_run_id
+from pipeline.config_files import load
+from pipeline.digests import settings_digest
+from pipeline.ingest import Source, ingest
+from pipeline.metadata_reader import run_executions, sqlite_store
+from tests.conftest import REPOSITORY
+
+
+def test_the_model_card_says_where_the_model_comes_from(pushed_run, photos, tmp_path):
+    [path] = pushed_run.root.glob("pipeline/Trainer/model/*/model_card.json")
+    provenance = json.loads(path.read_text())["provenance"]
+    written = yaml.safe_load((pushed_run.folder / "config.yaml").read_text())
+    (tmp_path / "root").mkdir()
+    elsewhere = load(None, [f"root={tmp_path / 'root'}"])
+    again = ingest(Source("images", str(photos)), elsewhere, lambda *_: None)
+    assert provenance["data_digest"] == written["records"]["digest"] == again.records.digest
+    shaping = {
+        "labels": list(written["records"]["labels"]),
+        "image_size": written["model"]["image_size"],
+        "model": {"name": written["model"]["name"]},
+        "trainer": written["trainer"],
+    }
+    assert provenance["config_digest"] == settings_digest(shaping)
+    commit = subprocess.run(
+        ["git", "-C", str(REPOSITORY), "rev-parse", "HEAD"], capture_output=True, text=True
+    )
+    assert provenance["git_commit"] == (commit.stdout.strip() or None)
+    assert {"tensorflow", "tf-keras", "tfx"} <= set(provenance["libraries"])
+
+
+def test_metadata_leads_to_the_run_that_the_training_logs_to(pushed_run):
+    store = sqlite_store(str(pushed_run.root / "metadata.sqlite"))
+    executions = run_executions(store, "pawprint", pushed_run.summary["run_id"])
+    [trainer] = [e for e in executions if e.node_id == "Trainer"]
+    [execution] = store.get_executions_by_id([trainer.id])
+    settings = json.loads(execution.custom_properties["custom_config"].string_value)
+    assert settings["store"] == (pushed_run.root / ".store").read_text().strip()
+    [run] = trainer.outputs["model_run"]
+    assert len(training_run_id(settings["store"], run.uri)) == 16
