@@ -29,9 +29,16 @@ def load(tfrecord_dir: str | os.PathLike, *, decode: bool = False) -> dict[str, 
         in `data.records`, scalars of string, int64 or float32, in the order of the shards.
 
     Raises:
-        DataError: A folder that is not whole, or records that are not one value a feature.
+        DataError: No TensorFlow, a folder that is not whole, or records that are not one value a
+            feature.
     """
-    import tensorflow as tf
+    try:
+        import tensorflow as tf
+    except ModuleNotFoundError as error:
+        raise DataError(
+            "Reading records back needs TensorFlow, which is not installed",
+            "Install it with: pip install tensorflow",
+        ) from error
 
     folder = os.fspath(tfrecord_dir)
     found = describe(folder)

@@ -1,5 +1,6 @@
 import json
 import shutil
+import sys
 
 import pytest
 
@@ -110,3 +111,9 @@ def test_folders_without_records_are_refused(tmp_path):
         data.describe(tmp_path / "none")
     with pytest.raises(DataError, match="No records in"):
         data.describe(tmp_path)
+
+
+def test_loading_without_tensorflow_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(DataError, match="pip install tensorflow"):
+        data.load(tmp_path)
