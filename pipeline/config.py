@@ -11,6 +11,7 @@ from models import registry
 from models.options import TrainerOptions, WandbOptions
 from pipeline.cloud.options import CloudConfig
 from pipeline.gate.options import GateConfig, ServingConfig
+from pipeline.push.options import PushConfig
 from pipeline.section import Fraction, Section
 
 
@@ -51,13 +52,6 @@ class ModelConfig(Section):
         if name not in registry.names():
             raise ValueError(f"unknown model; known: {', '.join(registry.names())}")
         return name
-
-
-class PushConfig(Section):
-    """Where blessed models go."""
-
-    keep_last: int = Field(5, ge=1)
-    """Pushed versions kept in the serving folder; older ones are removed."""
 
 
 class BeamConfig(Section):

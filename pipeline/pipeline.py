@@ -16,18 +16,19 @@ from pipeline.config import Config
 from pipeline.digests import file_digest, folder_digest, settings_digest
 from pipeline.gate.evaluation import eval_config
 from pipeline.gate.serving_check import PROBE, ServingCheck
-from pipeline.push_folder import FolderPusher
+from pipeline.push.component import BlessedPusher
 from pipeline.record_schema import PIXELS, RecordSchema, known_layout
 from pipeline.store_identity import store_identity
 
 _MODELS = Path(models.__file__).parent
 
 
-def create_pipeline(config: Config) -> tfx.dsl.Pipeline:
+def create_pipeline(config: Config, present: str = "") -> tfx.dsl.Pipeline:
     """From TFRecords to a pushed model, on this machine or, with `config.cloud`, on Google Cloud.
 
     Args:
       config: with `records` filled in.
+      present: what `Target.preflight` said; a push is not taken from the cache after it changed.
     """
     records = config.records
     splits = list(records.patterns)
@@ -102,12 +103,13 @@ def create_pipeline(config: Config) -> tfx.dsl.Pipeline:
             }
         ),
     )
-    pusher = FolderPusher(
+    pusher = BlessedPusher(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=serving_check.outputs["blessing"],
+        options=config.push,
         folder=serving_folder(config),
-        keep_last=config.push.keep_last,
+        present=present,
     ).with_id("Pusher")
     return tfx.dsl.Pipeline(
         pipeline_name=config.name,

@@ -1,0 +1,197 @@
+"""The folder of versions that TensorFlow Serving watches; the highest number is the one served.
+
+    serving/1/  serving/2/      one SavedModel each
+    serving/LATEST              `2`: the version served, for scripts
+    serving/.rolled-back-3/     set aside by a rollback; servers do not see it
+    serving/.incoming-4/        being copied, or left by a push that died
+    serving/.lock               held by whoever changes the folder
+
+A version appears, is set aside and comes back by one rename, so that a server sees it whole or not
+at all. Numbers only increase: that of a version set aside is not given to another model.
+"""
+
+import contextlib
+import datetime
+import fcntl
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.digests import folder_digest, settings_digest
+from pipeline.push.target import Pushed, PushError, Status, Target, VersionStatus, rolled_back_error
+
+LATEST = "LATEST"
+_INCOMING = ".incoming-"
+_OUTGOING = ".outgoing-"
+_ROLLED_BACK = ".rolled-back-"
+
+
+def versions(folder: Path) -> list[int]:
+    """Versions that a server sees, ascending; none if the folder does not exist."""
+    return _numbers(folder, "")
+
+
+def served_version(folder: Path) -> int | None:
+    """The version that answers requests: the highest that a server sees; None without any."""
+    return max(versions(folder), default=None)
+
+
+def rolled_back(folder: Path) -> list[int]:
+    """Versions that a rollback set aside, ascending."""
+    return _numbers(folder, _ROLLED_BACK)
+
+
+class FolderTarget(Target):
+    """Pushes into a folder on this machine or on a file system that it mounts."""
+
+    def __init__(self, folder: Path, keep_last: int = 5, lock_timeout_s: float = 300):
+        """Keeps the last `keep_last` versions; waits so long for another push into the folder."""
+        self._folder = folder
+        self._keep_last = keep_last
+        self._lock_timeout_s = lock_timeout_s
+
+    def preflight(self) -> str:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PushError(f"cannot make the folder {self._folder}: {error.strerror}") from None
+        if not os.access(self._folder, os.W_OK | os.X_OK):
+            raise PushError(f"cannot write to the folder {self._folder}")
+        return settings_digest([versions(self._folder), rolled_back(self._folder)])
+
+    def push(self, model: str) -> Pushed:
+        with self._locked():
+            digest = folder_digest(Path(model))
+            for number in rolled_back(self._folder):
+                if folder_digest(self._path(number, _ROLLED_BACK)) == digest:
+                    raise rolled_back_error(str(number), str(self._folder))
+            number = served_version(self._folder)
+            if number is None or folder_digest(self._path(number)) != digest:
+                number = self._add(Path(model))
+            self._clear()
+        return Pushed(str(number), str(self._path(number)))
+
+    def status(self) -> Status:
+        served = served_version(self._folder)
+        rows = []
+        for number in sorted(versions(self._folder) + rolled_back(self._folder)):
+            aside = not self._path(number).is_dir()
+            path = self._path(number, _ROLLED_BACK if aside else "")
+            state = "rolled back" if aside else "served" if number == served else "kept"
+            with contextlib.suppress(FileNotFoundError):  # removed while we look
+                made = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.timezone.utc)
+                made = made.isoformat(timespec="seconds")
+                share = 100 if number == served else 0
+                rows.append(VersionStatus(str(number), state, share, made, str(path)))
+        notes = [
+            f"{path} was left by a push that died; the next push removes it"
+            for prefix in (_INCOMING, _OUTGOING)
+            for path in sorted(self._folder.glob(f"{prefix}*"))
+        ]
+        return Status(str(self._folder), tuple(rows), tuple(notes))
+
+    def promote(self, version: str | None = None) -> str:
+        """A version comes back under its number, or as a new one where its own is not the highest."""
+        with self._locked():
+            served, aside = served_version(self._folder), rolled_back(self._folder)
+            if version is None:
+                known = f"; set aside: {_listed(aside)}, choose with --version" if aside else ""
+                raise PushError(
+                    f"nothing waits: version {served} is served by {self._folder}{known}"
+                )
+            number = self._number(version, [*versions(self._folder), *aside])
+            if number not in aside:
+                if number != served:
+                    number = self._add(self._path(number))
+            elif served is None or number > served:
+                os.rename(self._path(number, _ROLLED_BACK), self._path(number))
+            else:
+                again = self._add(self._path(number, _ROLLED_BACK))
+                os.rename(self._path(number, _ROLLED_BACK), self._path(number))
+                number = again
+            self._clear()
+        return str(number)
+
+    def rollback(self, version: str | None = None) -> str:
+        with self._locked():
+            present = versions(self._folder)
+            if version is None:
+                if len(present) < 2:
+                    raise PushError(
+                        f"no version of {self._folder} precedes {_listed(present) or 'the first'}: "
+                        "nothing to roll back to"
+                    )
+                version = str(present[-2])
+            number = self._number(version, present)
+            # Ascending: the one served goes last, so that a rollback that dies changed nothing.
+            for newer in present[present.index(number) + 1 :]:
+                os.rename(self._path(newer), self._path(newer, _ROLLED_BACK))
+            self._clear()
+        return str(number)
+
+    def _add(self, model: Path) -> int:
+        """Copies a SavedModel in as the newest version."""
+        taken = [0, *versions(self._folder), *rolled_back(self._folder)]
+        number = max(taken) + 1
+        shutil.rmtree(self._path(number, _INCOMING), ignore_errors=True)
+        shutil.copytree(model, self._path(number, _INCOMING))
+        os.utime(self._path(number, _INCOMING))  # the time of the push, not of the training
+        os.rename(self._path(number, _INCOMING), self._path(number))
+        return number
+
+    def _clear(self):
+        """Writes LATEST, and removes old versions and what pushes that died have left."""
+        served = served_version(self._folder)
+        partial = self._folder / f".{LATEST}"
+        partial.write_text(f"{served}\n")
+        os.replace(partial, self._folder / LATEST)
+        for prefix in ("", _ROLLED_BACK):
+            for old in _numbers(self._folder, prefix)[: -self._keep_last]:
+                os.rename(self._path(old, prefix), self._path(old, _OUTGOING))
+        for prefix in (_INCOMING, _OUTGOING):
+            for leftover in self._folder.glob(f"{prefix}*"):
+                shutil.rmtree(leftover)
+
+    def _path(self, number: int, prefix: str = "") -> Path:
+        return self._folder / f"{prefix}{number}"
+
+    def _number(self, version: str, known: list[int]) -> int:
+        if not version.isdecimal() or int(version) not in known:
+            raise PushError(
+                f"no version {version!r} in {self._folder}; there are: {_listed(sorted(known))}"
+            )
+        return int(version)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Holds the folder: two pushes at once come one after the other."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + self._lock_timeout_s
+        with (self._folder / ".lock").open("w") as lock:
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise PushError(
+                            f"{self._folder} has been held by another push for "
+                            f"{self._lock_timeout_s:g} s; try again when it has ended"
+                        ) from None
+                    time.sleep(0.1)
+            yield
+
+
+def _numbers(folder: Path, prefix: str) -> list[int]:
+    if not folder.is_dir():
+        return []
+    named = re.compile(re.escape(prefix) + "[0-9]+")
+    found = (p.name for p in folder.iterdir() if named.fullmatch(p.name) and p.is_dir())
+    return sorted(int(name.removeprefix(prefix)) for name in found)
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers))
