@@ -7,9 +7,12 @@ import time
 from pathlib import Path
 
 from data.errors import DataError
+from pipeline.cloud import placement
 from pipeline.config import Config
 from pipeline.console import Console
 from pipeline.ingest import Ingested, Source, ingest
+from pipeline.push.target import PushError
+from pipeline.push.targets import make_target
 from pipeline.run_folder import RootError, RunFolder, locked_root
 
 
@@ -39,11 +42,16 @@ def _run(source: Source, config: Config, folder: RunFolder, console: Console) ->
     started = time.monotonic()
     console.text(f"pawprint run {folder.run_id}, log {folder.log}")
     try:
-        ingested = _ingest(source, config, folder, console)
         # A run on this machine with a cloud's config uses all of it but the place.
-        config = config.model_copy(update={"records": ingested.records, "cloud": None})
+        config = config.model_copy(update={"cloud": None})
+        present = make_target(config.push, placement.serving(config)).preflight()
+        ingested = _ingest(source, config, folder, console)
+        config = config.model_copy(update={"records": ingested.records})
         folder.write_config(config)
-        return _run_pipeline(source, config, ingested, folder, console, started)
+        return _run_pipeline(source, config, present, ingested, folder, console, started)
+    except PushError as error:
+        console.text(f"\nerror: push: {error}")
+        return Exit.USAGE
     except DataError as error:
         folder.write_discarded(error.discarded)
         console.text(f"\nerror: {error}")
@@ -76,7 +84,7 @@ def _ingest(source: Source, config: Config, folder: RunFolder, console: Console)
     return ingested
 
 
-def _run_pipeline(source, config, ingested, folder, console, started) -> Exit:
+def _run_pipeline(source, config, present, ingested, folder, console, started) -> Exit:
     loading = time.monotonic()
     # TFX and TensorFlow take seconds to import: only now, when everything else has been checked.
     from pipeline.gate.verdict_table import verdict_table
@@ -95,7 +103,7 @@ def _run_pipeline(source, config, ingested, folder, console, started) -> Exit:
 
     failed = None
     try:
-        LocalDagRunner(folder.run_id, listener).run(create_pipeline(config))
+        LocalDagRunner(folder.run_id, listener).run(create_pipeline(config, present))
     except Exception as error:
         logging.getLogger(__name__).exception("the pipeline failed")
         failed = error

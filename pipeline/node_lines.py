@@ -1,7 +1,5 @@
 """What each component made, in a few words for the terminal."""
 
-from pathlib import Path
-
 from pipeline.config import Config
 from pipeline.local_dag_runner import NodeReport
 from pipeline.summary import Outcome
@@ -66,7 +64,7 @@ def _serving(outcome: Outcome, config: Config) -> str:
 
 def _push(outcome: Outcome, config: Config) -> str:
     pushed = outcome.pushed()
-    return f"version {pushed[0]}: {Path(pushed[1])}" if pushed else "nothing pushed"
+    return f"version {pushed[0]}: {pushed[1]}" if pushed else "nothing pushed"
 
 
 _DESCRIBERS = {

@@ -49,13 +49,14 @@ class Outcome:
         rows = evaluation.verdict(self._config.gate)
         return {"passed": evaluation.blessed, "rows": [dataclasses.asdict(row) for row in rows]}
 
-    def pushed(self) -> tuple[int, str] | None:
-        """Version and folder of the pushed model; None when nothing was pushed."""
+    def pushed(self) -> tuple[int | str, str] | None:
+        """Version (a number where it is one) and destination; None when nothing was pushed."""
         artifact = self.output("Pusher", "pushed_model")
         if artifact is None or artifact.properties.get("pushed") != 1:
             return None
         properties = artifact.properties
-        return int(properties["pushed_version"]), properties["pushed_destination"]
+        version = properties["pushed_version"]
+        return int(version) if version.isdecimal() else version, properties["pushed_destination"]
 
     def output(self, node_id: str, key: str) -> ArtifactRecord | None:
         """The first artifact under an output key of a node."""

@@ -94,7 +94,7 @@ class FolderTarget(Target):
         return Status(str(self._folder), tuple(rows), tuple(notes))
 
     def promote(self, version: str | None = None) -> str:
-        """A version comes back under its number, or as a new one where its own is not the highest."""
+        """A version comes back under its number, or a new one if its own is not the highest."""
         with self._locked():
             served, aside = served_version(self._folder), rolled_back(self._folder)
             if version is None:

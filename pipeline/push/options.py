@@ -6,6 +6,8 @@ from pydantic import Field
 
 from pipeline.section import Section
 
+TARGETS = ("folder",)
+
 
 class PushConfig(Section):
     """Where blessed models go."""

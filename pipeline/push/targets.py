@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipeline.push.options import PushConfig
-from pipeline.push.target import Target
+from pipeline.push.target import PushError, Target
 
 
 def make_target(options: PushConfig, folder: str) -> Target:
@@ -12,5 +12,11 @@ def make_target(options: PushConfig, folder: str) -> Target:
     Each imports its client library only when it is made.
     """
     from pipeline.push.folder import FolderTarget
+
+    if "://" in folder:
+        raise PushError(
+            f"{folder} is no folder of a file system: a version cannot appear there by one rename; "
+            "set push.target to vertex or ai_platform"
+        )
 
     return FolderTarget(Path(folder), options.keep_last)

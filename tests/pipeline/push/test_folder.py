@@ -103,12 +103,12 @@ def test_a_model_that_was_rolled_back_does_not_go_out_again(model, serving, targ
 
 
 def test_what_cannot_be_done_is_said(model, serving, target):
-    with pytest.raises(PushError, match="no version of .* precedes the first"):
+    with pytest.raises(PushError, match=r"no version of .* precedes the first"):
         target.rollback()
     target.push(model("a"))
-    with pytest.raises(PushError, match="precedes 1: nothing to roll back to"):
+    with pytest.raises(PushError, match=r"precedes 1: nothing to roll back to"):
         target.rollback()
-    with pytest.raises(PushError, match="no version '7' in .*; there are: 1"):
+    with pytest.raises(PushError, match=r"no version '7' in .*; there are: 1"):
         target.rollback("7")
     with pytest.raises(PushError, match=r"nothing waits: version 1 is served"):
         target.promote()
@@ -185,7 +185,7 @@ def test_a_killed_push_is_completed_or_undone_by_the_next(step, model, serving, 
         text=True,
     ) as process:
         assert process.stdout.readline() == "here\n"
-        with pytest.raises(PushError, match="has been held by another push for 0.2 s"):
+        with pytest.raises(PushError, match=r"has been held by another push for 0\.2 s"):
             FolderTarget(serving, lock_timeout_s=0.2).push(model("c"))
         process.send_signal(signal.SIGKILL)
     out = step in ("renamed", "removing")

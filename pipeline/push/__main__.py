@@ -1,0 +1,93 @@
+"""Looks at what was pushed, and decides what is served.
+
+    python -m pipeline.push status
+    python -m pipeline.push promote|rollback [--version V]
+
+Exit status: 0 done; 2 wrong arguments or config; 1 the target could not do it.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+
+from pipeline import config_files
+from pipeline.cloud import placement
+from pipeline.push.options import TARGETS
+from pipeline.push.target import PushError, Status
+from pipeline.push.targets import make_target
+
+_COLUMNS = ("VERSION", "STATE", "SHARE", "MADE", "WHERE")
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.push", description=__doc__.splitlines()[0]
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+    for action, described in {
+        "status": "what the target holds",
+        "promote": "let a version answer all requests (default: the one that waits)",
+        "rollback": "let an earlier version answer again (default: the one before)",
+    }.items():
+        command = actions.add_parser(action, help=described, description=described)
+        command.add_argument("--target", choices=TARGETS, help="default: push.target of the config")
+        command.add_argument("--config", default="conf/local.yaml", help="default: %(default)s")
+        command.add_argument("--root", help="root folder of the runs (default: of the config)")
+        command.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="a setting over the config file; may be repeated",
+        )
+        if action == "status":
+            command.add_argument("--json", action="store_true", help="for machines")
+        else:
+            command.add_argument("--version", help="the version's name, as in status")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Does one thing; returns the exit status."""
+    arguments = parse_arguments(argv)
+    overrides = [*arguments.set]
+    overrides += [f"root={arguments.root}"] if arguments.root else []
+    overrides += [f"push.target={arguments.target}"] if arguments.target else []
+    try:
+        config = config_files.load(arguments.config, overrides)
+    except config_files.ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    try:
+        target = make_target(config.push, placement.serving(config))
+        if arguments.action == "status":
+            status = target.status()
+            print(
+                json.dumps(dataclasses.asdict(status), indent=2)
+                if arguments.json
+                else table(status)
+            )
+        else:
+            act = target.promote if arguments.action == "promote" else target.rollback
+            print(f"version {act(arguments.version)} is served by {target.status().destination}")
+    except PushError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def table(status: Status) -> str:
+    """What `status` prints."""
+    rows = [_COLUMNS]
+    rows += [(v.name, v.state, f"{v.share} %", v.made, v.destination) for v in status.versions]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    if not status.versions:
+        lines = ["nothing was pushed yet"]
+    return "\n".join([status.destination, *lines, *(f"note: {note}" for note in status.notes)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""The Pusher as TFX runs it: both blessings, or nothing goes out."""
+
+import json
+
+import pytest
+from tfx.types import standard_artifacts
+
+from pipeline.push.component import BlessedPushExecutor
+from pipeline.push.folder import versions
+from pipeline.push.options import PushConfig
+from pipeline.push.target import PushError
+
+
+@pytest.fixture
+def push(tmp_path):
+    def run(model_blessed: bool | None = True, infra_blessed: bool | None = True):
+        model = standard_artifacts.Model()
+        model.uri = str(tmp_path / "model")
+        saved = tmp_path / "model" / "Format-Serving"
+        saved.mkdir(parents=True, exist_ok=True)
+        (saved / "saved_model.pb").write_text("a")
+        blessing, infra = standard_artifacts.ModelBlessing(), standard_artifacts.InfraBlessing()
+        blessing.set_int_custom_property("blessed", int(model_blessed or 0))
+        infra.set_int_custom_property("blessed", int(infra_blessed or 0))
+        given = {"model": [model]}
+        given |= {"model_blessing": [blessing]} if model_blessed is not None else {}
+        given |= {"infra_blessing": [infra]} if infra_blessed is not None else {}
+        pushed = standard_artifacts.PushedModel()
+        pushed.uri = str(tmp_path / "pushed")
+        settings = {
+            "options": PushConfig().model_dump(mode="json"),
+            "folder": str(tmp_path / "serving"),
+            "present": "",
+        }
+        properties = {"custom_config": json.dumps(settings)}
+        BlessedPushExecutor().Do(given, {"pushed_model": [pushed]}, properties)
+        return pushed
+
+    return run
+
+
+def test_version_and_destination_are_recorded_as_tfx_does(push, tmp_path):
+    pushed = push()
+    assert pushed.get_int_custom_property("pushed") == 1
+    assert pushed.get_string_custom_property("pushed_version") == "1"
+    assert pushed.get_string_custom_property("pushed_destination") == str(
+        tmp_path / "serving" / "1"
+    )
+
+
+@pytest.mark.parametrize(
+    "blessings", [(False, True), (True, False), (False, False), (None, True), (True, None)]
+)
+def test_nothing_goes_out_without_both_blessings(blessings, push, tmp_path):
+    assert push(*blessings).get_int_custom_property("pushed") == 0
+    assert versions(tmp_path / "serving") == []
+
+
+def test_a_folder_that_is_no_folder_is_refused(push, tmp_path):
+    from pipeline.push.targets import make_target
+
+    with pytest.raises(PushError, match=r"gs://bucket/serving is no folder of a file system"):
+        make_target(PushConfig(), "gs://bucket/serving")
