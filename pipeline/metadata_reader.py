@@ -5,7 +5,7 @@ import dataclasses
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-_STATES = {
+STATES = {
     mlmd.Execution.COMPLETE: "complete",
     mlmd.Execution.CACHED: "cached",
     mlmd.Execution.FAILED: "failed",
@@ -68,7 +68,7 @@ def _read_execution(store, pipeline: str, execution) -> ExecutionRecord:
         outputs.setdefault(keys[artifact.id], []).append(
             ArtifactRecord(artifact.id, artifact.uri, _properties(artifact))
         )
-    state = _STATES.get(execution.last_known_state, "running")
+    state = STATES.get(execution.last_known_state, "running")
     return ExecutionRecord(execution.id, node_id, state, outputs)
 
 
