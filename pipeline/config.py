@@ -11,6 +11,7 @@ from models import registry
 from models.options import TrainerOptions, WandbOptions
 from pipeline.cloud.options import CloudConfig
 from pipeline.gate.options import GateConfig, ServingConfig
+from pipeline.lineage.options import LineageConfig
 from pipeline.push.options import PushConfig
 from pipeline.section import Fraction, Section
 
@@ -96,6 +97,8 @@ class Config(Section):
     push: PushConfig = PushConfig()
     wandb: WandbOptions = WandbOptions()
     """Documented at `models.options.WandbOptions`; the key is WANDB_API_KEY in the environment."""
+    lineage: LineageConfig = LineageConfig()
+    """Documented at `pipeline.lineage.options.LineageConfig`."""
     beam: BeamConfig = BeamConfig()
     cloud: CloudConfig | None = None
     """Documented at `pipeline.cloud.options.CloudConfig`; `runner_dataflow.py` alone reads it."""

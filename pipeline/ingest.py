@@ -2,6 +2,8 @@
 
 import csv
 import dataclasses
+import hashlib
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +44,8 @@ class Ingested:
     """Files that became no record: path, row, reason, exception."""
     cached: bool
     """Whether the records of an earlier run were used."""
+    image_csv: str | None = None
+    """The Image CSV that was converted; None where the source is records."""
 
 
 def ingest(source: Source, config: Config, progress: Callable[[int, int], None]) -> Ingested:
@@ -67,7 +71,8 @@ def ingest(source: Source, config: Config, progress: Callable[[int, int], None])
         )
     with (folder / "discarded.csv").open(newline="") as file:
         discarded = list(csv.DictReader(file))
-    return Ingested(_describe(str(folder)), discarded, cached)
+    image_csv = _write_csv(table, config) if source.kind == "images" else source.path
+    return Ingested(_describe(str(folder)), discarded, cached, image_csv)
 
 
 def _table(source: Source, config: Config) -> pd.DataFrame:
@@ -77,6 +82,19 @@ def _table(source: Source, config: Config) -> pd.DataFrame:
         table = data.read_csv(source.path)
     data.check_classes(table, needed=("TRAIN", "VALIDATION"), source=source.path)
     return table
+
+
+def _write_csv(table: pd.DataFrame, config: Config) -> str:
+    """Writes what a scan found as an Image CSV; equal tables give one file."""
+    text = table.to_csv(columns=["split", "image_uri", "label"], index=False)
+    content = text.encode("utf-8", "surrogateescape")
+    name = f"images-{hashlib.sha256(content).hexdigest()[:_DIGEST_LENGTH]}.csv"
+    path = Path(config.root) / "records" / name
+    if not path.exists():
+        partial = path.with_name(f".{name}.partial")
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    return str(path)
 
 
 def _describe(folder: str) -> RecordsConfig:

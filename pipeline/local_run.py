@@ -11,6 +11,7 @@ from pipeline.cloud import placement
 from pipeline.config import Config
 from pipeline.console import Console
 from pipeline.ingest import Ingested, Source, ingest
+from pipeline.lineage.automatic import mirror_after_run
 from pipeline.push.target import PushError
 from pipeline.push.targets import make_target
 from pipeline.run_folder import RootError, RunFolder, locked_root
@@ -48,7 +49,11 @@ def _run(source: Source, config: Config, folder: RunFolder, console: Console) ->
         ingested = _ingest(source, config, folder, console)
         config = config.model_copy(update={"records": ingested.records})
         folder.write_config(config)
-        return _run_pipeline(source, config, present, ingested, folder, console, started)
+        status = _run_pipeline(source, config, present, ingested, folder, console, started)
+        # After everything has been said: whatever W&B does, the run is over.
+        if config.lineage.mirror and config.wandb.mode != "disabled":
+            console.text(f"  lineage   {mirror_after_run(config, folder.log)}")
+        return status
     except PushError as error:
         console.text(f"\nerror: push: {error}")
         return Exit.USAGE
@@ -88,7 +93,9 @@ def _run_pipeline(source, config, present, ingested, folder, console, started) -
     loading = time.monotonic()
     # TFX and TensorFlow take seconds to import: only now, when everything else has been checked.
     from pipeline.gate.verdict_table import verdict_table
+    from pipeline.lineage.photos import PhotoRecorder
     from pipeline.local_dag_runner import LocalDagRunner, NodeReport
+    from pipeline.metadata_reader import sqlite_store
     from pipeline.node_lines import describe
     from pipeline.pipeline import create_pipeline, metadata_file
     from pipeline.summary import Outcome, summarise
@@ -98,9 +105,13 @@ def _run_pipeline(source, config, present, ingested, folder, console, started) -
 
     def listener(report: NodeReport):
         reports.append(report)
+        if report.node_id == "ImportExampleGen":
+            recorder.link(ingested)
         seconds = None if report.state == "cached" else report.seconds
         console.line(report.node_id, describe(report, config), seconds)
 
+    recorder = PhotoRecorder(sqlite_store(str(metadata_file(config))), config.name, folder.run_id)
+    recorder.record(source, ingested)
     failed = None
     try:
         LocalDagRunner(folder.run_id, listener).run(create_pipeline(config, present))

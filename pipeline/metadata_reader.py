@@ -38,10 +38,10 @@ class ExecutionRecord:
 
 
 def sqlite_store(path: str) -> MetadataStore:
-    """The store in the SQLite file `path`."""
+    """The store in the SQLite file `path`, made where there is none."""
     config = mlmd.ConnectionConfig()
     config.sqlite.filename_uri = path
-    config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE
+    config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
     return MetadataStore(config)
 
 

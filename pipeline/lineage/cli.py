@@ -72,7 +72,6 @@ def _mirror(arguments: argparse.Namespace) -> int:
     from pipeline.lineage import watchdog
     from pipeline.lineage.quiet import Quiet
 
-    started = time.monotonic()
     with Quiet(arguments.verbose) as terminal:
 
         def late():
@@ -82,7 +81,7 @@ def _mirror(arguments: argparse.Namespace) -> int:
 
         with watchdog.deadline(arguments.deadline, late):
             status, text = _attempt(arguments, terminal)
-        terminal.line(f"{text} ({time.monotonic() - started:.1f} s)")
+        terminal.line(text)
     # Exit handlers of W&B's client may wait for a server that is gone.
     watchdog.end_process(status)
     return status
@@ -92,6 +91,7 @@ def _attempt(arguments, terminal) -> tuple[int, str]:
     from pipeline.lineage import target as wandb_target
     from pipeline.lineage.mirror import mirror
 
+    started = time.monotonic()
     source = _source(arguments)
     wandb_target.scrub_environment()
     try:
@@ -103,7 +103,9 @@ def _attempt(arguments, terminal) -> tuple[int, str]:
     waiting = f"; {done.waiting} still running" if done.waiting else ""
     if not done.written:
         return 0, f"nothing new for {target}{waiting}"
-    return 0, f"mirrored {done.written} executions into {target}, and read them back{waiting}"
+    seconds = time.monotonic() - started
+    text = f"mirrored {done.written} executions into {target} and read them back"
+    return 0, f"{text}, {seconds:.0f} s{waiting}"
 
 
 def again(arguments) -> str:

@@ -29,7 +29,8 @@ class Pass:
 
 def identity(source: Source) -> str:
     """The identity of the store, made on the first call and kept in it."""
-    source.create_note("identity", secrets.token_hex(16))
+    if source.note("identity") is None:
+        source.create_note("identity", secrets.token_hex(16))
     return source.note("identity")
 
 

@@ -98,9 +98,10 @@ class MlmdSource:
 
     def write_note(self, name: str, text: str) -> None:
         """Makes or replaces a note."""
-        if self.create_note(name, text):
-            return
         note = self._store.get_context_by_type_and_name(_NOTES, name)
+        if note is None and self.create_note(name, text):
+            return
+        note = note or self._store.get_context_by_type_and_name(_NOTES, name)
         note.custom_properties[_TEXT].string_value = text
         self._store.put_contexts([note])
 

@@ -48,7 +48,7 @@ def open_source(uri: str) -> Source:
     try:
         return MlmdSource(connection, shown)
     except (errors.StatusError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = " ".join(str(error).split())
         raise StoreError(f"cannot open the metadata store {shown}: {reason}") from None
 
 
@@ -87,5 +87,8 @@ def _server(uri: str):
         server = connection.postgresql
         server.dbname, server.port = database, str(parts.port or 5432)
         server.skip_db_creation = True
-        server.host, server.user, server.password = parts.hostname, parts.username, password
+        server.host, server.user = parts.hostname, parts.username
+        # ML Metadata puts it into libpq's `key=value` text as it is.
+        escaped = password.replace("\\", "\\\\").replace("'", "\\'")
+        server.password = f"'{escaped}'"
     return connection, uri

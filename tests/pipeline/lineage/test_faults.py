@@ -1,0 +1,155 @@
+"""Whatever the server does, the mirror ends in time, says why, and the next pass completes."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.pipeline.lineage.conftest import PROJECT, mirror, run
+from tests.pipeline.lineage.truth import Held, recorded, versions
+from tests.standins.wandb.server import KEY, WandbStandIn
+
+DEADLINE = 14
+STATUS = {401: "refuses the API key", 403: "forbids", 404: "no W&B", 429: "no more", 500: "500"}
+
+
+def failed(said, started: float, reason: str) -> str:
+    """Asserts one line with the reason; returns the command that it names."""
+    assert time.monotonic() - started < DEADLINE + 4
+    assert said.status == 1, said.output + said.errors
+    [line] = said.output.splitlines()
+    assert line.startswith("not mirrored: ") and reason in line, line
+    assert KEY not in said.output + said.errors
+    command = line.partition("catch up later by: ")[2]
+    assert command.startswith("python -m pipeline.lineage mirror ")
+    return command
+
+
+def catches_up(command: str, store, server: WandbStandIn) -> None:
+    said = run(*shlex.split(command)[3:], environment=server.environment())
+    assert said.status == 0, said.output + said.errors
+    assert Held(server, store).edges == recorded(store)
+    assert set(versions(server).values()) == {1}
+
+
+@pytest.mark.parametrize("status", STATUS)
+def test_a_server_that_answers_with_an_error(status, cheap, server):
+    server.fail(lambda request: True, status)
+    started = time.monotonic()
+    said = mirror(cheap, server, "--deadline", DEADLINE)
+    command = failed(said, started, STATUS[status])
+    assert time.monotonic() - started < 8, "an error at once is told at once"
+    if status == 500:
+        server.heal()
+        catches_up(command, cheap, server)
+
+
+def test_a_server_that_refuses_connections(cheap):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        environment = {
+            "WANDB_BASE_URL": f"http://127.0.0.1:{taken.getsockname()[1]}",
+            "WANDB_API_KEY": KEY,
+        }
+        started = time.monotonic()
+        said = run("mirror", "--metadata", cheap, "--project", PROJECT, environment=environment)
+    failed(said, started, "cannot be reached")
+
+
+def test_a_server_that_says_nothing(cheap, server):
+    server.hang()
+    started = time.monotonic()
+    failed(mirror(cheap, server, "--deadline", DEADLINE), started, "does not answer within 10 s")
+
+
+def test_without_a_key_it_says_where_to_put_it(cheap, server):
+    started = time.monotonic()
+    said = mirror(cheap, server, WANDB_API_KEY="", HOME="/nonexistent")
+    failed(said, started, "WANDB_API_KEY")
+
+
+def test_a_server_that_falls_silent_in_the_middle(cheap, server):
+    server.before = lambda operation: operation.name == "CommitArtifact" and server.hang()
+    started = time.monotonic()
+    said = mirror(cheap, server, "--deadline", DEADLINE)
+    command = failed(said, started, f"unfinished after {DEADLINE} s")
+    server.before = lambda operation: None
+    server.heal()
+    catches_up(command, cheap, server)
+
+
+@pytest.mark.slow
+def test_a_server_that_is_lost_in_the_middle(cheap):
+    with WandbStandIn() as server:
+        server.before = lambda operation: operation.name == "UseArtifact" and server.lose()
+        started = time.monotonic()
+        failed(mirror(cheap, server, "--deadline", DEADLINE), started, "")
+    with WandbStandIn() as server:
+        said = mirror(cheap, server)
+        assert said.status == 0 and Held(server, cheap).edges == recorded(cheap)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", STATUS)
+@pytest.mark.parametrize("operation", ["UpsertBucket", "CreateArtifact", "UseArtifact"])
+def test_an_error_in_the_middle(operation, status, cheap, server):
+    """Whether the client gives up or goes on, nothing is claimed that is not there."""
+    server.fail(lambda request: f"mutation {operation}".encode() in request.body, status)
+    started = time.monotonic()
+    said = mirror(cheap, server, "--deadline", DEADLINE)
+    command = failed(said, started, "")
+    server.heal()
+    catches_up(command, cheap, server)
+
+
+@pytest.mark.slow
+def test_a_slow_server_is_waited_for(cheap, server):
+    server.slow(0.1)
+    said = mirror(cheap, server)
+    assert said.status == 0 and Held(server, cheap).edges == recorded(cheap)
+
+
+@pytest.mark.slow
+def test_a_server_slower_than_the_deadline(cheap, server):
+    server.slow(1)
+    started = time.monotonic()
+    command = failed(mirror(cheap, server, "--deadline", DEADLINE), started, "unfinished after")
+    server.heal()
+    catches_up(command, cheap, server)
+
+
+def test_what_is_sent_and_lost_is_not_claimed(cheap, server):
+    """A server that takes everything and keeps one edge less."""
+
+    def forget(operation):
+        for held in list(server.project(PROJECT).all_runs.values()):
+            held.inputs.clear()
+
+    server.before = forget
+    started = time.monotonic()
+    failed(mirror(cheap, server, "--deadline", DEADLINE), started, "did not arrive")
+
+
+def test_nothing_is_left_running(cheap, server):
+    server.before = lambda operation: operation.name == "CreateArtifact" and server.hang()
+    mirror(cheap, server, "--deadline", 6)
+    time.sleep(0.5)
+    listed = subprocess.run(
+        [sys.executable, "-c", _LEFT, server.url], capture_output=True, text=True, check=True
+    )
+    assert listed.stdout.strip() == "", f"still there: {listed.stdout} ({REPOSITORY})"
+
+
+_LEFT = """
+import psutil, sys
+for process in psutil.process_iter(["pid", "cmdline", "environ"]):
+    environment = process.info["environ"] or {}
+    if environment.get("WANDB_BASE_URL") == sys.argv[1]:
+        print(process.info["pid"], process.info["cmdline"])
+"""

@@ -1,0 +1,198 @@
+"""W&B's graph equals the store's, for a real store of TFX and the real client."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline.metadata_reader import sqlite_store
+from tests.pipeline.lineage.conftest import PROJECT, mirror, run
+from tests.pipeline.lineage.truth import Held, recorded, states, versions
+
+
+@pytest.fixture(scope="module")
+def whole(stores, tmp_path_factory):
+    """The store of two pipelines, mirrored: (store, server, what the mirror said)."""
+    from tests.standins.wandb.server import WandbStandIn
+
+    store = tmp_path_factory.mktemp("whole") / "metadata.sqlite"
+    shutil.copy(stores.two_pipelines, store)
+    with WandbStandIn() as server:
+        yield store, server, mirror(store, server)
+        assert server.unknown == []
+
+
+def test_every_edge_of_the_store_is_an_edge_in_wandb(whole):
+    store, server, said = whole
+    assert said.status == 0, said.output + said.errors
+    expected = recorded(store)
+    assert expected["inputs"] and expected["made"] and expected["cached"]
+    held = Held(server, store)
+    assert held.edges == expected
+    assert held.states == states(store)
+    assert {"finished", "failed"} == set(held.states.values())
+
+
+def test_the_lineage_begins_with_the_photos(whole):
+    store, server, _ = whole
+    held = Held(server, store)
+    by_node = {run.jobType: run for run in held.runs.values() if "pawprint" in run.tags}
+    [photos] = [a for r in held.outside for a in r.outputs]
+    assert photos.artifactSequence.type == "dataset" and "PhotoSet" in photos.artifactSequence.name
+    assert photos in by_node["PhotoScan"].inputs
+    [table], [records] = by_node["PhotoScan"].outputs, by_node["Convert"].outputs
+    assert by_node["Convert"].inputs == [table]
+    assert by_node["ImportExampleGen"].inputs == [records]
+    reached, waiting = set(), [photos]
+    while waiting:
+        for user in waiting.pop().users:
+            waiting += [o for o in user.outputs if o.id not in reached]
+            reached |= {o.id for o in user.outputs}
+    [pushed] = by_node["Pusher"].outputs
+    assert pushed.id in reached, "photos lead to the pushed model"
+
+
+def test_runs_and_artifacts_carry_what_mlmd_knows(whole):
+    store, server, _ = whole
+    reader = sqlite_store(str(store))
+    held = Held(server, store)
+    runs = {(r.group, r.jobType): r for r in held.runs.values()}
+    cached = runs["cheap-2", "Make"]
+    assert set(cached.tags) == {"cheap", "cached"} and cached.outputs == []
+    failed = runs["cheap-3", "Train"]
+    assert set(failed.tags) == {"cheap", "failed"} and failed.state == "failed"
+    [trainer] = [r for (_, node), r in runs.items() if node == "Trainer"]
+    facts = trainer.settings()["mlmd"]
+    execution = reader.get_executions_by_id([facts["execution"]])[0]
+    assert facts["type"] == execution.type and facts["name"] == execution.name
+    assert facts["properties"]["run_fn"] == "models.trainer.run_fn"
+    assert "pipeline/pawprint" in facts["contexts"]
+    [model] = [a for a in trainer.outputs if a.artifactSequence.type == "model"]
+    about = json.loads(model.metadata)
+    [artifact] = reader.get_artifacts_by_id([about["mlmd_id"]])
+    assert about["uri"] == artifact.uri and about["state"] == "live"
+    assert model.artifactSequence.name == "pawprint.Trainer.model"
+    aliases = {alias["alias"] for alias in model.aliases}
+    assert about["alias"] in aliases and about["alias"].endswith(f"-{artifact.id}")
+    contents = model.manifest["contents"]
+    assert contents["payload"]["ref"] == f"file://{artifact.uri}"
+    assert contents["identity"]["ref"].endswith(f"/artifacts/{artifact.id}")
+    assert model.files == {}, "payloads are references"
+    types = {c.type for c in server.project(PROJECT).collections.values()}
+    assert types >= {
+        *("dataset", "examples", "statistics", "schema", "transform"),
+        *("model", "evaluation", "blessing", "pushed_model"),
+    }
+
+
+def test_the_second_pass_sends_nothing(whole):
+    store, server, _ = whole
+    before = len(server.mutations()), len(server.requests)
+    again = mirror(store, server)
+    assert again.status == 0 and "nothing new" in again.output
+    assert len(server.mutations()) == before[0]
+    assert len(server.requests) - before[1] < 10, "the cursor says that nothing is new"
+
+
+def test_check_agrees_and_finds_what_was_lost(whole):
+    store, server, _ = whole
+    arguments = ("check", "--metadata", store, "--project", PROJECT)
+    before = len(server.mutations())
+    said = run(*arguments, environment=server.environment())
+    assert said.status == 0, said.output + said.errors
+    trainer = next(r for r in Held(server, store).runs.values() if r.jobType == "Trainer")
+    lost, kept = trainer.inputs[0], list(trainer.inputs)
+    trainer.inputs.remove(lost)
+    said = run(*arguments, environment=server.environment())
+    trainer.inputs[:] = kept
+    assert said.status == 1
+    assert f"input {lost.artifactSequence.name}" in said.output and "is missing" in said.output
+    assert "(Trainer," in said.output and "1 differences" in said.output
+    assert len(server.mutations()) == before
+
+
+def test_a_lost_cursor_costs_reading_only(cheap, server):
+    assert mirror(cheap, server).status == 0
+    before = len(server.mutations())
+    reader = sqlite_store(str(cheap))
+    note = next(
+        c for c in reader.get_contexts_by_type("pawprint.lineage") if c.name.endswith("/cursor")
+    )
+    note.custom_properties["text"].string_value = "{}"
+    reader.put_contexts([note])
+    again = mirror(cheap, server)
+    assert again.status == 0 and "nothing new" in again.output
+    assert len(server.mutations()) == before
+
+
+def test_one_run_brings_what_it_was_made_from(cheap, server):
+    said = mirror(cheap, server, "--run", "cheap-2")
+    assert said.status == 0, said.output + said.errors
+    held = Held(server, cheap)
+    runs = {(r.group, r.jobType) for r in held.runs.values()}
+    assert runs == {("cheap-1", "Make"), ("cheap-2", "Make"), ("cheap-2", "Train")}
+    assert mirror(cheap, server).status == 0
+    assert Held(server, cheap).edges == recorded(cheap)
+    assert set(versions(server).values()) == {1}
+
+
+def test_a_running_execution_waits_for_the_next_pass(cheap, server):
+    reader = sqlite_store(str(cheap))
+    execution = reader.get_executions()[-1]
+    ended = execution.last_known_state
+    execution.last_known_state = mlmd.Execution.RUNNING
+    reader.put_executions([execution])
+    said = mirror(cheap, server)
+    assert said.status == 0 and "1 still running" in said.output
+    assert execution.id not in Held(server, cheap).runs
+    execution.last_known_state = ended
+    reader.put_executions([execution])
+    assert mirror(cheap, server).status == 0
+    assert Held(server, cheap).edges == recorded(cheap)
+
+
+def test_equal_stores_of_two_hosts_share_a_project(cheap, stores, server, tmp_path):
+    """Ids and URIs are equal in both; the stores' identities are not."""
+    other = shutil.copy(stores.cheap, tmp_path / "other.sqlite")
+    assert mirror(cheap, server).status == 0
+    assert mirror(other, server).status == 0
+    for store in (cheap, other):
+        assert Held(server, store).edges == recorded(store)
+    assert set(versions(server).values()) == {2}
+
+
+def test_payloads_are_uploaded_where_asked(cheap, server):
+    assert mirror(cheap, server, "--upload", "model").status == 0
+    for name, files in (
+        ("cheap.Train.model", {"payload/model": b"two"}),
+        ("cheap.Make.examples", {}),
+    ):
+        [version] = server.project(PROJECT).collections[name].versions
+        assert dict(version.files.items()) == files
+
+
+def test_variables_of_other_runs_do_not_count(cheap, server):
+    said = mirror(
+        cheap,
+        server,
+        WANDB_MODE="offline",
+        WANDB_RUN_ID="other",
+        WANDB_PROJECT="other",
+        WANDB_RUN_GROUP="other",
+        WANDB_TAGS="other",
+        WANDB_NAME="other",
+    )
+    assert said.status == 0, said.output + said.errors
+    assert list(server.projects) == [("paws", PROJECT)]
+    runs = Held(server, cheap).runs.values()
+    assert "other" not in {value for r in runs for value in (r.name, r.group, *r.tags)}
+
+
+def test_a_store_that_is_not_there(tmp_path):
+    said = run("mirror", "--metadata", tmp_path / "no.sqlite")
+    assert said.status == 2 and "no metadata store" in said.errors
+    said = run("show", "--metadata", "mysql://me:secret@host/db")
+    assert said.status == 2 and "MLMD_PASSWORD" in said.errors and "secret" not in said.errors
