@@ -56,6 +56,8 @@ def main(argv: list[str] | None = None) -> int:
     except config_files.ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    # A cloud's config serves here too, all of it but the place.
+    config = config.model_copy(update={"cloud": None})
     kind = next(kind for kind in ("images", "csv", "tfrecords") if getattr(arguments, kind))
     from pipeline.local_run import run
 

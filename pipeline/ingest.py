@@ -3,7 +3,7 @@
 import csv
 import dataclasses
 import hashlib
-import os
+import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +14,9 @@ import pandas as pd
 import data
 from data import files
 from data.errors import DataError
-from data.manifest import read_manifest
+from data.manifest import MANIFEST, read_manifest
 from data.record_set import shards_of
+from pipeline.cloud import conversion, placement
 from pipeline.config import Config, RecordsConfig
 from pipeline.digests import settings_digest
 
@@ -51,28 +52,34 @@ class Ingested:
 def ingest(source: Source, config: Config, progress: Callable[[int, int], None]) -> Ingested:
     """Converts the source to records below `config.root`, or finds them there from an earlier run.
 
+    With `config.cloud` they lie in its bucket, and Dataflow converts photos that are on `gs://`.
+
     Raises:
       DataError: photos, rows or records that cannot be used.
     """
     if source.kind == "tfrecords":
+        if config.cloud:
+            conversion.check_records(source.path)
         return Ingested(_describe(source.path), [], cached=False)
     table = _table(source, config)
     _check_room(table, config)
-    folder = Path(config.root) / "records" / _digest(table, config)[:_DIGEST_LENGTH]
-    cached = folder.exists()
+    folder = files.join(placement.records(config), _digest(table, config)[:_DIGEST_LENGTH])
+    cached = files.exists(files.join(folder, MANIFEST))
     if not cached:
-        data.convert(
+        made = data.convert(
             table,
             tfrecord_dir=folder,
             encoding=config.data.encoding,
             max_bad_fraction=config.data.max_bad_fraction,
             resume=True,
             progress=progress,
+            **conversion.place(config, list(table["image_uri"])),
         )
-    with (folder / "discarded.csv").open(newline="") as file:
-        discarded = list(csv.DictReader(file))
+        conversion.wait(config, made)
+    text = files.read(files.join(folder, "discarded.csv")).decode("utf-8", "surrogateescape")
+    discarded = list(csv.DictReader(io.StringIO(text, newline="")))
     image_csv = _write_csv(table, config) if source.kind == "images" else source.path
-    return Ingested(_describe(str(folder)), discarded, cached, image_csv)
+    return Ingested(_describe(folder), discarded, cached, image_csv)
 
 
 def _table(source: Source, config: Config) -> pd.DataFrame:
@@ -89,12 +96,10 @@ def _write_csv(table: pd.DataFrame, config: Config) -> str:
     text = table.to_csv(columns=["split", "image_uri", "label"], index=False)
     content = text.encode("utf-8", "surrogateescape")
     name = f"images-{hashlib.sha256(content).hexdigest()[:_DIGEST_LENGTH]}.csv"
-    path = Path(config.root) / "records" / name
-    if not path.exists():
-        partial = path.with_name(f".{name}.partial")
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    return str(path)
+    path = files.join(placement.records(config), name)
+    if not files.exists(path):
+        files.write(path, content)
+    return path
 
 
 def _describe(folder: str) -> RecordsConfig:
@@ -110,7 +115,7 @@ def _describe(folder: str) -> RecordsConfig:
             "A classifier needs two labels or more.",
         )
     return RecordsConfig(
-        path=str(Path(found.tfrecord_dir).resolve()),
+        path=found.tfrecord_dir if files.is_remote(folder) else str(Path(folder).resolve()),
         labels=found.labels,
         patterns=found.patterns,
         counts=found.counts,
@@ -149,6 +154,8 @@ def _stamp(uri: str) -> list | None:
 
 
 def _check_room(table: pd.DataFrame, config: Config) -> None:
+    if config.cloud:
+        return
     photos = sum(stamp[0] for stamp in map(_stamp, table["image_uri"]) if stamp)
     transformed = len(table) * config.model.image_size**2 * 3
     needed = int(photos * _GROWTH[config.data.encoding]) + transformed + _FIXED_BYTES

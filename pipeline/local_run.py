@@ -43,8 +43,6 @@ def _run(source: Source, config: Config, folder: RunFolder, console: Console) ->
     started = time.monotonic()
     console.text(f"pawprint run {folder.run_id}, log {folder.log}")
     try:
-        # A run on this machine with a cloud's config uses all of it but the place.
-        config = config.model_copy(update={"cloud": None})
         present = make_target(config.push, placement.serving(config)).preflight()
         ingested = _ingest(source, config, folder, console)
         config = config.model_copy(update={"records": ingested.records})

@@ -2,8 +2,8 @@
 
 import dataclasses
 import json
-from pathlib import Path
 
+from data import files
 from pipeline.config import Config
 from pipeline.gate.evaluation import Evaluation
 from pipeline.gate.serving_check import VERDICT_FILE
@@ -29,7 +29,9 @@ class Outcome:
     def training(self) -> dict | None:
         """The content of the Trainer's `history.json`."""
         artifact = self.output("Trainer", "model_run")
-        return json.loads((Path(artifact.uri) / "history.json").read_text()) if artifact else None
+        return (
+            json.loads(files.read(files.join(artifact.uri, "history.json"))) if artifact else None
+        )
 
     def evaluation(self) -> Evaluation | None:
         """What the Evaluator measured."""
@@ -39,7 +41,7 @@ class Outcome:
     def serving_verdict(self) -> dict | None:
         """`passed` and `checks` of gate 2."""
         artifact = self.output("ServingCheck", "blessing")
-        return json.loads((Path(artifact.uri) / VERDICT_FILE).read_text()) if artifact else None
+        return json.loads(files.read(files.join(artifact.uri, VERDICT_FILE))) if artifact else None
 
     def quality_verdict(self) -> dict | None:
         """`passed` and `rows` of gate 1."""

@@ -13,11 +13,12 @@ from pipeline.pipeline import create_pipeline
 SCHEMA = "2.1.0"
 
 
-def compile_pipeline(config: Config) -> dict:
+def compile_pipeline(config: Config, present: str = "") -> dict:
     """The PipelineJob as JSON: `pipelineSpec`, `runtimeConfig`, `displayName`, `labels`.
 
     Args:
       config: with `cloud` and `records` filled in.
+      present: see `create_pipeline`.
 
     Raises:
       google.protobuf.json_format.ParseError: the spec is not one of the schema.
@@ -30,7 +31,7 @@ def compile_pipeline(config: Config) -> dict:
             use_pipeline_spec_2_1=True,
         )
     )
-    job = runner.run(create_pipeline(config), write_out=False)
+    job = runner.run(create_pipeline(config, present), write_out=False)
     check(job)
     return job
 

@@ -36,6 +36,8 @@ class DataflowConfig(Section):
     """Disk of one worker."""
     timeout_h: float = Field(2, gt=0, le=24)
     """Hours after which Dataflow cancels a job."""
+    endpoint: str | None = None
+    """Dataflow's API where it is not `https://dataflow.googleapis.com`."""
 
 
 class PoolConfig(Section):
@@ -118,6 +120,9 @@ class CloudConfig(Section):
     subnetwork: Subnetwork | None = None
     """Subnetwork of Dataflow's workers: `regions/<region>/subnetworks/<name>`; they then have no
     public addresses."""
+    endpoint: str | None = None
+    """API of Vertex AI where it is not `<region>-aiplatform.googleapis.com`, as with Private
+    Service Connect; one that begins with `http` is spoken to by REST."""
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=60)
     """Labels on everything that is made, e.g. to find it on the bill."""
     dataflow: DataflowConfig | None = DataflowConfig()

@@ -63,6 +63,8 @@ def dataflow_options(config: Config) -> dict[str, str | int | bool | list[str]]:
         ],
         "labels": [f"{key}={value}" for key, value in labels(config).items()],
     }
+    if dataflow.endpoint:
+        options["dataflow_endpoint"] = dataflow.endpoint
     if cloud.subnetwork:
         options |= {"subnetwork": cloud.subnetwork, "no_use_public_ips": True}
     return options

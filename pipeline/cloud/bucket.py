@@ -1,0 +1,28 @@
+"""The bucket: whether it is there, and near."""
+
+from pipeline.cloud.errors import CloudError, in_words
+from pipeline.cloud.options import CloudConfig
+
+
+def check(cloud: CloudConfig) -> str:
+    """Where the bucket is, in words.
+
+    Raises:
+      CloudError: it does not exist, or cannot be read with these credentials.
+    """
+    from google.api_core.exceptions import NotFound
+    from google.cloud import storage
+
+    with in_words(cloud, f"look at {cloud.address}"):
+        try:
+            bucket = storage.Client(project=cloud.project).get_bucket(cloud.bucket, timeout=30)
+        except NotFound:
+            raise CloudError(
+                f"the bucket {cloud.address} does not exist. Make it: gcloud storage buckets "
+                f"create {cloud.address} --project={cloud.project} --location={cloud.region} "
+                "--uniform-bucket-level-access"
+            ) from None
+    location = (bucket.location or "").lower()
+    if location and location != cloud.region and not cloud.region.startswith(location):
+        return f"exists, but in {location}: reading it from {cloud.region} is slower and costs more"
+    return f"exists, in {location}"

@@ -1,0 +1,71 @@
+"""What a run would use, make and cost, as text."""
+
+from pipeline.cloud import cost, placement, preflight
+from pipeline.cloud.options import PoolConfig
+from pipeline.config import Config
+
+
+def text(config: Config, bucket: str, converts: bool = False) -> str:
+    """The plan of a run.
+
+    Args:
+      config: with `cloud`, free of errors.
+      bucket: what is known of the bucket.
+      converts: whether photos are converted first.
+    """
+    cloud = config.cloud
+    bound = cost.upper_bound(config, converts)
+    rows = [
+        ("bucket", f"{cloud.address}  {bucket}"),
+        ("records", f"{placement.records(config)}/<digest>"),
+        ("artifacts", placement.artifacts(config)),
+        ("image", cloud.image),
+        ("run as", cloud.service_account),
+        ("Dataflow", _dataflow(config, converts)),
+        *_training(config),
+        ("push", config.push.target),
+        ("labels", " ".join(f"{key}={value}" for key, value in placement.labels(config).items())),
+    ]
+    lines = [
+        f"{config.name} on Google Cloud: project {cloud.project}, region {cloud.region}",
+        "",
+        "will be used",
+        *(f"  {name:<12}{value}" for name, value in rows),
+        "",
+        f"one run costs at most {bound.usd:,.2f} USD",
+        *(f"  {line.what:<18}{line.usd:>9,.2f}  {line.quantity}" for line in bound.lines),
+        f"  {_prices(bound)}",
+        "  every machine is reckoned until its limit (timeout_h): runs mostly end long before it",
+        "  not in it: what is stored, logged or sent elsewhere, and a deployed model, which costs",
+        "  until it is undeployed",
+    ]
+    if hints := preflight.check(config).hints:
+        lines += ["", "look at", *(f"  {hint}" for hint in hints)]
+    return "\n".join(lines)
+
+
+def _dataflow(config: Config, converts: bool) -> str:
+    dataflow = config.cloud.dataflow
+    if dataflow is None:
+        return "not used: Beam works inside each task"
+    jobs = [*(["the conversion"] if converts else []), *cost.BEAM_COMPONENTS]
+    return f"1 to {dataflow.max_workers} {dataflow.machine_type} a job: {', '.join(jobs)}"
+
+
+def _training(config: Config) -> list[tuple[str, str]]:
+    training = config.cloud.training
+    if training is None:
+        return [("training", "inside the Trainer's task")]
+    return [("training", f"{name}: {_pool(pool)}") for name, pool in training.pools.items()]
+
+
+def _pool(pool: PoolConfig) -> str:
+    machines = f"{pool.replicas} x {pool.machine_type}"
+    if pool.accelerator_type is None:
+        return machines
+    return f"{machines} + {pool.accelerator_count} {pool.accelerator_type}"
+
+
+def _prices(bound: cost.Bound) -> str:
+    raised = f", x {bound.factor:g} for another region" if bound.factor != 1 else ""
+    return f"list prices of {bound.region} as of {bound.as_of}{raised}: pipeline/cloud/prices.yaml"

@@ -1,0 +1,114 @@
+"""Runs the pipeline on Google Cloud: Vertex AI Pipelines, Dataflow, Vertex AI training.
+
+    python runner_dataflow.py plan   --config conf/production.yaml
+    python runner_dataflow.py submit --config conf/production.yaml --images gs://BUCKET/photos
+
+Exit status: 0 done; 3 the run finished and a gate refused the model; 2 wrong arguments, config or
+data, or above the budget: nothing was sent; 1 anything else.
+"""
+
+import argparse
+import os
+import sys
+import warnings
+from pathlib import Path
+
+# Keras 3 cannot train under MultiWorkerMirroredStrategy; read when TensorFlow is imported.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+
+_SOURCES = {
+    "images": "photos as FOLDER/<label>/*, on gs:// or here; they are converted first",
+    "csv": "Image CSV with split, image_uri, label; the photos are converted first",
+    "tfrecords": "records on gs://, written by `data` or by TFRecorder",
+}
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="runner_dataflow.py",
+        description="From labelled photos to a gated, pushed and traced model, on Google Cloud.",
+        epilog="example: python runner_dataflow.py plan --config conf/production.yaml",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--config", default="conf/production.yaml", help="default: %(default)s")
+    shared.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting over the config file, e.g. cloud.region=europe-west4; may be repeated",
+    )
+
+    def command(name: str, text: str, source: bool | None = None) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text, parents=[shared])
+        if source is not None:
+            group = made.add_mutually_exclusive_group(required=source)
+            for kind, meaning in _SOURCES.items():
+                group.add_argument(f"--{kind}", metavar="PATH", help=meaning)
+        return made
+
+    command("plan", "what a run would use and cost at most; sends nothing", source=False)
+    made = command("compile", "write the Vertex AI pipeline spec", source=True)
+    made.add_argument("-o", "--output", default="pipeline.json", type=Path)
+    made = command("submit", "start a run on Vertex AI, or a schedule of runs", source=True)
+    made.add_argument("--budget", type=float, metavar="USD", help="refuse a run that may cost more")
+    made.add_argument("--schedule", metavar="CRON", help="e.g. 'TZ=Europe/Berlin 0 3 * * 1'")
+    made.add_argument("--wait", action="store_true", help="stay until the run is over")
+    made = command("beam", "run the pipeline from here, its Beam work on Dataflow", source=True)
+    made.add_argument("--verbose", action="store_true", help="show the libraries' output too")
+    for name, text in (
+        ("status", "what each task of a run did, what failed and where its log is"),
+        ("cancel", "cancel a run, or delete a schedule"),
+    ):
+        command(name, text).add_argument("run", help="id of the run (or of the schedule)")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command; returns the exit status."""
+    arguments = parse_arguments(argv)
+    warnings.simplefilter("ignore", FutureWarning)  # of Google's clients, about Python's version
+    from pipeline import config_files
+    from pipeline.ingest import Source
+
+    try:
+        config = config_files.load(arguments.config, arguments.set)
+    except config_files.ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if config.cloud is None:
+        print(
+            f"error: {arguments.config} has no section cloud; start from conf/production.yaml",
+            file=sys.stderr,
+        )
+        return 2
+    from pipeline.cloud import commands
+
+    kind = next((kind for kind in _SOURCES if getattr(arguments, kind, None)), None)
+    source = Source(kind, getattr(arguments, kind)) if kind else None
+    match arguments.command:
+        case "plan":
+            return commands.guarded(commands.show_plan, config, source)
+        case "compile":
+            return commands.guarded(commands.compile_spec, config, source, arguments.output)
+        case "submit":
+            return commands.guarded(
+                commands.submit,
+                config,
+                source,
+                budget=arguments.budget,
+                cron=arguments.schedule,
+                wait=arguments.wait,
+            )
+        case "beam":
+            return commands.guarded(commands.beam, config, source, arguments.verbose)
+        case "status":
+            return commands.guarded(commands.show_status, config, arguments.run)
+        case _:
+            return commands.guarded(commands.cancel, config, arguments.run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

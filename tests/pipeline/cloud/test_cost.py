@@ -1,0 +1,67 @@
+"""The most that a run can cost."""
+
+import datetime
+
+import pytest
+
+from pipeline.cloud import cost
+from pipeline.cloud.catalog import catalog
+from tests.pipeline.cloud.settings import cloud_config
+
+
+def test_the_bound_is_every_machine_until_its_limit():
+    bound = cost.upper_bound(
+        cloud_config(
+            "cloud.dataflow={max_workers: 3, timeout_h: 2, disk_gb: 50}",
+            "cloud.training={chief: {preset: T4_4X}, timeout_h: 2, disk_gb: 100}",
+        )
+    )
+    worker = 4 * 0.056 + 15 * 0.003557 + 50 * 0.000054
+    chief = 16 * 0.036355 + 60 * 0.004873 + 4 * 0.4025 + 100 * 0.000063
+    tasks = (1 + 4 * 2 + 2) * (4 * 0.025083 + 16 * 0.003362) + 0.03
+    assert [line.usd for line in bound.lines] == pytest.approx(
+        [4 * 2 * 3 * worker, 2 * chief, tasks]
+    )
+    assert bound.usd == pytest.approx(sum(line.usd for line in bound.lines), abs=0.01)
+    assert isinstance(bound.as_of, datetime.date)
+
+
+def test_converting_photos_is_one_more_job():
+    config = cloud_config()
+    without, converting = (cost.upper_bound(config, converts) for converts in (False, True))
+    assert converting.lines[0].usd == pytest.approx(without.lines[0].usd * 5 / 4)
+
+
+def test_workers_are_counted_and_other_regions_cost_more():
+    alone = cost.upper_bound(cloud_config()).usd
+    pool = "cloud.training.worker={preset: T4_1X, replicas: 3}"
+    assert len(cost.upper_bound(cloud_config(pool)).lines) == 4
+    elsewhere = cost.upper_bound(cloud_config("cloud.region=europe-west4"))
+    assert elsewhere.usd == pytest.approx(1.5 * alone, abs=0.02)
+
+
+def test_without_jobs_only_the_tasks_cost():
+    bound = cost.upper_bound(cloud_config("cloud.dataflow=null", "cloud.training=null"))
+    assert [line.what for line in bound.lines] == ["pipeline tasks"]
+
+
+def test_every_machine_and_accelerator_has_a_price():
+    table = cost.prices()
+    for name, machine in catalog().machines.items():
+        assert name.partition("-")[0] in table["machines"]
+        assert set(machine.takes) <= set(table["accelerators"])
+
+
+def test_each_beam_component_is_reckoned():
+    from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+
+    from pipeline.pipeline import create_pipeline
+
+    nodes = create_pipeline(cloud_config("cloud.training=null")).components
+    with_beam = {
+        node.id
+        for node in nodes
+        if hasattr(node.executor_spec, "executor_class")
+        and issubclass(node.executor_spec.executor_class, BaseBeamExecutor)
+    }
+    assert with_beam == set(cost.BEAM_COMPONENTS)
