@@ -1,0 +1,200 @@
+"""The ASGI application: which path means what."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from pipeline.serve import payload, replies
+from pipeline.serve.errors import RequestError, RowError
+from pipeline.serve.lineage import lineage_of
+from pipeline.serve.options import ServeOptions
+from pipeline.serve.served_model import ServedModel
+from pipeline.serve.versions import Versions
+
+PAGE = Path(__file__).with_name("page")
+_FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
+_PAGE_HEADERS = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; "
+    "style-src 'self' 'unsafe-inline'",
+}
+STABLE, LATEST = "stable", "latest"
+
+
+def create_app(options: ServeOptions, ready: Callable[[Versions], None] = lambda _: None):
+    """The application for one model.
+
+    Args:
+      options: what to serve and how.
+      ready: called once the served version is in memory.
+
+    Raises:
+      StartError: there is no such folder.
+    """
+    executor = ThreadPoolExecutor(options.threads, "model")
+    versions = Versions(
+        options.model, partial(ServedModel.load, executor, options), options.max_loaded
+    )
+    server = _Server(options, versions)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        with contextlib.suppress(RequestError):  # an empty folder is waited for
+            await versions.refresh()
+        ready(versions)
+        following = asyncio.create_task(versions.follow(options.poll))
+        yield
+        following.cancel()
+        executor.shutdown()
+
+    plain, vertex = replies.Dialect(), replies.Vertex()
+    of_model = "/v1/models/{name}"
+    of_project = "/v1/projects/{project}/models/{name}"
+    endpoint = "/v1/projects/{project}/locations/{location}/endpoints/{endpoint}"
+    chosen = ("", "/versions/{version}", "/labels/{label}")
+    routes = [  # predictions first: they are asked for most
+        *(_predict(server, f"{of_model}{part}:predict", plain) for part in chosen),
+        *(_predict(server, f"{of_project}{part}:predict", plain) for part in chosen[:2]),
+        _predict(server, f"{endpoint}:predict", vertex),
+        *(Route(path, server.page) for path in _FILES),
+        Route("/healthz", server.health),
+        Route("/v1/models", server.models),
+        *(Route(f"{of_model}{part}", server.status) for part in chosen),
+        *(Route(f"{of_model}{part}/metadata", server.metadata) for part in chosen),
+        *(Route(f"{of_model}{part}/lineage", server.lineage) for part in chosen),
+    ]
+    handlers = {RequestError: _refused, HTTPException: _not_found, Exception: _failed}
+    return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
+
+
+def _predict(server: "_Server", path: str, dialect: replies.Dialect) -> Route:
+    async def predict(request: Request) -> Response:
+        try:
+            answers, model = await server.predict(request)
+        except RequestError as error:
+            return _refusal(error, dialect)
+        content = dialect.predictions(answers, model, request.path_params)
+        return replies.reply(content, headers={"X-Model-Version": str(model.version)})
+
+    return Route(path, predict, methods=["POST"])
+
+
+class _Server:
+    """What the routes do."""
+
+    def __init__(self, options: ServeOptions, versions: Versions):
+        self._options = options
+        self._versions = versions
+
+    async def predict(self, request: Request) -> tuple[list, ServedModel]:
+        """Answers and the version that gave them."""
+        model = await self._model(request)
+        body = await _body(request, self._options.max_body)
+        asked = payload.read(body, model.signatures, self._options.max_instances)
+        answers = await model.ask(asked.signature, asked.rows)
+        for number, answer in enumerate(answers):
+            if isinstance(answer, RowError):
+                raise RequestError(answer.status, f"instances[{number}]: {answer.message}")
+        return answers, model
+
+    async def page(self, request: Request) -> Response:
+        return FileResponse(PAGE / _FILES[request.url.path], headers=_PAGE_HEADERS)
+
+    async def health(self, request: Request) -> Response:
+        model = await self._versions.get()
+        return replies.reply(
+            {"status": "ok", "model": self._options.name, "version": model.version}
+        )
+
+    async def models(self, request: Request) -> Response:
+        return replies.reply({"models": [self._options.name]})
+
+    async def status(self, request: Request) -> Response:
+        version = self._version(request)
+        found = [s for s in self._versions.status() if version in (None, s.version)]
+        if not found and version is not None:
+            await self._versions.get(version)  # says which there are
+        return replies.reply(replies.version_status(found))
+
+    async def metadata(self, request: Request) -> Response:
+        return replies.reply(replies.metadata(self._options.name, await self._model(request)))
+
+    async def lineage(self, request: Request) -> Response:
+        model = await self._model(request)
+        return replies.reply(await asyncio.to_thread(lineage_of, model.path, model.version))
+
+    async def _model(self, request: Request) -> ServedModel:
+        return await self._versions.get(self._version(request))
+
+    def _version(self, request: Request) -> int | None:
+        """The version that a path names; None for the one that is served."""
+        name = request.path_params.get("name", self._options.name)
+        name, _, verb = name.partition(":")
+        if verb:
+            raise RequestError(
+                405, f"{request.method} of {verb!r}: only POST of 'predict' is known"
+            )
+        if name != self._options.name:
+            raise RequestError(404, f"no model {name!r}; this server has {self._options.name!r}")
+        if label := request.path_params.get("label"):
+            if label not in (STABLE, LATEST):
+                raise RequestError(404, f"no label {label!r}; labels: {STABLE}, {LATEST}")
+            return None if label == STABLE else max(self._versions.present(), default=None)
+        version = request.path_params.get("version")
+        if version is None:
+            return None
+        number = version.removeprefix("v")  # AI Platform's versions begin with a letter
+        if not (number.isascii() and number.isdigit()):
+            raise RequestError(404, f"no version {version!r}: versions are numbers")
+        return int(number)
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    """The body, read no further than the limit."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise _too_large(limit)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _too_large(limit: int) -> RequestError:
+    return RequestError(413, f"the body is larger than the {limit} bytes that are taken")
+
+
+def _refusal(error: RequestError, dialect: replies.Dialect) -> Response:
+    headers = {}
+    if error.status == 413:
+        headers["Connection"] = "close"  # the rest of the body is not read
+    if error.status == 503:
+        headers["Retry-After"] = "1"
+    return replies.reply(dialect.error(error), error.status, headers)
+
+
+async def _refused(request: Request, error: RequestError) -> Response:
+    return _refusal(error, replies.Dialect())
+
+
+async def _not_found(request: Request, error: HTTPException) -> Response:
+    text = f"{request.method} {request.url.path}: {error.detail}"
+    if error.status_code == 404:
+        text += "; predictions are at POST /v1/models/NAME:predict"
+    return replies.reply({"error": text}, error.status_code, error.headers)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return replies.reply({"error": f"{type(error).__name__}: {error}"}, 500)

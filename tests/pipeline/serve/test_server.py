@@ -1,0 +1,210 @@
+"""The REST of a server in a process of its own."""
+
+import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from data import records
+from pipeline.push.folder import FolderTarget
+from tests.pipeline.serve.conftest import SIZE, Server, b64, photo
+
+BLACK, WHITE = photo("black"), photo("white", "PNG")
+PIXELS = [[[255, 255, 255]] * SIZE] * SIZE
+PREDICT = "/v1/models/pawprint:predict"
+
+
+@pytest.fixture(scope="module")
+def server(models, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served") / "serving"
+    for model in models.values():
+        FolderTarget(folder).push(str(model))
+    server = Server(folder, "--max-body-mb", "1", "--max-instances", "64")
+    yield server
+    assert server.stop() == 0
+
+
+def answers(reply) -> list[str]:
+    status, content = reply
+    assert status == 200, content
+    return [prediction["label"] for prediction in content["predictions"]]
+
+
+def test_it_says_what_it_serves_and_where(server):
+    assert server.greeting.startswith("pawprint, version 2, at http://127.0.0.1:")
+    assert server.ask("/healthz") == (200, {"status": "ok", "model": "pawprint", "version": 2})
+
+
+@pytest.mark.parametrize(
+    ("instance", "signature", "label"),
+    [
+        (b64(BLACK), None, "cat"),
+        (b64(WHITE), None, "dog"),
+        (b64(BLACK), "serving_jpeg", "cat"),
+        ({"image_bytes": b64(BLACK)}, "serving_jpeg", "cat"),
+        ({"b64": b64(WHITE)["b64"].replace("+", "-").replace("/", "_").rstrip("=")}, None, "dog"),
+        (PIXELS, None, "dog"),
+        (PIXELS, "serving_pixels", "dog"),
+        (b64(records.serialize({"image": WHITE})), None, "dog"),
+        (b64(records.serialize({"image": BLACK, "label": 1})), "serving_default", "cat"),
+        ({"examples": b64(records.serialize({"image": BLACK}))}, None, "cat"),
+    ],
+)
+def test_every_form_of_an_instance_is_answered(server, instance, signature, label):
+    more = {"signature_name": signature} if signature else {}
+    status, content = server.predict(instance, **more)
+    assert status == 200, content
+    assert content == {
+        "predictions": [
+            {"label": label, "label_index": int(label == "dog"), "probabilities": [0.2, 0.8]}
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "probability"),
+    [
+        ("/v1/models/pawprint:predict", 0.2),
+        ("/v1/models/pawprint/versions/1:predict", 0.1),
+        ("/v1/models/pawprint/labels/stable:predict", 0.2),
+        ("/v1/projects/p/models/pawprint:predict", 0.2),
+        ("/v1/projects/p/models/pawprint/versions/v1:predict", 0.1),
+        ("/v1/projects/p/locations/europe-west4/endpoints/77:predict", 0.2),
+    ],
+)
+def test_every_path_leads_to_its_version(server, path, probability):
+    status, content = server.predict(b64(BLACK), path=path)
+    assert status == 200, content
+    assert content["predictions"][0]["probabilities"][0] == probability
+
+
+def test_vertex_names_the_deployed_model_and_wraps_errors(server):
+    path = "/v1/projects/p/locations/l/endpoints/77:predict"
+    _, content = server.predict(b64(BLACK), path=path)
+    assert content["deployedModelId"] == "2" and content["modelVersionId"] == "2"
+    status, content = server.predict(path=path)
+    assert status == content["error"]["code"] == 400
+    assert content["error"]["status"] == "INVALID_ARGUMENT"
+
+
+def test_status_lists_the_versions_newest_first(server):
+    server.predict(b64(BLACK), path="/v1/models/pawprint/versions/1:predict")
+    status, content = server.ask("/v1/models/pawprint")
+    found = content["model_version_status"]
+    assert status == 200 and [v["version"] for v in found] == ["2", "1"]
+    assert {v["state"] for v in found} == {"AVAILABLE"}
+    status, content = server.ask("/v1/models/pawprint/versions/2")
+    assert [v["version"] for v in content["model_version_status"]] == ["2"]
+
+
+def test_metadata_describes_the_signatures(server):
+    status, content = server.ask("/v1/models/pawprint/metadata")
+    assert status == 200
+    assert content["model_spec"] == {"name": "pawprint", "signature_name": "", "version": "2"}
+    described = content["metadata"]["signature_def"]["signature_def"]
+    assert sorted(described) == ["serving_default", "serving_jpeg", "serving_pixels"]
+    (image,) = described["serving_jpeg"]["inputs"].values()
+    assert image["dtype"] == "DT_STRING"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "part"),
+    [
+        (b"", 400, "not JSON"),
+        (b"{]", 400, "not JSON"),
+        (b"\xff\xfe", 400, "not JSON"),
+        (b"[" * 100_000, 400, "not JSON"),
+        (b"[1]", 400, "the body is an array"),
+        ({}, 400, "instances must be a list"),
+        ({"instances": []}, 400, "instances must be a list"),
+        ({"instance": [1]}, 400, "unknown key 'instance'"),
+        ({"instances": [b64(BLACK)], "signature_name": 7}, 400, "must be a string"),
+        ({"instances": [b64(BLACK)], "signature_name": "nix"}, 400, "no signature 'nix'"),
+        ({"instances": [b64(BLACK)] * 65}, 413, "at most 64"),
+        ({"instances": ["x" * (1 << 20)]}, 413, "larger than"),
+        ({"instances": [[1, 2]]}, 400, "[0]: serving_pixels takes an array [150, 150, 3]"),
+        ({"instances": [PIXELS, [[1], [1, 2]]]}, 400, "[1]: serving_pixels takes an array"),
+        ({"instances": [[[[256, 0, 0]] * SIZE] * SIZE]}, 400, "pixels are 0 to 255"),
+        (b'{"instances": [[[[NaN]]]]}', 400, "NaN is not a number"),
+        ({"instances": [b64(BLACK), "text"]}, 400, "[1]: serving_jpeg takes bytes"),
+        ({"instances": [{"b64": "?"}], "signature_name": "serving_jpeg"}, 400, "not base64"),
+        (
+            {"instances": [b64(b"GIF89a")], "signature_name": "serving_jpeg"},
+            400,
+            "begins with b'GIF",
+        ),
+        ({"instances": [b64(b"")], "signature_name": "serving_jpeg"}, 400, "empty"),
+        ({"instances": [b64(BLACK[:200])]}, 400, "instances[0]: "),
+        ({"instances": [b64(b"GIF89a")]}, 400, "not a serialised tf.Example"),
+        ({"instances": [b64(records.serialize({"label": 1}))]}, 400, "no feature 'image'"),
+        ({"instances": [{"a": 1, "b": 2}]}, 400, "has one input, 'examples'; received a, b"),
+    ],
+)
+def test_a_bad_request_says_what_is_wrong(server, body, status, part):
+    found, content = server.ask(PREDICT, body)
+    assert found == status and part in content["error"], content
+    assert answers(server.predict(b64(BLACK))) == ["cat"], "the server is well"
+
+
+@pytest.mark.parametrize(
+    ("path", "part"),
+    [
+        ("/v1/models/pawprint/versions/9:predict", "no version 9 of the model; versions: 1, 2"),
+        ("/v1/models/pawprint/versions/x:predict", "versions are numbers"),
+        ("/v1/models/pawprint/labels/x:predict", "labels: stable, latest"),
+        ("/v1/models/other:predict", "no model 'other'; this server has 'pawprint'"),
+        ("/v1/nothing", "predictions are at POST /v1/models/NAME:predict"),
+    ],
+)
+def test_an_unknown_name_is_not_found(server, path, part):
+    status, content = server.predict(b64(BLACK), path=path)
+    assert status == 404 and part in content["error"]
+
+
+def test_predictions_are_posted(server):
+    status, content = server.ask(PREDICT)
+    assert status == 405 and "GET" in content["error"]
+
+
+def test_a_decompression_bomb_is_refused_unopened(server):
+    import struct
+    import zlib
+
+    size = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    header = struct.pack(">I", 13) + b"IHDR" + size + struct.pack(">I", zlib.crc32(b"IHDR" + size))
+    status, content = server.predict(b64(b"\x89PNG\r\n\x1a\n" + header))
+    assert status == 400 and "too many pixels" in content["error"]
+
+
+def test_a_broken_photo_fails_its_own_request_alone(server):
+    broken = BLACK[: len(BLACK) * 2 // 3]
+
+    def ask(number):
+        return server.predict(b64(broken if number % 8 == 3 else BLACK))
+
+    with ThreadPoolExecutor(32) as pool:
+        replies = list(pool.map(ask, range(160)))
+    for number, (status, content) in enumerate(replies):
+        assert status == (400 if number % 8 == 3 else 200), content
+    assert "instances[0]: " in replies[3][1]["error"] and "node" not in replies[3][1]["error"]
+
+
+def test_many_clients_each_get_the_answers_to_their_own_photos(server):
+    def ask(number):
+        colours = [number >> bit & 1 for bit in range(5)]
+        return colours, answers(server.predict(*(b64(WHITE if c else BLACK) for c in colours)))
+
+    with ThreadPoolExecutor(16) as pool:
+        for colours, labels in pool.map(ask, range(200)):
+            assert labels == ["dog" if colour else "cat" for colour in colours]
+
+
+def test_a_client_that_goes_away_disturbs_nobody(server):
+    host, port = server.url.removeprefix("http://").split(":")
+    body = json.dumps({"instances": [b64(BLACK)]})
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    for text in (head, head + body[:100], head + body):
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(text.encode())
+    assert answers(server.predict(b64(BLACK))) == ["cat"]

@@ -1,0 +1,161 @@
+"""New versions, rollbacks and shutdowns, while clients keep asking."""
+
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pipeline.push.folder import FolderTarget
+from tests.conftest import REPOSITORY
+from tests.pipeline.serve.conftest import Server, b64, photo
+
+BLACK = photo("black")
+
+
+class Load:
+    """Clients that ask without a pause, and what they got."""
+
+    def __init__(self, server: Server, clients: int = 4):
+        self._server = server
+        self._stop = threading.Event()
+        self.failures: list = []
+        self.seen: list[float] = []
+        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+
+    def _ask(self):
+        while not self._stop.is_set():
+            try:
+                status, content = self._server.predict(b64(BLACK))
+            except Exception as error:  # a dropped connection is what this is looking for
+                self.failures.append(error)
+                continue
+            if status == 200:
+                self.seen.append(content["predictions"][0]["probabilities"][0])
+            else:
+                self.failures.append(content)
+
+    def wait_for(self, probability: float, seconds: float = 60):
+        deadline = time.monotonic() + seconds
+        while not self.seen or self.seen[-1] != probability:
+            assert time.monotonic() < deadline, f"{probability} was never served: {self.failures}"
+            time.sleep(0.02)
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+
+@pytest.fixture
+def folder(models, tmp_path):
+    folder = tmp_path / "serving"
+    FolderTarget(folder).push(str(models[1]))
+    return folder
+
+
+def test_a_push_and_a_rollback_under_load_drop_no_request(folder, models):
+    server = Server(folder)
+    with Load(server) as load:
+        load.wait_for(0.1)
+        FolderTarget(folder).push(str(models[2]))
+        load.wait_for(0.2)
+        FolderTarget(folder).rollback()
+        load.wait_for(0.1)
+        status, _ = server.predict(b64(BLACK), path="/v1/models/pawprint/versions/2:predict")
+        assert status == 404, "what was rolled back is not served by its number either"
+        FolderTarget(folder).promote("2")
+        load.wait_for(0.2)
+    assert load.failures == [] and set(load.seen) == {0.1, 0.2}
+    assert server.stop() == 0
+
+
+def test_a_version_that_cannot_be_loaded_changes_nothing(folder, models, tmp_path):
+    server = Server(folder)
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "saved_model.pb").write_bytes(b"no model")
+    with Load(server) as load:
+        load.wait_for(0.1)
+        FolderTarget(folder).push(str(broken))
+        deadline = time.monotonic() + 20
+        while True:
+            versions = server.ask("/v1/models/pawprint")[1]["model_version_status"]
+            if versions[0]["status"]["error_message"]:
+                break
+            assert time.monotonic() < deadline, versions
+        assert [(v["version"], v["state"]) for v in versions] == [("2", "END"), ("1", "AVAILABLE")]
+        FolderTarget(folder).push(str(models[2]))
+        load.wait_for(0.2)
+    assert load.failures == []
+    assert server.stop() == 0
+
+
+def test_an_empty_folder_is_waited_for(models, tmp_path):
+    folder = tmp_path / "serving"
+    folder.mkdir()
+    server = Server(folder)
+    assert "no version yet" in server.greeting
+    for reply in (server.ask("/healthz"), server.predict(b64(BLACK))):
+        assert reply[0] == 503 and "is ready" in reply[1]["error"]
+    FolderTarget(folder).push(str(models[1]))
+    deadline = time.monotonic() + 20
+    while server.ask("/healthz")[0] != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    server.stop()
+
+
+def test_a_stopped_server_answers_what_it_has_begun(slow_model):
+    server = Server(slow_model, "--max-batch", "1", "--threads", "1")
+    with ThreadPoolExecutor(4) as pool:
+        started = time.monotonic()
+        asked = [pool.submit(server.predict, b64(BLACK)) for _ in range(4)]
+        time.sleep(0.3)
+        server.process.terminate()
+        assert [reply.result()[0] for reply in asked] == [200] * 4
+        assert time.monotonic() - started > 0.6, "too fast to tell: they had all ended before"
+    assert server.process.wait(20) == 0
+    with pytest.raises(OSError):
+        server.predict(b64(BLACK))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--model", "none"], "no such folder: none"),
+        (["--model", ".", "--port", "99999"], "cannot listen on 127.0.0.1:99999"),
+        (["--model", ".", "--host", "192.0.2.1"], "cannot listen on 192.0.2.1"),
+        (["--model", ".", "--max-batch", "0"], "must be 1 or more"),
+        ([], "required"),
+    ],
+)
+def test_wrong_arguments_are_refused_at_once(arguments, part):
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.serve", *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and part in done.stderr
+    assert time.monotonic() - started < 5
+
+
+def test_the_server_imports_tensorflow_and_no_tfx():
+    script = (
+        "import sys, pipeline.serve.app\n"
+        "found = {'tfx', 'tensorflow_transform', 'apache_beam'} & set(sys.modules)\n"
+        "sys.exit(f'imported {found}' if found else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
