@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from pathlib import Path
 from typing import Any
@@ -47,40 +46,28 @@ def _run(path: Path, version: int) -> dict[str, Any]:
     if not file.is_file():
         raise _Unknown(f"there is no {METADATA} beside the folder that is served")
     # ML Metadata takes a moment to import, and is not needed to serve.
-    from pipeline import metadata_reader
+    from pipeline.metadata_reader import run_executions, sqlite_store
+    from pipeline.pushed_models import pushed_models
 
-    store = metadata_reader.sqlite_store(str(file))
-    pushed = [
-        artifact
-        for artifact in store.get_artifacts_by_type("PushedModel")
-        if artifact.custom_properties["pushed_version"].string_value == str(version)
-        and Path(artifact.custom_properties["pushed_destination"].string_value).name == path.name
+    store = sqlite_store(str(file))
+    pushes = [
+        push
+        for push in pushed_models(store)
+        if push.version == str(version) and Path(push.destination).name == path.name
     ]
-    if not pushed:
+    if not pushes:
         raise _Unknown(f"ML Metadata knows of no push of version {version}")
-    made = min(event.execution_id for event in store.get_events_by_artifact_ids([pushed[-1].id]))
-    contexts = {c.type: c.name for c in store.get_contexts_by_execution(made)}
-    executions = metadata_reader.run_executions(
-        store, contexts["pipeline"], contexts["pipeline_run"]
-    )
-    model = _output(executions, "Trainer", "model")
-    at = pushed[-1].create_time_since_epoch / 1000
+    push = pushes[-1]
+    executions = run_executions(store, push.pipeline, push.run_id)
     return {
-        "pipeline": contexts["pipeline"],
-        "id": contexts["pipeline_run"],
-        "pushed_at": datetime.datetime.fromtimestamp(at, datetime.timezone.utc).isoformat(
-            timespec="seconds"
-        ),
-        "pushed_artifact": pushed[-1].id,
-        "model_artifact": model.id if model else None,
-        "model_uri": model.uri if model else None,
+        "pipeline": push.pipeline,
+        "id": push.run_id,
+        "pushed_at": push.pushed_at,
+        "pushed_artifact": push.artifact_id,
+        "model_artifact": push.model_id,
+        "model_uri": push.model_uri,
         "executions": [{"id": e.id, "node": e.node_id, "state": e.state} for e in executions],
     }
-
-
-def _output(executions, node: str, key: str):
-    found = [e.outputs[key] for e in executions if e.node_id == node and e.outputs.get(key)]
-    return found[-1][0] if found else None
 
 
 def _card(path: Path, run: dict | None) -> dict | None:
