@@ -5,7 +5,7 @@ DEMO := demo
 export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: help setup demo test test-slow check lock clean
+.PHONY: help setup demo test test-slow check lock images clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,9 +26,18 @@ test-slow: setup  ## the whole-run proofs
 check: setup
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/lint-imports
 
-lock:  ## resolve requirements/*.in into the hash-locked requirements/py310.txt
-	@uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
-	  --python-version 3.10 requirements/py310.in requirements/dev.in -o requirements/py310.txt
+IN := requirements/py310.in
+COMPILE := uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.10
+lock:  ## resolve requirements/*.in into the hash-locked requirements/*.txt
+	@$(COMPILE) $(IN) requirements/dev.in -o requirements/py310.txt
+	@$(COMPILE) -c requirements/py310.txt $(IN) -o requirements/image.txt
+	@$(COMPILE) -c requirements/py310.txt $(IN) requirements/gpu.in -o requirements/image-gpu.txt
+
+IMAGE := pawprint
+TAG := $(shell git rev-parse --short HEAD 2>/dev/null)
+images:  ## build both images with Docker: IMAGE=REGION-docker.pkg.dev/PROJECT/REPOSITORY/pawprint TAG=1
+	docker build --file docker/worker.Dockerfile --tag $(IMAGE)-worker:$(TAG) .
+	docker build --file docker/train.Dockerfile --tag $(IMAGE)-train:$(TAG) .
 
 clean:  ## remove the demo and the caches (not .venv)
 	rm -rf $(DEMO) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -9,7 +9,7 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["data*", "models*", "pipeline*"]),
     package_data={"": ["*.html", "*.js", "*.css", "*.yaml", "LICENSE*"]},
-    py_modules=["runner_local"],
+    py_modules=["runner_dataflow", "runner_local"],
     # What `data` needs by itself. The exact, hash-locked set of everything is requirements/*.txt.
     install_requires=[
         "apache-beam[gcp]",

@@ -1,0 +1,34 @@
+# syntax=docker/dockerfile:1
+# Training on GPUs: the replicas of the Vertex AI custom job. CUDA and cuDNN come as locked wheels, the
+# driver from the host. Target: 4.5 GB compressed, 9 GB on disk, most of it CUDA.
+
+FROM python:3.10-slim-bookworm AS build
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends g++ \
+ && rm -rf /var/lib/apt/lists/*
+RUN pip install --no-cache-dir uv==0.13.9 \
+ && uv venv --python /usr/local/bin/python3.10 /opt/pawprint
+WORKDIR /src
+COPY requirements/image-gpu.txt requirements/image-gpu.txt
+RUN --mount=type=cache,target=/root/.cache/uv \
+    uv pip sync --python /opt/pawprint/bin/python --require-hashes --compile-bytecode --link-mode copy \
+    requirements/image-gpu.txt
+COPY setup.py pyproject.toml runner_local.py runner_dataflow.py ./
+COPY data data
+COPY models models
+COPY pipeline pipeline
+# The wheel is built with the locked setuptools, not with one fetched for the build.
+RUN --mount=type=cache,target=/root/.cache/uv \
+    uv build --wheel --no-build-isolation --python /opt/pawprint/bin/python --out-dir /dist . \
+ && uv pip install --python /opt/pawprint/bin/python --no-deps --compile-bytecode /dist/*.whl
+
+FROM python:3.10-slim-bookworm
+RUN useradd --create-home --uid 1000 pawprint
+COPY --from=build /opt/pawprint /opt/pawprint
+# TF_USE_LEGACY_KERAS: TFX's entry points import Keras before the project's code can choose it.
+ENV PATH=/opt/pawprint/bin:$PATH \
+    TF_USE_LEGACY_KERAS=1
+USER 1000
+WORKDIR /home/pawprint

@@ -1,0 +1,72 @@
+"""The images' recipes, without building them."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import REPOSITORY
+from tests.docker.dockerfile import read
+
+RECIPES = sorted((REPOSITORY / "docker").glob("*.Dockerfile"))
+REQUIREMENTS = REPOSITORY / "requirements"
+
+
+def locked(name: str) -> dict[str, str]:
+    """Package to version of a lock file."""
+    return dict(
+        re.findall(r"^([\w.-]+)(?:\[[^]]*\])?==(\S+)", (REQUIREMENTS / name).read_text(), re.M)
+    )
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+def test_hadolint_finds_nothing(recipe):
+    linter = Path(sys.executable).with_name("hadolint")
+    ended = subprocess.run([linter, recipe], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout
+
+
+def test_images_hold_the_versions_that_are_tested():
+    tested, image, gpu = (locked(name) for name in ("py310.txt", "image.txt", "image-gpu.txt"))
+    assert image.items() <= tested.items()
+    assert image.items() <= gpu.items()
+    assert gpu.keys() - image.keys() == {name for name in gpu if name.startswith("nvidia-")}
+    assert not image.keys() & {"pytest", "selenium", "ruff"}
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+def test_an_image_runs_as_nobody_special_on_hashed_packages(recipe):
+    build, final = read(recipe)
+    assert build.base == final.base == "python:3.10-slim-bookworm"
+    assert dict(final.instructions)["USER"] == "1000"
+    assert "TF_USE_LEGACY_KERAS=1" in dict(final.instructions)["ENV"]
+    steps = " ".join(rest for word, rest in build.instructions if word == "RUN")
+    assert "--require-hashes" in steps and "apt-get install" in steps
+    assert not any("apt-get" in rest for word, rest in final.instructions if word == "RUN")
+
+
+def test_versions_named_in_the_recipes_are_the_locks():
+    setup = (REPOSITORY / "scripts" / "setup.sh").read_text()
+    (uv,) = re.findall(r"UV_VERSION=(\S+)", setup)
+    for recipe in RECIPES:
+        assert f"uv=={uv}" in recipe.read_text()
+    beam = locked("image.txt")["apache-beam"]
+    assert f"beam_python3.10_sdk:{beam}" in (REPOSITORY / "docker/worker.Dockerfile").read_text()
+
+
+def test_what_is_copied_is_sent_to_the_daemon():
+    sent = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    for recipe in RECIPES:
+        for word, rest in read(recipe)[0].instructions:
+            for source in rest.split()[:-1] if word == "COPY" else ():
+                assert f"!{source.split('/')[0]}" in sent, source
+                assert (REPOSITORY / source).exists(), source
+
+
+def test_cloud_build_makes_both():
+    steps = yaml.safe_load((REPOSITORY / "docker" / "cloudbuild.yaml").read_text())["steps"]
+    built = {arg for step in steps for arg in step["args"] if arg.endswith(".Dockerfile")}
+    assert built == {str(path.relative_to(REPOSITORY)) for path in RECIPES}
