@@ -35,17 +35,32 @@ def members(workers: int, chief: bool) -> dict[str, list[str]]:
     return {"chief": free[:1], "worker": free[1:]} if chief else {"worker": free}
 
 
-def start(members: dict, kind: str, index: int, fn_args: dict, log: Path, command=None):
-    """Starts one task; its output goes to `log`."""
-    config = {"cluster": members, "task": {"type": kind, "index": index}}
+def start(
+    members: dict, kind: str, index: int, fn_args: dict, log: Path, command=None, changes=()
+) -> subprocess.Popen:
+    """Starts one task; its output goes to `log`.
+
+    Args:
+        members: the cluster; an empty one leaves TF_CONFIG out, for a process alone.
+        kind: the task's kind.
+        index: its number within its kind.
+        fn_args: arguments of run_fn, where `command` is not given.
+        log: file for its output.
+        command: another command line to run.
+        changes: variables of the environment; None takes one away.
+    """
     environment = {
         **os.environ,
-        "TF_CONFIG": json.dumps(config),
         "CUDA_VISIBLE_DEVICES": "-1",
         "TF_USE_LEGACY_KERAS": "1",
         # Each task stands for a machine of its own.
         "TMPDIR": str(log.parent / f"tmp-{kind}-{index}"),
     }
+    if members:
+        task = {"type": kind, "index": index}
+        environment["TF_CONFIG"] = json.dumps({"cluster": members, "task": task})
+    environment |= dict(changes)
+    environment = {name: value for name, value in environment.items() if value is not None}
     Path(environment["TMPDIR"]).mkdir(parents=True, exist_ok=True)
     command = command or [sys.executable, "-c", WORKER, json.dumps(fn_args)]
     return subprocess.Popen(
@@ -53,12 +68,14 @@ def start(members: dict, kind: str, index: int, fn_args: dict, log: Path, comman
     )
 
 
-def start_all(members: dict, fn_args: dict, folder: Path, command=None) -> list[subprocess.Popen]:
-    """Starts all tasks; logs go to `<folder>/<kind>-<index>.log`."""
+def start_all(
+    members: dict, fn_args: dict, folder: Path, command=None, changes=()
+) -> list[subprocess.Popen]:
+    """Starts all tasks, or one alone; logs go to `<folder>/<kind>-<index>.log`."""
     folder.mkdir(parents=True, exist_ok=True)
     return [
-        start(members, kind, index, fn_args, folder / f"{kind}-{index}.log", command)
-        for kind, tasks in members.items()
+        start(members, kind, index, fn_args, folder / f"{kind}-{index}.log", command, changes)
+        for kind, tasks in (members or {"worker": [""]}).items()
         for index in range(len(tasks))
     ]
 
