@@ -6,11 +6,11 @@ import dataclasses
 import hashlib
 import io
 import json
-import tempfile
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 import tf_keras
 
 from models import files
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tfx.components import FnArgs
 
 _IDENTITY_FILE = "training.json"
+_LAST_FILE = "last.npz"
 _BEST_FILE = "best.npz"
 
 
@@ -55,12 +56,13 @@ def default_folder(model_run_dir: str, identity: str) -> str:
 class Checkpoints(tf_keras.callbacks.Callback):
     """Saves model, optimizer and epoch after each epoch, and restores the last ones.
 
-    A callback for every worker: reading the weights to be saved takes all of them, though only
-    the chief's files are kept.
+    The file is written while the next epoch trains: an epoch waits at most for the file of the one
+    before it. A callback for every worker, because reading the weights takes all of them; only the
+    chief writes.
 
     Args:
-        folder: where the checkpoints are kept, on storage that every worker reaches; those of
-            another training are removed.
+        folder: where the checkpoint is kept, on storage that every worker reaches; that of another
+            training is removed.
         identity: see `identity`.
         is_chief: whether this process is the one that writes `folder`.
     """
@@ -70,37 +72,47 @@ class Checkpoints(tf_keras.callbacks.Callback):
         self.folder = folder
         self._is_chief = is_chief
         self._identity = {"training": identity}
-        self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._written: Future | None = None
         if is_chief and files.read_json(f"{folder}/{_IDENTITY_FILE}") != self._identity:
             files.remove(folder)
             files.write_json(f"{folder}/{_IDENTITY_FILE}", self._identity)
 
     def restore(self, model: tf_keras.Model) -> int:
         """Brings a compiled model to where the last training ended; the number of epochs done."""
-        checkpoint = tf.train.Checkpoint(model=model, epoch=self._epoch)
-        kept = f"{self.folder}/weights"
-        self._scratch = None if self._is_chief else tempfile.TemporaryDirectory()
-        folder = kept if self._is_chief else self._scratch.name
-        self._manager = tf.train.CheckpointManager(checkpoint, folder, max_to_keep=1)
+        strategy = model.distribute_strategy
+        with strategy.scope():
+            model.optimizer.build(model.trainable_variables)
         if files.read_json(f"{self.folder}/{_IDENTITY_FILE}") != self._identity:
             return 0  # The chief is about to clear the folder.
-        if latest := tf.train.latest_checkpoint(kept):
-            checkpoint.restore(latest)
-        return int(self._epoch.numpy())
+        content = files.read(f"{self.folder}/{_LAST_FILE}")
+        if content is None:
+            return 0
+        arrays = _unpack(content)
+        with strategy.scope():
+            for variable, value in zip(_state(model), arrays[1:], strict=True):
+                variable.assign(value)
+        return int(arrays[0])
 
     def on_epoch_end(self, epoch, logs=None):
         """Saves."""
-        self._epoch.assign(epoch + 1)
-        self._manager.save()
+        arrays = [np.asarray(epoch + 1), *(variable.numpy() for variable in _state(self.model))]
+        if self._is_chief:
+            self._wait()
+            path = f"{self.folder}/{_LAST_FILE}"
+            self._written = self._writer.submit(lambda: files.write(path, _pack(arrays)))
 
     def on_train_end(self, logs=None):
-        """Removes what this process wrote for nobody."""
-        if self._scratch:
-            self._scratch.cleanup()
+        """Waits until the last checkpoint is written."""
+        self._wait()
 
     def remove(self) -> None:
         """Removes the folder; call on the chief once the model is exported, not before."""
         files.remove(self.folder)
+
+    def _wait(self) -> None:
+        if self._written:
+            self._written.result()
 
 
 class EarlyStopping(tf_keras.callbacks.EarlyStopping):
@@ -131,8 +143,7 @@ class EarlyStopping(tf_keras.callbacks.EarlyStopping):
         content = files.read(self._path) if self._losses else None
         if content is None:
             return
-        with np.load(io.BytesIO(content)) as arrays:
-            self.best_weights = [arrays[name] for name in sorted(arrays.files)]
+        self.best_weights = _unpack(content)
         self.wait = self._since_best()
         self.best_epoch = len(self._losses) - 1 - self.wait
         self.best = self._losses[self.best_epoch]
@@ -142,7 +153,20 @@ class EarlyStopping(tf_keras.callbacks.EarlyStopping):
         before = self.best_weights
         super().on_epoch_end(epoch, logs)
         if self._is_chief and self.best_weights is not before:
-            content = io.BytesIO()
-            arrays = {f"{i:05d}": array for i, array in enumerate(self.best_weights)}
-            np.savez(content, **arrays)
-            files.write(self._path, content.getvalue())
+            files.write(self._path, _pack(self.best_weights))
+
+
+def _state(model: tf_keras.Model) -> list:
+    """All that a training changes, in an order that a rebuilt model has too."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _pack(arrays: Sequence[np.ndarray]) -> bytes:
+    content = io.BytesIO()
+    np.savez(content, **{f"{i:05d}": array for i, array in enumerate(arrays)})
+    return content.getvalue()
+
+
+def _unpack(content: bytes) -> list[np.ndarray]:
+    with np.load(io.BytesIO(content)) as arrays:
+        return [arrays[name] for name in sorted(arrays.files)]

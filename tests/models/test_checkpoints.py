@@ -50,7 +50,7 @@ def test_another_training_starts_afresh(tmp_path):
     assert other.restore(make_model(1)) == 0
 
 
-def test_other_workers_write_elsewhere_and_tidy_up(tmp_path):
+def test_only_the_chief_writes(tmp_path):
     chief = checkpoints.Checkpoints(str(tmp_path), "one", is_chief=True)
     chief.restore(make_model(0))
     before = sorted(tmp_path.rglob("*"))
@@ -59,8 +59,19 @@ def test_other_workers_write_elsewhere_and_tidy_up(tmp_path):
     assert worker.restore(model) == 0
     fit(model, [worker], 2)
     assert sorted(tmp_path.rglob("*")) == before
-    scratch = worker._scratch.name
-    assert not checkpoints.files.tf.io.gfile.exists(scratch)
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_training(tmp_path, monkeypatch):
+    model = make_model(0)
+    backup = checkpoints.Checkpoints(str(tmp_path), "one", is_chief=True)
+    backup.restore(model)
+
+    def full(path, content):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(checkpoints.files, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        fit(model, [backup], 2)
 
 
 def feed(stopping, model, losses, first):
