@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-PASSWORD = "a password"
+PASSWORD = "a pass'word"
 USER = "mlmd"
 DATABASE = "mlmd"
 
@@ -32,7 +32,7 @@ def mariadb(folder: Path) -> Iterator[str]:
     grants = data / "init.sql"
     grants.write_text(
         f"CREATE DATABASE {DATABASE};\n"
-        f"CREATE USER {USER}@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
+        f"CREATE USER {USER}@'127.0.0.1' IDENTIFIED BY \"{PASSWORD}\";\n"
         f"GRANT ALL ON {DATABASE}.* TO {USER}@'127.0.0.1';\n"
     )
     grants.chmod(0o644)

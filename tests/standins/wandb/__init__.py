@@ -1,0 +1,1 @@
+"""A local server that stands for Weights & Biases: see `server.WandbStandIn`."""
