@@ -5,7 +5,7 @@ DEMO := demo
 export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: help setup demo test test-slow check lock images clean
+.PHONY: help setup demo test test-slow acceptance-wandb check lock images clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,9 @@ test: setup check  ## style, the import contract and the test suite without the 
 
 test-slow: setup  ## the whole-run proofs
 	@$(PYTHON) -m pytest -m slow
+
+acceptance-wandb: setup  ## mirror a small store into a real W&B account (WANDB_API_KEY) and read it back
+	@$(PYTHON) -m tests.pipeline.lineage.acceptance
 
 check: setup
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/lint-imports

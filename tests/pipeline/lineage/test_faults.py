@@ -10,7 +10,6 @@ import time
 
 import pytest
 
-from tests.conftest import REPOSITORY
 from tests.pipeline.lineage.conftest import PROJECT, mirror, run
 from tests.pipeline.lineage.truth import Held, recorded, versions
 from tests.standins.wandb.server import KEY, WandbStandIn
@@ -74,6 +73,7 @@ def test_without_a_key_it_says_where_to_put_it(cheap, server):
     failed(said, started, "WANDB_API_KEY")
 
 
+@pytest.mark.slow
 def test_a_server_that_falls_silent_in_the_middle(cheap, server):
     server.before = lambda operation: operation.name == "CommitArtifact" and server.hang()
     started = time.monotonic()
@@ -96,8 +96,16 @@ def test_a_server_that_is_lost_in_the_middle(cheap):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("status", STATUS)
-@pytest.mark.parametrize("operation", ["UpsertBucket", "CreateArtifact", "UseArtifact"])
+@pytest.mark.parametrize(
+    ("operation", "status"),
+    [
+        ("UpsertBucket", 401),
+        ("UpsertBucket", 403),
+        ("CreateArtifact", 404),
+        ("CreateArtifact", 500),
+        ("UseArtifact", 429),
+    ],
+)
 def test_an_error_in_the_middle(operation, status, cheap, server):
     """Whether the client gives up or goes on, nothing is claimed that is not there."""
     server.fail(lambda request: f"mutation {operation}".encode() in request.body, status)
@@ -109,18 +117,11 @@ def test_an_error_in_the_middle(operation, status, cheap, server):
 
 
 @pytest.mark.slow
-def test_a_slow_server_is_waited_for(cheap, server):
-    server.slow(0.1)
-    said = mirror(cheap, server)
-    assert said.status == 0 and Held(server, cheap).edges == recorded(cheap)
-
-
-@pytest.mark.slow
 def test_a_server_slower_than_the_deadline(cheap, server):
     server.slow(1)
     started = time.monotonic()
     command = failed(mirror(cheap, server, "--deadline", DEADLINE), started, "unfinished after")
-    server.heal()
+    server.slow(0.05)
     catches_up(command, cheap, server)
 
 
@@ -136,6 +137,7 @@ def test_what_is_sent_and_lost_is_not_claimed(cheap, server):
     failed(mirror(cheap, server, "--deadline", DEADLINE), started, "did not arrive")
 
 
+@pytest.mark.slow
 def test_nothing_is_left_running(cheap, server):
     server.before = lambda operation: operation.name == "CreateArtifact" and server.hang()
     mirror(cheap, server, "--deadline", 6)
@@ -143,7 +145,7 @@ def test_nothing_is_left_running(cheap, server):
     listed = subprocess.run(
         [sys.executable, "-c", _LEFT, server.url], capture_output=True, text=True, check=True
     )
-    assert listed.stdout.strip() == "", f"still there: {listed.stdout} ({REPOSITORY})"
+    assert listed.stdout.strip() == "", f"still there: {listed.stdout}"
 
 
 _LEFT = """
