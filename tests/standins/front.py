@@ -43,7 +43,7 @@ class Front(HttpService):
         self._https.server_close()
         super().__exit__()
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: Request) -> Answer | None:
         host = request.headers.get("host", "").partition(":")[0]
         services = self._services.get(host, ())
         for service in services:

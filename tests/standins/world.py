@@ -59,7 +59,7 @@ class CloudWorld:
         self.front = Front(https, self.certificates, self._services)
         self.storage, self.tokens = StorageStandIn(*buckets), TokenStandIn()
         self.serve(self.storage, "storage", "www")
-        self.serve(self.tokens, "oauth2")
+        self.serve(self.tokens, "oauth2", "www")
         key = self.tokens.write_key(folder / "key.json")
         authority = str(self.certificates.authority)
         self.environment = {
