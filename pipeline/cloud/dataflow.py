@@ -13,11 +13,11 @@ from pipeline.cloud.errors import LOGIN, CloudError, NoAnswerError
 
 _OURS = re.compile(r"No module named '(data|models|pipeline)(?:\.[\w.]+)?'")
 _CODE = (
-    "Its workers do not have this project's code (they found no module {module!r}). Set cloud.image "
-    "to an image that has it, see docs/images.md; with Beam's own flags: --sdk_container_image=IMAGE,"
-    " or --setup_file=PATH/setup.py, which has every worker build the project as it starts."
+    "Its workers do not have this project's code (they found no module {module!r}). Set cloud.image"
+    " to an image that has it, see docs/images.md; with Beam's own flags: --sdk_container_image="
+    "IMAGE, or --setup_file=PATH/setup.py, which has every worker build the project as it starts."
 )
-_TRANSPORT = ("httplib2", "http.client", "requests.exceptions", "ssl", "socket", "urllib3.exceptions")
+_TRANSPORT = ("apitools.", "httplib2", "http.client", "requests.exceptions", "urllib3.exceptions")
 
 
 def explained(error: Exception) -> Exception:
@@ -27,9 +27,7 @@ def explained(error: Exception) -> Exception:
         made = _ended(error)
     elif module.startswith("apitools.") and hasattr(error, "status_code"):
         made = _refused(error.status_code, _message(error.content))
-    elif module.startswith("apitools.") or module.startswith(_TRANSPORT):
-        made = _unanswered(error)
-    elif isinstance(error, ConnectionError | TimeoutError):
+    elif module.startswith(_TRANSPORT) or isinstance(error, ConnectionError | TimeoutError):
         made = _unanswered(error)
     else:
         return error
