@@ -10,6 +10,7 @@ from tfx.dsl.compiler import constants
 from tfx.orchestration.beam import beam_dag_runner
 from tfx.orchestration.portable import runtime_parameter_utils
 
+from pipeline.cloud.dataflow import explained
 from pipeline.metadata_reader import ExecutionRecord, run_executions
 
 
@@ -42,7 +43,7 @@ class _ReportingNode(beam_dag_runner.PipelineNodeAsDoFn):
         try:
             super()._run_node()
         except Exception as raised:
-            error = raised
+            error = explained(raised)
         _listener(
             NodeReport(self._node_id, time.monotonic() - started, self._last_execution(), error)
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from data import files
 from data.errors import DataError
 from data.manifest import MANIFEST
-from pipeline.cloud import placement
+from pipeline.cloud import dataflow, placement
 
 if TYPE_CHECKING:
     from data.result import ConversionResult
@@ -44,13 +44,10 @@ def wait(config: Config, made: ConversionResult) -> None:
         return
     manifest = files.join(made["tfrecord_dir"], MANIFEST)
     while not files.exists(manifest):
-        state = _state(config, made["job_id"])
+        state, said = _ask(config, made["job_id"])
         if state in _ENDED_BADLY:
-            ended = state.removeprefix("JOB_STATE_").lower()
-            raise DataError(
-                f"The conversion on Dataflow was {ended}, job {made['job_id']}",
-                f"Its log: {made['dataflow_url']}",
-            )
+            ended = dataflow.how_it_ended(made["job_id"], state, said, made["dataflow_url"])
+            raise DataError(f"The photos were not converted. {ended}")
         time.sleep(_POLL_S)
 
 
@@ -68,10 +65,21 @@ def check_records(folder: str) -> None:
         )
 
 
-def _state(config: Config, job_id: str) -> str:
+def _ask(config: Config, job_id: str) -> tuple[str, str]:
+    """The state of a job and, where it ended badly, the errors in its log.
+
+    Raises:
+      CloudError: Dataflow did not answer, or refused to.
+    """
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.dataflow.internal import apiclient
 
     options = PipelineOptions(flags=[], **placement.dataflow_options(config))
-    job = apiclient.DataflowApplicationClient(options).get_job(job_id)
-    return str(job.currentState)
+    try:
+        client = apiclient.DataflowApplicationClient(options)
+        state = str(client.get_job(job_id).currentState)
+        said = client.list_messages(job_id)[0] if state in _ENDED_BADLY else ()
+    except Exception as error:
+        raise dataflow.explained(error) from error
+    errors = [m.messageText for m in said if str(m.messageImportance) == "JOB_MESSAGE_ERROR"]
+    return state, "\n".join(errors)
