@@ -5,7 +5,7 @@ DEMO := demo
 export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: help setup demo test test-slow acceptance-wandb check lock images clean
+.PHONY: help setup demo test test-slow acceptance-wandb acceptance-gcp check lock images clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,9 @@ test-slow: setup  ## the whole-run proofs
 
 acceptance-wandb: setup  ## mirror a small store into a real W&B account (WANDB_API_KEY) and read it back
 	@$(PYTHON) -m tests.pipeline.lineage.acceptance
+
+acceptance-gcp: setup  ## the pipeline in a real Google project: CONFIG=conf/production.yaml BUDGET=20 (USD a run)
+	@$(PYTHON) -m tests.pipeline.cloud.acceptance $(CONFIG) $(BUDGET)
 
 check: setup
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/lint-imports

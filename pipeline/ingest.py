@@ -60,7 +60,7 @@ def ingest(source: Source, config: Config, progress: Callable[[int, int], None])
     if source.kind == "tfrecords":
         if config.cloud:
             conversion.check_records(source.path)
-        return Ingested(_describe(source.path), [], cached=False)
+        return Ingested(describe(source.path), [], cached=False)
     table = _table(source, config)
     _check_room(table, config)
     folder = files.join(placement.records(config), _digest(table, config)[:_DIGEST_LENGTH])
@@ -79,7 +79,7 @@ def ingest(source: Source, config: Config, progress: Callable[[int, int], None])
     text = files.read(files.join(folder, "discarded.csv")).decode("utf-8", "surrogateescape")
     discarded = list(csv.DictReader(io.StringIO(text, newline="")))
     image_csv = _write_csv(table, config) if source.kind == "images" else source.path
-    return Ingested(_describe(folder), discarded, cached, image_csv)
+    return Ingested(describe(folder), discarded, cached, image_csv)
 
 
 def _table(source: Source, config: Config) -> pd.DataFrame:
@@ -102,7 +102,12 @@ def _write_csv(table: pd.DataFrame, config: Config) -> str:
     return path
 
 
-def _describe(folder: str) -> RecordsConfig:
+def describe(folder: str) -> RecordsConfig:
+    """What a pipeline has to know of records.
+
+    Raises:
+      DataError: they cannot be used for training.
+    """
     found = data.describe(folder)
     if missing := {"train", "validation"} - set(found.counts):
         raise DataError(

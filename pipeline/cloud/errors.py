@@ -1,6 +1,7 @@
 """What Google's clients raise, in words that say what to do."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 from pipeline.cloud.options import CloudConfig
@@ -38,17 +39,17 @@ def in_words(cloud: CloudConfig, doing: str) -> Iterator[None]:
         raise
     except auth.DefaultCredentialsError as error:
         raise CloudError(f"cannot {doing}: there are no credentials. {LOGIN}") from error
-    except (auth.RefreshError, api.Unauthenticated) as error:
+    except (auth.RefreshError, api.Unauthorized) as error:
         said = _said(error)
         raise CloudError(
             f"cannot {doing}: the credentials are expired or were revoked ({said}). {LOGIN}"
         ) from error
-    except api.PermissionDenied as error:
+    except api.Forbidden as error:
         raise CloudError(
             f"cannot {doing}: these credentials may not do it in {where}: {_said(error)}. The "
             "roles that are needed are listed in docs/production.md."
         ) from error
-    except (api.ResourceExhausted, api.TooManyRequests) as error:
+    except api.TooManyRequests as error:
         raise CloudError(
             f"cannot {doing}: a quota of {where} is used up: {_said(error)}. Ask for more at "
             f"https://console.cloud.google.com/iam-admin/quotas?project={cloud.project}, or use "
@@ -74,4 +75,5 @@ def in_words(cloud: CloudConfig, doing: str) -> Iterator[None]:
 def _said(error: Exception) -> str:
     """The service's own message, in one line."""
     text = getattr(error, "message", None) or (error.args[0] if error.args else error)
-    return " ".join(str(text).split())[:500].rstrip(".")
+    text = re.sub(r"^(GET|POST|DELETE) \S+: ", "", " ".join(str(text).split()))
+    return text[:500].rstrip(".")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.cloud import placement
 from pipeline.cloud.errors import CloudError, NoAnswerError, in_words
+from pipeline.cloud.options import CloudConfig
 from pipeline.config import Config
 
 
@@ -15,18 +16,32 @@ def submit(config: Config, spec: Path) -> str:
     Raises:
       CloudError: it was not started.
     """
-    job = _job(config, spec, run_id(config))
-    cloud = config.cloud
+    from google.cloud.aiplatform import gapic
+
+    cloud, run = config.cloud, run_id(config)
+    job = gapic.PipelineJob.from_json(spec.read_text(), ignore_unknown_fields=False)
+    job.labels.update(placement.labels(config))
+    job.service_account = cloud.service_account
+    job.network = cloud.network or ""
+    job.runtime_config.failure_policy = (
+        gapic.PipelineFailurePolicy.PIPELINE_FAILURE_POLICY_FAIL_FAST
+    )
     try:
         with in_words(cloud, "submit the run"):
-            job.submit(service_account=cloud.service_account, network=cloud.network)
+            # Not PipelineJob.submit, which makes a bucket of its own taste where there is none.
+            client = gapic.PipelineServiceClient(
+                client_options={"api_endpoint": _endpoint(cloud)},
+                transport="rest" if _by_rest(cloud) else None,
+            )
+            parent = f"projects/{cloud.project}/locations/{cloud.region}"
+            client.create_pipeline_job(parent=parent, pipeline_job=job, pipeline_job_id=run)
     except NoAnswerError:
         # The answer may be all that was lost: the id is ours, so the run can be looked up.
         with contextlib.suppress(CloudError):
-            get(config, job.job_id)
-            return job.job_id
+            get(config, run)
+            return run
         raise
-    return job.job_id
+    return run
 
 
 def schedule(config: Config, spec: Path, cron: str) -> str:
@@ -43,10 +58,16 @@ def schedule(config: Config, spec: Path, cron: str) -> str:
     from google.cloud import aiplatform
 
     cloud = config.cloud
+    connect(config)
     with in_words(cloud, "make the schedule"):
-        made = aiplatform.PipelineJobSchedule(
-            pipeline_job=_job(config, spec, run_id(config)), display_name=config.name
+        job = aiplatform.PipelineJob(
+            display_name=config.name,
+            template_path=str(spec),
+            # The client drops the labels that are in the spec.
+            labels=placement.labels(config),
+            failure_policy="fast",
         )
+        made = aiplatform.PipelineJobSchedule(pipeline_job=job, display_name=config.name)
         made.create(
             cron=cron,
             max_concurrent_run_count=1,
@@ -108,25 +129,17 @@ def connect(config: Config) -> None:
     from google.cloud import aiplatform
 
     cloud = config.cloud
-    by_rest = bool(cloud.endpoint) and cloud.endpoint.startswith("http")
     aiplatform.init(
         project=cloud.project,
         location=cloud.region,
         api_endpoint=cloud.endpoint,
-        api_transport="rest" if by_rest else None,
+        api_transport="rest" if _by_rest(cloud) else None,
     )
 
 
-def _job(config: Config, spec: Path, job_id: str):
-    from google.cloud import aiplatform
+def _endpoint(cloud: CloudConfig) -> str:
+    return cloud.endpoint or f"{cloud.region}-aiplatform.googleapis.com"
 
-    connect(config)
-    with in_words(config.cloud, "submit the run"):
-        return aiplatform.PipelineJob(
-            display_name=config.name,
-            template_path=str(spec),
-            job_id=job_id,
-            # The client drops the labels that are in the spec.
-            labels=placement.labels(config),
-            failure_policy="fast",
-        )
+
+def _by_rest(cloud: CloudConfig) -> bool:
+    return bool(cloud.endpoint) and cloud.endpoint.startswith("http")

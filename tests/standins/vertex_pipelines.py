@@ -48,6 +48,7 @@ class PipelinesStandIn:
     Attributes:
         metadata: Every artifact of every run.
         commands: (task, command) of each container that ran.
+        environment: Variables that the image or the service sets in each container.
         broken: Names of tasks whose container is killed as soon as it starts.
     """
 
@@ -57,11 +58,11 @@ class PipelinesStandIn:
         Args:
             folder: For logs.
             buckets: The folder that stands for each bucket, by name.
-            environment: Variables that the image or the service sets.
+            environment: Variables of each container.
         """
         self._folder = folder
         self._places = {f"gs://{name}": str(path) for name, path in buckets.items()}
-        self._environment = environment or {}
+        self.environment = dict(environment or {})
         self._cache: dict[str, dict[str, list[Artifact]]] = {}
         self.metadata = MetadataStore(f"projects/{_NUMBER}/locations/here")
         self.commands: list[tuple[str, list[str]]] = []
@@ -115,7 +116,7 @@ class PipelinesStandIn:
             "TMPDIR": str(scratch),
             "PYTHONPATH": str(REPOSITORY),
             "TF_USE_LEGACY_KERAS": "1",
-            **self._environment,
+            **self.environment,
         }
         with task.log.open("w") as log:
             process = subprocess.Popen(

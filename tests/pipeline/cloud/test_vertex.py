@@ -1,0 +1,134 @@
+"""Runs and schedules, through Google's client against a stand-in of Vertex AI."""
+
+import json
+import re
+
+import pytest
+
+from pipeline.cloud import status, vertex
+from pipeline.cloud.errors import CloudError
+from tests.pipeline.cloud.settings import PROJECT, REGION
+from tests.standins.vertex_pipelines import TaskRun
+
+
+def test_a_run_is_sent_with_labels_account_and_network(cloud, spec):
+    network = "projects/123/global/networks/main"
+    config = cloud.config("cloud.labels={team: cats}", f"cloud.network={network}")
+    run = vertex.submit(config, spec)
+    assert re.fullmatch(r"pawprint-\d{14}", run)
+    job = cloud.vertex.jobs[run]
+    assert job["name"] == f"projects/{PROJECT}/locations/{REGION}/pipelineJobs/{run}"
+    assert job["serviceAccount"] == config.cloud.service_account
+    assert job["network"] == network
+    expected = {"application": "pawprint", "pipeline": "pawprint", "team": "cats"}
+    assert expected.items() <= job["labels"].items()
+    assert job["pipelineSpec"] == json.loads(spec.read_text())["pipelineSpec"]
+
+
+def test_a_schedule_starts_such_runs_and_is_deleted(cloud, spec):
+    config = cloud.config()
+    made = vertex.schedule(config, spec, "TZ=Europe/Berlin 0 3 * * 1")
+    schedule = cloud.vertex.schedules[made]
+    assert schedule["cron"] == "TZ=Europe/Berlin 0 3 * * 1"
+    assert schedule["maxConcurrentRunCount"] == "1"
+    asked = schedule["createPipelineJobRequest"]["pipelineJob"]
+    assert asked["serviceAccount"] == config.cloud.service_account
+    assert vertex.cancel(config, made).startswith(f"schedule {made} deleted")
+    assert cloud.vertex.schedules == {}
+
+
+def test_a_cron_expression_that_is_none_is_refused(cloud, spec):
+    with pytest.raises(CloudError, match=r"refused it: .*Invalid cron expression"):
+        vertex.schedule(cloud.config(), spec, "every monday")
+
+
+def test_a_run_is_cancelled(cloud, spec):
+    config = cloud.config()
+    run = vertex.submit(config, spec)
+    assert "is being cancelled" in vertex.cancel(config, run)
+    assert status.read(config, vertex.get(config, run)).state == "being cancelled"
+    cloud.vertex.set_state(run, "PIPELINE_STATE_CANCELLED")
+    with pytest.raises(CloudError, match="final state"):
+        vertex.cancel(config, run)
+
+
+def test_a_run_whose_answer_was_lost_is_found(cloud, spec):
+    cloud.vertex.lose_answers = 1
+    run = vertex.submit(cloud.config(), spec)
+    assert [*cloud.vertex.jobs] == [run]
+
+
+@pytest.mark.parametrize(
+    "answer, told",
+    [
+        ((401, "UNAUTHENTICATED", "Request had invalid credentials."), "gcloud auth"),
+        ((403, "PERMISSION_DENIED", "aiplatform.pipelineJobs.create"), "docs/production.md"),
+        (
+            (429, "RESOURCE_EXHAUSTED", "Quota exceeded for custom_model_training_nvidia_t4_gpus"),
+            "a quota of my-project in us-central1 is used up: Quota exceeded",
+        ),
+        ((404, "NOT_FOUND", "no such project"), "not found in my-project in us-central1"),
+        ((400, "INVALID_ARGUMENT", "Unknown field"), "refused it: .*Unknown field"),
+        ((500, "INTERNAL", "oops"), "no answer from Google Cloud .* Try again"),
+    ],
+)
+def test_a_refusal_is_told_in_words(cloud, spec, answer, told):
+    cloud.vertex.refuse(*answer, times=3 if answer[0] == 401 else 1)  # the client asks again
+    with pytest.raises(CloudError, match=told) as raised:
+        vertex.submit(cloud.config(), spec)
+    assert str(raised.value).startswith("cannot submit the run: ")
+    assert cloud.vertex.jobs == {}
+
+
+def test_without_credentials_the_login_is_named(cloud, spec, monkeypatch):
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS")
+    monkeypatch.setenv("CLOUDSDK_CONFIG", "/nonexistent")
+    with pytest.raises(CloudError, match=r"no credentials\. Run `gcloud auth application-default"):
+        vertex.submit(cloud.config(), spec)
+
+
+def test_an_unknown_run_is_told(cloud):
+    with pytest.raises(CloudError, match="cannot read the run nope: not found"):
+        vertex.get(cloud.config(), "nope")
+
+
+def test_the_failed_task_and_its_log_are_named(cloud, spec, tmp_path):
+    config = cloud.config()
+    run = vertex.submit(config, spec)
+    log = tmp_path / "7" / "log.txt"
+    cloud.vertex.set_state(
+        run,
+        "PIPELINE_STATE_FAILED",
+        TaskRun("ImportExampleGen", "SKIPPED"),
+        TaskRun("Trainer", "FAILED", log=log, error="The replica exited with status 1."),
+        TaskRun("Evaluator", "NOT_TRIGGERED"),
+        message="The DAG failed because some tasks failed. The failed tasks are: [Trainer].",
+    )
+    found = status.read(config, vertex.get(config, run))
+    assert {task.name: task.state for task in found.tasks} == {
+        "ImportExampleGen": "cached",
+        "Trainer": "failed",
+        "Evaluator": "not started",
+    }
+    text = found.text()
+    assert f"run {run}: failed" in text
+    assert "error: Trainer failed: The replica exited with status 1." in text
+    assert (
+        'its log: https://console.cloud.google.com/logs/query;query=resource.labels.job_id%3D"7"'
+        in text
+    )
+
+
+@pytest.mark.parametrize(
+    "error, told",
+    [
+        ("Failed to pull image x:1: manifest unknown", "make images"),
+        ("RESOURCE_EXHAUSTED: quota exceeded", "plan` names those needed"),
+    ],
+)
+def test_a_task_without_image_or_quota_is_explained(cloud, spec, error, told):
+    config = cloud.config()
+    run = vertex.submit(config, spec)
+    failed = TaskRun("Transform", "FAILED", error=error)
+    cloud.vertex.set_state(run, "PIPELINE_STATE_FAILED", failed)
+    assert told in status.read(config, vertex.get(config, run)).text()
