@@ -3,7 +3,7 @@
     python -m benchmarks.lineage
 
 The store is ML Metadata's own, the client W&B's own; the server is the tests' local stand-in, so
-that the way over a network comes on top: about 12 requests an execution.
+that the way over a network comes on top: about 30 requests an execution.
 """
 
 from __future__ import annotations

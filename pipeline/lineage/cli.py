@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 
 from pipeline.lineage.stores import FORMS, StoreError, open_source
 
@@ -68,81 +67,11 @@ def main(argv: list[str] | None = None) -> int:
         return 2
 
 
-def _mirror(arguments: argparse.Namespace) -> int:
-    from pipeline.lineage import watchdog
-    from pipeline.lineage.quiet import Quiet
-
-    with Quiet(arguments.verbose) as terminal:
-
-        def late():
-            terminal.line(
-                f"not mirrored: unfinished after {arguments.deadline:g} s; {again(arguments)}"
-            )
-
-        with watchdog.deadline(arguments.deadline, late):
-            status, text = _attempt(arguments, terminal)
-        terminal.line(text)
-    # Exit handlers of W&B's client may wait for a server that is gone.
-    watchdog.end_process(status)
-    return status
-
-
-def _attempt(arguments, terminal) -> tuple[int, str]:
-    from pipeline.lineage import target as wandb_target
-    from pipeline.lineage.mirror import mirror
-
-    started = time.monotonic()
-    source = _source(arguments)
-    wandb_target.scrub_environment()
-    try:
-        target = wandb_target.Target(arguments.project, arguments.entity, tuple(arguments.upload))
-        done = mirror(source, target, arguments.deadline, arguments.run, terminal.progress)
-    except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        return 1, f"not mirrored: {reason[0]}; {again(arguments)}"
-    waiting = f"; {done.waiting} still running" if done.waiting else ""
-    if not done.written:
-        return 0, f"nothing new for {target}{waiting}"
-    seconds = time.monotonic() - started
-    text = f"mirrored {done.written} executions into {target} and read them back"
-    return 0, f"{text}, {seconds:.0f} s{waiting}"
-
-
-def again(arguments) -> str:
-    """The command that catches up."""
-    words = ["python -m pipeline.lineage mirror", f"--metadata {arguments.metadata}"]
-    words.append(f"--project {arguments.project}")
-    if arguments.entity:
-        words.append(f"--entity {arguments.entity}")
-    if arguments.run:
-        words.append(f"--run {arguments.run}")
-    return "catch up later by: " + " ".join(words)
-
-
-def _check(arguments: argparse.Namespace) -> int:
-    from pipeline.lineage import target as wandb_target
-    from pipeline.lineage import watchdog
-    from pipeline.lineage.check import check
+def _with_wandb(arguments: argparse.Namespace) -> int:
+    from pipeline.lineage import wandb_commands
 
     source = _source(arguments)
-    wandb_target.scrub_environment()
-
-    def late():
-        print(f"not compared: unfinished after {arguments.deadline:g} s", flush=True)
-
-    found = 0
-    with watchdog.deadline(arguments.deadline, late):
-        try:
-            target = wandb_target.Target(arguments.project, arguments.entity)
-            for problem in check(source, target, arguments.run):
-                print(problem)
-                found += 1
-        except Exception as error:
-            print(f"not compared: {error}", flush=True)
-            watchdog.end_process(1)
-    print(f"{found} differences" if found else f"{target} has all that the store has", flush=True)
-    watchdog.end_process(int(bool(found)))
-    return int(bool(found))
+    return getattr(wandb_commands, arguments.command)(source, arguments)
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -182,4 +111,4 @@ def _source(arguments: argparse.Namespace):
     return source
 
 
-_COMMANDS = {"mirror": _mirror, "check": _check, "show": _show, "html": _html}
+_COMMANDS = {"mirror": _with_wandb, "check": _with_wandb, "show": _show, "html": _html}

@@ -26,14 +26,20 @@ class TargetError(RuntimeError):
     """W&B cannot be used; the message says why."""
 
 
-def scrub_environment() -> None:
-    """Takes out of this process's environment what was set for other W&B runs."""
+def scrub_environment() -> str:
+    """Takes out of this process's environment what was set for other W&B runs.
+
+    Returns:
+      A temporary folder for this process's own files, to be removed when it ends.
+    """
     for name in [n for n in os.environ if n.startswith("WANDB_") and n not in KEPT]:
         del os.environ[name]
     os.environ["WANDB_SILENT"] = "true"
-    # Folder of the files that W&B's client keeps of each run: nothing of them is needed later.
-    os.environ["WANDB_DIR"] = tempfile.mkdtemp(prefix="pawprint-lineage-")
-    os.environ["WANDB_DATA_DIR"] = os.environ["WANDB_DIR"]
+    # What W&B's client keeps of each run on disk: nothing of it is needed once the mirror ends.
+    scratch = tempfile.mkdtemp(prefix="pawprint-lineage-")
+    os.environ["WANDB_DIR"] = os.environ["WANDB_DATA_DIR"] = scratch
+    os.environ.setdefault("WANDB_CACHE_DIR", scratch)
+    return scratch
 
 
 class Target:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -10,15 +11,17 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def deadline(seconds: float, tell: Callable[[], None]) -> Iterator[None]:
+def deadline(seconds: float, scratch: str, tell: Callable[[], None]) -> Iterator[None]:
     """Unless the block ends before, calls `tell` after `seconds` and ends the process with 1.
+
+    The folder `scratch` is removed with it.
 
     W&B's calls can block without bound and its exit handlers too: neither is asked to stop.
     """
 
     def end():
         tell()
-        end_process(1)
+        end_process(1, scratch)
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True
@@ -29,8 +32,8 @@ def deadline(seconds: float, tell: Callable[[], None]) -> Iterator[None]:
         timer.cancel()
 
 
-def end_process(status: int) -> None:
-    """Ends this process and those that it started, without any exit handler."""
+def end_process(status: int, scratch: str) -> None:
+    """Ends this process and those that it started, without exit handlers; removes a folder."""
     import psutil
 
     for child in psutil.Process().children(recursive=True):
@@ -38,4 +41,5 @@ def end_process(status: int) -> None:
             child.send_signal(signal.SIGKILL)
         except psutil.NoSuchProcess:
             continue
+    shutil.rmtree(scratch, ignore_errors=True)
     os._exit(status)

@@ -138,9 +138,12 @@ def test_what_is_sent_and_lost_is_not_claimed(cheap, server):
 
 
 @pytest.mark.slow
-def test_nothing_is_left_running(cheap, server):
+def test_nothing_is_left_running_or_lying_about(cheap, server, tmp_path):
     server.before = lambda operation: operation.name == "CreateArtifact" and server.hang()
-    mirror(cheap, server, "--deadline", 6)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    mirror(cheap, server, "--deadline", 6, TMPDIR=str(scratch))
+    assert list(scratch.glob("pawprint-*")) == []
     time.sleep(0.5)
     listed = subprocess.run(
         [sys.executable, "-c", _LEFT, server.url], capture_output=True, text=True, check=True

@@ -1,0 +1,120 @@
+"""Photos and their conversion in ML Metadata, before the first component."""
+
+from __future__ import annotations
+
+import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline.config import RecordsConfig
+from pipeline.ingest import Ingested, Source
+from pipeline.lineage.graph import Graph, of_run
+from pipeline.lineage.photos import PhotoRecorder
+from pipeline.lineage.stores import open_source
+from pipeline.metadata_reader import sqlite_store
+
+
+def ingested(digest="d1", cached=False, image_csv="/root/records/images-1.csv") -> Ingested:
+    records = RecordsConfig(
+        path=f"/root/records/{digest}",
+        labels=("cat", "dog"),
+        patterns={"train": "train-*"},
+        counts={"train": {"cat": 1, "dog": 2}},
+        features=("image",),
+        digest=digest,
+    )
+    return Ingested(records, [{"path": "x"}], cached, image_csv)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "metadata.sqlite"
+
+
+def record(path, run: str, source: Source, found: Ingested, link: bool = True) -> Graph:
+    """Records a run of which nothing but ImportExampleGen was executed; returns its graph."""
+    store = sqlite_store(str(path))
+    recorder = PhotoRecorder(store, "cats", run)
+    recorder.record(source, found)
+    kind = store.put_execution_type(mlmd.ExecutionType(name="ImportExampleGen"))
+    contexts = []
+    names = {"pipeline": "cats", "pipeline_run": run, "node": "cats.ImportExampleGen"}
+    for name, value in names.items():
+        context_type = store.put_context_type(mlmd.ContextType(name=name))
+        contexts.append(mlmd.Context(type_id=context_type, name=value))
+    execution = mlmd.Execution(type_id=kind, name=run, last_known_state=mlmd.Execution.COMPLETE)
+    store.put_execution(execution, [], contexts, reuse_context_if_already_exist=True)
+    if link:
+        recorder.link(found)
+    return of_run(open_source(str(path)), run)
+
+
+def edges(graph: Graph) -> set[tuple[str, str, str]]:
+    """(from, to, state) by node and artifact type."""
+    found = set()
+    for execution in graph.executions.values():
+        for edge in execution.inputs:
+            found.add((graph.artifacts[edge.artifact].type, execution.node, execution.state))
+        for edge in execution.outputs:
+            found.add((execution.node, graph.artifacts[edge.artifact].type, execution.state))
+    return found
+
+
+def test_photos_lead_to_the_first_component(path):
+    graph = record(path, "r1", Source("images", "/photos"), ingested())
+    assert edges(graph) == {
+        ("PhotoSet", "PhotoScan", "complete"),
+        ("PhotoScan", "ImageCsv", "complete"),
+        ("ImageCsv", "Convert", "complete"),
+        ("Convert", "TFRecords", "complete"),
+        ("TFRecords", "ImportExampleGen", "complete"),
+    }
+    by_type = {a.type: a for a in graph.artifacts.values()}
+    assert by_type["PhotoSet"].uri == "/photos"
+    assert by_type["TFRecords"].properties["fingerprint"] == "d1"
+    convert = next(e for e in graph.executions.values() if e.node == "Convert")
+    assert convert.properties["discarded"] == 1 and convert.pipeline == "cats"
+
+
+def test_the_same_photos_are_the_same_artifacts(path):
+    first = record(path, "r1", Source("images", "/photos"), ingested())
+    again = record(path, "r2", Source("images", "/photos"), ingested(cached=True))
+    assert set(first.artifacts) == set(again.artifacts)
+    assert {e.node: e.state for e in again.executions.values()} == {
+        "PhotoScan": "cached",
+        "Convert": "cached",
+        "ImportExampleGen": "complete",
+    }
+    other = record(path, "r3", Source("images", "/photos"), ingested("d2", image_csv="/2.csv"))
+    assert not set(first.artifacts) & set(other.artifacts), "the folder's photos are others"
+
+
+def test_an_image_csv_comes_from_outside(path):
+    graph = record(path, "r1", Source("csv", "/d.csv"), ingested(image_csv="/d.csv"))
+    assert edges(graph) == {
+        ("ImageCsv", "Convert", "complete"),
+        ("Convert", "TFRecords", "complete"),
+        ("TFRecords", "ImportExampleGen", "complete"),
+    }
+
+
+def test_of_given_records_no_origin_is_claimed(path):
+    graph = record(path, "r1", Source("tfrecords", "/records"), ingested(image_csv=None))
+    assert edges(graph) == {("TFRecords", "ImportExampleGen", "complete")}
+    assert graph.producers == {}
+
+
+def test_a_linked_execution_counts_as_updated(path):
+    """A mirror that has seen it before it was linked looks again."""
+    found = ingested(image_csv=None)
+    graph = record(path, "r1", Source("tfrecords", "/records"), found, link=False)
+    [before] = graph.executions.values()
+    PhotoRecorder(sqlite_store(str(path)), "cats", "r1").link(found)
+    [(updated, _)] = open_source(str(path)).updates(None)
+    assert updated > before.updated
+
+
+def test_a_run_that_ended_before_its_first_component(path):
+    recorder = PhotoRecorder(sqlite_store(str(path)), "cats", "r1")
+    recorder.record(Source("images", "/photos"), ingested())
+    recorder.link(ingested())
+    assert len(of_run(open_source(str(path)), "r1").executions) == 2
