@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.lineage import naming
+from pipeline.lineage import naming, pictures
 from pipeline.lineage.expected import Seen, Version
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ TIMEOUT = 10
 KEPT = ("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR")
 """Variables of W&B that hold for the mirror; all others are made for other runs."""
 _PAYLOAD = "payload"
+_PICTURE = "summary.png"
 
 
 class TargetError(RuntimeError):
@@ -148,6 +149,9 @@ class Target:
                     path=_PAYLOAD, ref=reference, digest=naming.fingerprint(artifact)
                 )
             )
+        if drawn := pictures.picture(kind, local):
+            with made.new_file(_PICTURE, mode="wb") as file:
+                file.write(drawn)
         return made
 
 

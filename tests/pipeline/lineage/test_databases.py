@@ -77,6 +77,7 @@ def test_the_graph_is_that_of_the_sqlite_store(database, stores):
     assert facts(open_source(database)) == facts(open_source(str(stores.cheap)))
 
 
+@pytest.mark.slow
 def test_two_mirrors_of_one_database_make_one_copy(database, stores):
     with WandbStandIn() as server:
         arguments = ("mirror", "--metadata", database, "--project", PROJECT)

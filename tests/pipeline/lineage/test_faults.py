@@ -61,6 +61,7 @@ def test_a_server_that_refuses_connections(cheap):
     failed(said, started, "cannot be reached")
 
 
+@pytest.mark.slow
 def test_a_server_that_says_nothing(cheap, server):
     server.hang()
     started = time.monotonic()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
+from PIL import Image
 
 from pipeline.metadata_reader import sqlite_store
 from tests.pipeline.lineage.conftest import PROJECT, mirror, run
@@ -65,7 +67,7 @@ def test_runs_and_artifacts_carry_what_mlmd_knows(whole):
     assert set(cached.tags) == {"cheap", "cached"} and cached.outputs == []
     failed = runs["cheap-3", "Train"]
     assert set(failed.tags) == {"cheap", "failed"} and failed.state == "failed"
-    [trainer] = [r for (_, node), r in runs.items() if node == "Trainer"]
+    trainer = next(r for r in held.runs.values() if r.jobType == "Trainer" and r.outputs)
     facts = trainer.settings()["mlmd"]
     execution = reader.get_executions_by_id([facts["execution"]])[0]
     assert facts["type"] == execution.type and facts["name"] == execution.name
@@ -87,6 +89,19 @@ def test_runs_and_artifacts_carry_what_mlmd_knows(whole):
         *("dataset", "examples", "statistics", "schema", "transform"),
         *("model", "evaluation", "blessing", "pushed_model"),
     }
+
+
+def test_statistics_and_evaluations_carry_a_picture(whole):
+    _, server, _ = whole
+    pictures = {
+        collection.name: [v.files["summary.png"] for v in collection.versions if v.files]
+        for collection in server.project(PROJECT).collections.values()
+        if any(v.files for v in collection.versions)
+    }
+    assert set(pictures) == {"pawprint.StatisticsGen.statistics", "pawprint.Evaluator.evaluation"}
+    for drawn in (p for found in pictures.values() for p in found):
+        with Image.open(io.BytesIO(drawn)) as image:
+            assert image.format == "PNG" and image.width > 400 and len(image.getcolors(9999)) > 5
 
 
 def test_the_second_pass_sends_nothing(whole):
@@ -157,6 +172,7 @@ def test_a_running_execution_waits_for_the_next_pass(cheap, server):
     assert held.states[execution.id] == "failed"
 
 
+@pytest.mark.slow
 def test_equal_stores_of_two_hosts_share_a_project(cheap, stores, server, tmp_path):
     """Ids and URIs are equal in both; the stores' identities are not."""
     other = shutil.copy(stores.cheap, tmp_path / "other.sqlite")
