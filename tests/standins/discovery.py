@@ -6,6 +6,7 @@ is downloaded once into the cache folder (`PAWPRINT_TEST_CACHE`, else `~/.cache/
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -23,14 +24,21 @@ _SHA256 = "aaa90064c9bb642ff1d065b22ca8958a2cb6e345909cefe70d0e5452fc50e08b"
 _DOCUMENTS = "googleapiclient/discovery_cache/documents"
 
 
-def schema(service: str, version: str, message: str) -> dict:
-    """The JSON Schema of a message; unknown fields are not allowed.
+@functools.cache
+def document(service: str, version: str) -> dict:
+    """The description of a service.
 
-    The test is skipped where the description is neither cached nor to be downloaded.
+    The test is skipped where it is neither cached nor to be downloaded.
     """
     with zipfile.ZipFile(_wheel()) as wheel:
-        document = json.loads(wheel.read(f"{_DOCUMENTS}/{service}.{version}.json"))
-    definitions = {name: _converted(body) for name, body in document["schemas"].items()}
+        return json.loads(wheel.read(f"{_DOCUMENTS}/{service}.{version}.json"))
+
+
+@functools.cache
+def schema(service: str, version: str, message: str) -> dict:
+    """The JSON Schema of a message; unknown fields are not allowed."""
+    schemas = document(service, version)["schemas"]
+    definitions = {name: _converted(body) for name, body in schemas.items()}
     return {"$ref": f"#/$defs/{message}", "$defs": definitions}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -39,7 +40,7 @@ class Answer:
 
 def error(status: int, message: str) -> Answer:
     """An error in the form that Google's clients understand."""
-    return Answer({"error": {"code": status, "message": message, "errors": []}}, status)
+    return Answer({"error": {"code": status, "message": message}}, status)
 
 
 def route(method: str, pattern: str):
@@ -72,6 +73,7 @@ class HttpService:
     def __init__(self):
         self.requests: list[Request] = []
         self._failures: list[tuple[Callable[[Request], bool], Answer, list[int]]] = []
+        self._losses: list[tuple[Callable[[Request], bool], list[int]]] = []
         found = (getattr(self, name) for name in dir(type(self)) if name != "json")
         self._routes = [method for method in found if hasattr(method, "route")]
         self._routes.sort(key=lambda method: len(method.route[1].pattern), reverse=True)
@@ -81,6 +83,14 @@ class HttpService:
     ) -> None:
         """Answers the next `times` requests that match with an error status."""
         self._failures.append((matches, error(status, "told to fail"), [times]))
+
+    def recover(self) -> None:
+        """Fails no more."""
+        self._failures.clear()
+
+    def lose(self, matches: Callable[[Request], bool], times: int = 1) -> None:
+        """Carries out the next `times` requests that match, and cuts the connection unanswered."""
+        self._losses.append((matches, [times]))
 
     def __enter__(self):
         service = self
@@ -95,6 +105,10 @@ class HttpService:
 
             def answer(self):
                 answer = service._answer(self._request())
+                if answer is None:
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                    self.close_connection = True
+                    return
                 content = answer.content
                 if not isinstance(content, bytes):
                     content = json.dumps(content).encode()
@@ -125,15 +139,24 @@ class HttpService:
 
         self._server = _Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        # Leaving waits for the next look of the server at whether it should.
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self
 
     def __exit__(self, *_):
         self._server.shutdown()
         self._server.server_close()
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: Request) -> Answer | None:
         self.requests.append(request)
+        answer = self._carry_out(request)
+        for matches, left in self._losses:
+            if left[0] and matches(request):
+                left[0] -= 1
+                return None
+        return answer
+
+    def _carry_out(self, request: Request) -> Answer:
         for matches, answer, left in self._failures:
             if left[0] and matches(request):
                 left[0] -= 1
