@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 import tf_keras
 
-from models import cache, checkpoints, devices, export, features, optimization, progress, tracking
+from models import (
+    cache,
+    checkpoints,
+    devices,
+    export,
+    features,
+    optimization,
+    progress,
+    reference,
+    tracking,
+)
 from models import input as examples
 from models.cluster import Task
 from models.options import Options
@@ -80,7 +90,12 @@ def train_and_export(
     tracking.finish(run, config.wandb.mode)
 
     weights = model.get_weights()  # Of all workers together: each must ask for them.
+    model.set_weights(weights)  # A worker's own batch statistics are not what is exported.
     if task.is_chief:
+        reference.save(
+            fn_args.serving_model_dir.rstrip("/").rpartition("/")[0],
+            reference.answers(model, plan.validation),
+        )
         history.save(fn_args.model_run_dir)
         settings = _settings(config, architecture, plan)
         export.save(fn_args, config, architecture, weights, history.epochs, settings)

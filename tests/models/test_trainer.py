@@ -105,6 +105,17 @@ def test_all_signatures_agree_on_one_photo(served):
     assert replies["pixels"]["probabilities"] != replies["file"]["probabilities"]
 
 
+def test_the_export_answers_as_the_trained_model_did(trained):
+    import tensorflow as tf
+
+    kept = np.load(f"{trained.serving_model_dir}/../reference.npz")
+    model = tf.saved_model.load(trained.serving_model_dir)
+    pixels = tf.constant(kept["pixels"].astype(np.float32))
+    reply = model.signatures["serving_pixels"](pixels=pixels)
+    assert len(kept["pixels"]) >= 4
+    np.testing.assert_allclose(reply["probabilities"], kept["probabilities"], atol=1e-5)
+
+
 def test_replies_name_the_most_probable_class(served):
     replies, _, _ = served
     for reply in replies.values():
