@@ -78,6 +78,11 @@ class RecordsConfig(Section):
     digest: str | None = None
     """Sha256 (hex) over names and contents of the shards; goes into the model card."""
 
+    @property
+    def held_out(self) -> str:
+        """The split on which models are judged: `test` where there is one, else `validation`."""
+        return "test" if "test" in self.patterns else "validation"
+
 
 class Config(Section):
     """All settings of one pipeline."""

@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,9 +16,11 @@ from data import files
 from data.errors import DataError
 from data.manifest import MANIFEST, read_manifest
 from data.record_set import shards_of
+from data.records import IMAGE_FEATURES
 from pipeline.cloud import conversion, placement
 from pipeline.config import Config, RecordsConfig
 from pipeline.digests import settings_digest
+from pipeline.gate.options import IMAGE_SIZE
 
 _MB = 1 << 20
 _DIGEST_LENGTH = 12
@@ -60,14 +62,18 @@ def ingest(source: Source, config: Config, progress: Callable[[int, int], None])
     if source.kind == "tfrecords":
         if config.cloud:
             conversion.check_records(source.path)
-        return Ingested(describe(source.path), [], cached=False)
-    table = _table(source, config)
+        records = describe(source.path)
+        _check_slices(config, records.features)
+        return Ingested(records, [], cached=False)
+    schema = _schema(source, config)
+    table = _table(source, config, schema)
     _check_room(table, config)
     folder = files.join(placement.records(config), _digest(table, config)[:_DIGEST_LENGTH])
     cached = files.exists(files.join(folder, MANIFEST))
     if not cached:
         made = data.convert(
             table,
+            schema=schema,
             tfrecord_dir=folder,
             encoding=config.data.encoding,
             max_bad_fraction=config.data.max_bad_fraction,
@@ -82,11 +88,34 @@ def ingest(source: Source, config: Config, progress: Callable[[int, int], None])
     return Ingested(describe(folder), discarded, cached, image_csv)
 
 
-def _table(source: Source, config: Config) -> pd.DataFrame:
+def _schema(source: Source, config: Config) -> data.Schema:
+    """The columns that records keep: those of the Image CSV, and those the gate slices by."""
+    usual = (*data.IMAGE_CSV_SCHEMA, *IMAGE_FEATURES)
+    if source.kind == "images":
+        _check_slices(config, usual)
+        return data.IMAGE_CSV_SCHEMA
+    further = {
+        column: data.FloatInput if column in config.gate.edges else data.StringInput
+        for column in config.gate.sliced_features()
+        if column not in (*usual, IMAGE_SIZE)
+    }
+    return data.Schema({**data.IMAGE_CSV_SCHEMA, **further})
+
+
+def _check_slices(config: Config, features: Sequence[str]) -> None:
+    if missing := {*config.gate.sliced_features()} - {*features, IMAGE_SIZE}:
+        raise DataError(
+            f"The gate slices by {', '.join(sorted(missing))}, which the records do not have",
+            f"They have: {', '.join(features)}; {IMAGE_SIZE} is the longer side in pixels.",
+            "Further columns come from an Image CSV (--csv).",
+        )
+
+
+def _table(source: Source, config: Config, schema: data.Schema) -> pd.DataFrame:
     if source.kind == "images":
         table = data.scan(source.path, split=config.data.split, conflicts=config.data.conflicts)
     else:
-        table = data.read_csv(source.path)
+        table = data.read_csv(source.path, schema)
     data.check_classes(table, needed=("TRAIN", "VALIDATION"), source=source.path)
     return table
 
@@ -146,7 +175,9 @@ def _digest(table: pd.DataFrame, config: Config) -> str:
         contents = [_stamp(uri) for uri in table["image_uri"]]
         names = table["image_uri"].tolist()
     rows = list(zip(table["split"], names, table["label"], contents, strict=True))
-    return settings_digest([config.data.encoding, rows])
+    usual = {*data.IMAGE_CSV_SCHEMA, "sha256"}
+    further = {column: table[column].tolist() for column in table if column not in usual}
+    return settings_digest([config.data.encoding, rows, *([further] if further else [])])
 
 
 def _stamp(uri: str) -> list | None:

@@ -10,6 +10,7 @@ from data.errors import DataError
 from pipeline.cloud import placement
 from pipeline.config import Config
 from pipeline.console import Console
+from pipeline.gate.options import Forced
 from pipeline.ingest import Ingested, Source, ingest
 from pipeline.lineage.automatic import mirror_after_run
 from pipeline.push.target import PushError
@@ -26,20 +27,22 @@ class Exit(enum.IntEnum):
     REFUSED = 3
 
 
-def run(source: Source, config: Config, verbose: bool = False) -> Exit:
+def run(
+    source: Source, config: Config, verbose: bool = False, forced: Forced | None = None
+) -> Exit:
     """Runs the pipeline on a source and tells the user, on the terminal, what came of it."""
     root = Path(config.root)
     try:
         with locked_root(root):
             folder = RunFolder(root)
             with Console(folder.log, verbose) as console:
-                return _run(source, config, folder, console)
+                return _run(source, config, folder, console, forced)
     except RootError as error:
         print(f"error: {error}", file=sys.stderr)
         return Exit.USAGE
 
 
-def _run(source: Source, config: Config, folder: RunFolder, console: Console) -> Exit:
+def _run(source: Source, config: Config, folder: RunFolder, console: Console, forced) -> Exit:
     started = time.monotonic()
     console.text(f"pawprint run {folder.run_id}, log {folder.log}")
     try:
@@ -47,7 +50,7 @@ def _run(source: Source, config: Config, folder: RunFolder, console: Console) ->
         ingested = _ingest(source, config, folder, console)
         config = config.model_copy(update={"records": ingested.records})
         folder.write_config(config)
-        status = _run_pipeline(source, config, present, ingested, folder, console, started)
+        status = _run_pipeline(source, config, present, ingested, folder, console, started, forced)
         # After everything has been said: whatever W&B does, the run is over.
         if config.lineage.mirror and config.wandb.mode != "disabled":
             console.text(f"  lineage   {mirror_after_run(config, folder.log)}")
@@ -87,7 +90,7 @@ def _ingest(source: Source, config: Config, folder: RunFolder, console: Console)
     return ingested
 
 
-def _run_pipeline(source, config, present, ingested, folder, console, started) -> Exit:
+def _run_pipeline(source, config, present, ingested, folder, console, started, forced) -> Exit:
     loading = time.monotonic()
     # TFX and TensorFlow take seconds to import: only now, when everything else has been checked.
     from pipeline.gate.verdict_table import verdict_table
@@ -112,7 +115,8 @@ def _run_pipeline(source, config, present, ingested, folder, console, started) -
     recorder.record(source, ingested)
     failed = None
     try:
-        LocalDagRunner(folder.run_id, listener).run(create_pipeline(config, present))
+        pipeline = create_pipeline(config, present, forced)
+        LocalDagRunner(folder.run_id, listener).run(pipeline)
     except Exception as error:
         logging.getLogger(__name__).exception("the pipeline failed")
         failed = error

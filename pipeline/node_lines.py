@@ -1,6 +1,7 @@
 """What each component made, in a few words for the terminal."""
 
 from pipeline.config import Config
+from pipeline.gate.verdict_table import outcome_word
 from pipeline.local_dag_runner import NodeReport
 from pipeline.summary import Outcome
 
@@ -50,16 +51,23 @@ def _baseline(outcome: Outcome, config: Config) -> str:
 
 
 def _evaluation(outcome: Outcome, config: Config) -> str:
-    overall = outcome.evaluation().metrics()["overall"]
-    verdict = "blessed" if outcome.quality_verdict()["passed"] else "REFUSED"
-    return f"accuracy {overall['accuracy']:.3f}, auc {overall['auc']:.3f}: {verdict}"
+    split = config.records.held_out
+    return f"{sum(config.records.counts[split].values())} records of the {split} split measured"
+
+
+def _quality(outcome: Outcome, config: Config) -> str:
+    verdict = outcome.quality_verdict()
+    overall = verdict["metrics"]["overall"]
+    figures = [f"{name} {overall[name]:.3f}" for name in ("accuracy", "auc") if name in overall]
+    return f"{', '.join(figures)}: {outcome_word(verdict)}"
 
 
 def _serving(outcome: Outcome, config: Config) -> str:
     verdict = outcome.serving_verdict()
+    if not verdict["checks"]:
+        return f"TensorFlow Serving answers: {outcome_word(verdict)}"
     passed = sum(check["passed"] for check in verdict["checks"])
-    word = "blessed" if verdict["passed"] else "REFUSED"
-    return f"{passed} of {len(verdict['checks'])} checks passed: {word}"
+    return f"{passed} of {len(verdict['checks'])} checks passed: {outcome_word(verdict)}"
 
 
 def _push(outcome: Outcome, config: Config) -> str:
@@ -76,6 +84,8 @@ _DESCRIBERS = {
     "Trainer": _training,
     "LatestBlessedModel": _baseline,
     "Evaluator": _evaluation,
+    "QualityGate": _quality,
     "ServingCheck": _serving,
+    "InfraValidator": _serving,
     "Pusher": _push,
 }

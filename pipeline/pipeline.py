@@ -1,7 +1,6 @@
 """The whole path, top to bottom, in the order in which the data flows."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import tensorflow_data_validation as tfdv
@@ -14,8 +13,11 @@ from pipeline.anomalies import StrictExampleValidator
 from pipeline.cloud import placement
 from pipeline.config import Config
 from pipeline.digests import file_digest, folder_digest, settings_digest
+from pipeline.gate import quality_gate as gate_1
+from pipeline.gate import serving_check as gate_2
+from pipeline.gate import slicing
 from pipeline.gate.evaluation import eval_config
-from pipeline.gate.serving_check import PROBE, ServingCheck
+from pipeline.gate.options import Forced
 from pipeline.push.component import BlessedPusher
 from pipeline.record_schema import PIXELS, RecordSchema, known_layout
 from pipeline.store_identity import store_identity
@@ -23,16 +25,17 @@ from pipeline.store_identity import store_identity
 _MODELS = Path(models.__file__).parent
 
 
-def create_pipeline(config: Config, present: str = "") -> tfx.dsl.Pipeline:
+def create_pipeline(
+    config: Config, present: str = "", forced: Forced | None = None
+) -> tfx.dsl.Pipeline:
     """From TFRecords to a pushed model, on this machine or, with `config.cloud`, on Google Cloud.
 
     Args:
       config: with `records` filled in.
       present: what `Target.preflight` said; a push is not taken from the cache after it changed.
+      forced: a blessing against the bounds of gate 1; None leaves it to them.
     """
     records = config.records
-    splits = list(records.patterns)
-    held_out = "test" if "test" in splits else "validation"
 
     examples = tfx.components.ImportExampleGen(
         input_base=records.path,
@@ -85,27 +88,18 @@ def create_pipeline(config: Config, present: str = "") -> tfx.dsl.Pipeline:
     ).with_id("LatestBlessedModel")
     evaluator = tfx.components.Evaluator(
         examples=examples.outputs["examples"],
-        example_splits=[held_out],
+        example_splits=[records.held_out],
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
         eval_config=eval_config(config.gate, len(records.labels)),
+        module_path=slicing.__name__,
     )
-    serving_check = ServingCheck(
-        model=trainer.outputs["model"],
-        examples=examples.outputs["examples"],
-        split=held_out,
-        settings=json.dumps(
-            config.serving.model_dump()
-            | {
-                "labels": records.labels,
-                "image_size": config.model.image_size,
-                "code": file_digest(PROBE),
-            }
-        ),
-    )
+    del evaluator.outputs["blessing"]  # Without thresholds it says nothing: QualityGate blesses.
+    quality_gate = gate_1.create(evaluator, trainer.outputs["model"], config, forced)
+    serving_check = gate_2.create(trainer.outputs["model"], examples.outputs["examples"], config)
     pusher = BlessedPusher(
         model=trainer.outputs["model"],
-        model_blessing=evaluator.outputs["blessing"],
+        model_blessing=quality_gate.outputs["blessing"],
         infra_blessing=serving_check.outputs["blessing"],
         options=config.push,
         folder=serving_folder(config),
@@ -123,6 +117,7 @@ def create_pipeline(config: Config, present: str = "") -> tfx.dsl.Pipeline:
             trainer,
             baseline,
             evaluator,
+            quality_gate,
             serving_check,
             pusher,
         ],

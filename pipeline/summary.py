@@ -5,8 +5,7 @@ import json
 
 from data import files
 from pipeline.config import Config
-from pipeline.gate.evaluation import Evaluation
-from pipeline.gate.serving_check import VERDICT_FILE
+from pipeline.gate.options import VERDICT_FILE
 from pipeline.ingest import Ingested, Source
 from pipeline.local_dag_runner import NodeReport
 from pipeline.metadata_reader import ArtifactRecord
@@ -33,23 +32,20 @@ class Outcome:
             json.loads(files.read(files.join(artifact.uri, "history.json"))) if artifact else None
         )
 
-    def evaluation(self) -> Evaluation | None:
-        """What the Evaluator measured."""
-        artifact = self.output("Evaluator", "evaluation")
-        return Evaluation(artifact.uri, self._config.records.labels) if artifact else None
+    def quality_verdict(self) -> dict | None:
+        """The `verdict.json` of gate 1, and where it lies as `path`."""
+        return self._verdict("QualityGate")
 
     def serving_verdict(self) -> dict | None:
-        """`passed` and `checks` of gate 2."""
-        artifact = self.output("ServingCheck", "blessing")
-        return json.loads(files.read(files.join(artifact.uri, VERDICT_FILE))) if artifact else None
+        """The `verdict.json` of gate 2, and where it lies as `path`.
 
-    def quality_verdict(self) -> dict | None:
-        """`passed` and `rows` of gate 1."""
-        evaluation = self.evaluation()
-        if evaluation is None:
-            return None
-        rows = evaluation.verdict(self._config.gate)
-        return {"passed": evaluation.blessed, "rows": [dataclasses.asdict(row) for row in rows]}
+        InfraValidator writes none: then `passed` alone is known, and there are no `checks`.
+        """
+        verdict = self._verdict("ServingCheck")
+        blessing = self.output("InfraValidator", "blessing")
+        if verdict is None and blessing:
+            return {"passed": blessing.properties.get("blessed") == 1, "checks": [], "path": None}
+        return verdict
 
     def pushed(self) -> tuple[int | str, str] | None:
         """Version (a number where it is one) and destination; None when nothing was pushed."""
@@ -59,6 +55,13 @@ class Outcome:
         properties = artifact.properties
         version = properties["pushed_version"]
         return int(version) if version.isdecimal() else version, properties["pushed_destination"]
+
+    def _verdict(self, node_id: str) -> dict | None:
+        artifact = self.output(node_id, "blessing")
+        if artifact is None:
+            return None
+        path = files.join(artifact.uri, VERDICT_FILE)
+        return {**json.loads(files.read(path)), "path": path}
 
     def output(self, node_id: str, key: str) -> ArtifactRecord | None:
         """The first artifact under an output key of a node."""
@@ -80,7 +83,7 @@ def summarise(
 ) -> dict:
     """Everything that later work reads about a run, as JSON can hold it."""
     outcome = Outcome(config, reports)
-    evaluation = outcome.evaluation()
+    quality = outcome.quality_verdict()
     pushed = outcome.pushed()
     return {
         "format_version": FORMAT_VERSION,
@@ -108,9 +111,9 @@ def summarise(
             for report in reports
         ],
         "training": outcome.training(),
-        "evaluation": evaluation.metrics() if evaluation else None,
+        "evaluation": quality["metrics"] if quality else None,
         "gates": {
-            "quality": outcome.quality_verdict(),
+            "quality": quality,
             "serving": outcome.serving_verdict(),
         },
         "pushed_version": pushed[0] if pushed else None,

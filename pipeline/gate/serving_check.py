@@ -15,47 +15,75 @@ from tfx import v1 as tfx
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-VERDICT_FILE = "verdict.json"
-PROBE = Path(__file__).with_name("serving_probe.py")
+from models import reference
+from pipeline.digests import file_digest, settings_digest
+from pipeline.gate.options import VERDICT_FILE
+from pipeline.gate.tfserving import infra_validator
+
+FORMAT_VERSION = 1
+_PROBE = Path(__file__).with_name("serving_probe.py")
+_BLESSED, _NOT_BLESSED = "INFRA_BLESSED", "INFRA_NOT_BLESSED"
 # What a model server gets: no project on the path, no keys of anyone.
 _KEPT_VARIABLES = ("PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR")
 
 
-def probe(model_path: str, records: list[bytes], settings: dict, timeout_s: float) -> list[dict]:
-    """Asks the SavedModel at `model_path` in a process of its own.
+def create(model, examples, config):
+    """The gate of a pipeline: this component, or by config TFX's InfraValidator.
 
     Args:
-      model_path: folder of the SavedModel.
+      model: channel of the exported model.
+      examples: channel of the raw examples.
+      config: with `records` filled in.
+    """
+    if config.serving.validator == "tfserving":
+        return infra_validator(model, examples, config)
+    settings = {
+        **config.serving.model_dump(mode="json"),
+        "labels": config.records.labels,
+        "image_size": config.model.image_size,
+        "code": settings_digest([file_digest(path) for path in (_PROBE, Path(__file__))]),
+        "refusals": 0 if config.cloud else _refusals(config.root),
+    }
+    return ServingCheck(
+        model=model, examples=examples, split=config.records.held_out, settings=json.dumps(settings)
+    )
+
+
+def probe(model: str, records: list[bytes], settings: dict, trained: str = "") -> list[dict]:
+    """Asks the SavedModel in a process of its own.
+
+    Args:
+      model: local folder of the SavedModel.
       records: serialised raw examples, at least one.
-      settings: `labels`, `image_size`, `max_probability_difference`.
-      timeout_s: seconds after which a process that has not answered is killed.
+      settings: `labels`, `image_size` and the fields of `ServingConfig`.
+      trained: local path of the trained model's answers, see `models.reference`.
 
     Returns:
       One {"name", "passed", "value", "bound"} a check; a process that died or hung is a failed one.
     """
     with tempfile.TemporaryDirectory() as folder:
-        records_path, settings_path, result_path = (
-            os.path.join(folder, name) for name in ("records", "settings.json", "result.json")
-        )
+        names = ("records", "settings.json", "result.json")
+        records_path, settings_path, result_path = (os.path.join(folder, name) for name in names)
         with tf.io.TFRecordWriter(records_path) as writer:
             for record in records:
                 writer.write(record)
         Path(settings_path).write_text(json.dumps(settings))
-        command = [sys.executable, "-I", str(PROBE), model_path]
+        arguments = [model, records_path, trained, settings_path, result_path]
         environment = {k: os.environ[k] for k in _KEPT_VARIABLES if k in os.environ}
         try:
             process = subprocess.run(
-                [*command, records_path, settings_path, result_path],
+                [sys.executable, "-I", str(_PROBE), *arguments],
                 env=environment | {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"},
-                timeout=timeout_s,
+                timeout=settings["timeout_s"],
                 capture_output=True,
                 text=True,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return [_failed("answers in time", "no answer", f"{timeout_s:g} s")]
+            return [_failed("answers in time", "no answer", f"{settings['timeout_s']:g} s")]
         if process.returncode:
-            return [_failed("process stays alive", process.stderr[-2000:], "exit status 0")]
+            said = process.stderr[-2000:] or f"exit status {process.returncode}"
+            return [_failed("process stays alive", said, "exit status 0")]
         return json.loads(Path(result_path).read_text())["checks"]
 
 
@@ -74,24 +102,37 @@ def ServingCheck(
     """Blesses a model that serves.
 
     Args:
-      model: the exported model.
+      model: the exported model, and beside it the trained model's answers.
       examples: raw examples; a few of them are sent as requests.
       split: the split they are taken from.
-      settings: JSON object with `labels`, `image_size`, `max_probability_difference`,
-        `check_examples` and `timeout_s`.
-      blessing: receives `verdict.json` and the property `blessed`, as InfraValidator has it.
+      settings: JSON object with `labels`, `image_size` and the fields of `ServingConfig`.
+      blessing: receives `verdict.json` (docs/gate.md) and the file and properties that
+        InfraValidator gives it.
     """
     options = json.loads(settings)
     uri = artifact_utils.get_split_uri([examples], split)
     files = tf.io.gfile.glob(f"{uri}/*")
     dataset = tf.data.TFRecordDataset(files, compression_type="GZIP")
     records = [r.numpy() for r in dataset.take(options["check_examples"])]
-    model_path = path_utils.serving_model_path(model.uri)
-    checks = probe(model_path, records, options, options["timeout_s"])
+    with tempfile.TemporaryDirectory() as folder:
+        # A copy, for the process has no keys to read it from Cloud Storage.
+        local = os.path.join(folder, "model")
+        io_utils.copy_dir(path_utils.serving_model_path(model.uri), local)
+        trained = os.path.join(folder, reference.FILE)
+        if tf.io.gfile.exists(f"{model.uri}/{reference.FILE}"):
+            io_utils.copy_file(f"{model.uri}/{reference.FILE}", trained)
+        checks = probe(local, records, options, trained)
     blessed = bool(checks) and all(check["passed"] for check in checks)
-    verdict = {"passed": blessed, "checks": checks}
+    verdict = {"format_version": FORMAT_VERSION, "passed": blessed, "checks": checks}
     io_utils.write_string_file(f"{blessing.uri}/{VERDICT_FILE}", json.dumps(verdict, indent=1))
-    io_utils.write_string_file(
-        f"{blessing.uri}/{'INFRA_BLESSED' if blessed else 'INFRA_NOT_BLESSED'}", ""
-    )
+    io_utils.write_string_file(f"{blessing.uri}/{_BLESSED if blessed else _NOT_BLESSED}", "")
+    blessing.set_string_custom_property("blessing", _BLESSED if blessed else _NOT_BLESSED)
     blessing.set_int_custom_property("blessed", int(blessed))
+
+
+def _refusals(root: str) -> int:
+    """How many models were refused here: one more, and the next run asks again.
+
+    Time and memory are the machine's of that moment; a refusal must not stay in the cache.
+    """
+    return len(list(Path(root).glob(f"pipeline/ServingCheck/blessing/*/{_NOT_BLESSED}")))

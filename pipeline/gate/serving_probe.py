@@ -3,21 +3,36 @@
 Only TensorFlow may be imported: the name of any other library of the pipeline raises, so that a
 model which needs one is found out here and not in production.
 
-    python -I serving_probe.py MODEL RECORDS SETTINGS RESULT
+    python -I serving_probe.py MODEL RECORDS REFERENCE SETTINGS RESULT
 
-MODEL is a SavedModel folder; RECORDS a TFRecord file of raw examples; SETTINGS a JSON object with
-`labels`, `image_size` and `max_probability_difference`; RESULT receives {"checks": [{"name",
-"passed", "value", "bound"}]}.
+MODEL is a SavedModel folder; RECORDS a TFRecord file of raw examples; REFERENCE the trained model's
+answers (`pixels` and `probabilities` in an .npz file), or a path where there is none; SETTINGS a
+JSON object with `labels`, `image_size` and the fields of `ServingConfig`; RESULT receives
+{"checks": [{"name", "passed", "value", "bound"}]}.
 """
 
 import json
+import math
+import resource
 import sys
 import time
 from pathlib import Path
 
-_FORBIDDEN = {"tfx", "tfx_bsl", "tensorflow_transform", "data", "models", "pipeline"}
-_PIXEL_SIGNATURES = ("serving_jpeg", "serving_pixels")
-_BAD_PHOTO = b"\xff\xd8\xff this is no photo"
+_FORBIDDEN = {
+    "apache_beam",
+    "data",
+    "models",
+    "pipeline",
+    "struct2tensor",
+    "tensorflow_data_validation",
+    "tensorflow_model_analysis",
+    "tensorflow_text",
+    "tensorflow_transform",
+    "tfx",
+    "tfx_bsl",
+}
+_SIGNATURES = ("serving_default", "serving_jpeg", "serving_pixels")
+_BATCH_TOLERANCE = 1e-3
 
 
 class _OnlyTensorFlow:
@@ -26,87 +41,138 @@ class _OnlyTensorFlow:
             raise ImportError(f"a served model must not import {name}")
 
 
-def main(model_path: str, records_path: str, settings_path: str, result_path: str):
+def main(model: str, records: str, reference: str, settings: str, result: str):
     """Runs every check and writes the result; a check that raises is a check that failed."""
     sys.meta_path.insert(0, _OnlyTensorFlow())
     import tensorflow as tf
 
-    settings = json.loads(Path(settings_path).read_text())
-    records = [r.numpy() for r in tf.data.TFRecordDataset(records_path)]
     checks: list[dict] = []
 
     def check(name, passed, value, bound):
         checks.append({"name": name, "passed": bool(passed), "value": value, "bound": bound})
 
+    options = json.loads(Path(settings).read_text())
     try:
-        _run_checks(tf, model_path, records, settings, check)
+        probe = _Probe(tf, model, options, check)
+        if probe.has_signatures():
+            requests = _requests(tf, records, options["image_size"])
+            probe.ask_all(requests)
+            probe.compare_with_training(Path(reference))
+            probe.send_nonsense(requests)
+            probe.time_requests(requests)
+            probe.weigh()
     except Exception as error:  # whatever a model raises is the reason why it is refused
         check("answers requests", False, f"{type(error).__name__}: {error}"[:2000], "no error")
-    Path(result_path).write_text(json.dumps({"checks": checks}, indent=1))
+    Path(result).write_text(json.dumps({"checks": checks}, indent=1))
 
 
-def _run_checks(tf, model_path, records, settings, check):
-    started = time.monotonic()
-    model = tf.saved_model.load(model_path)
-    check("loads with TensorFlow alone", True, round(time.monotonic() - started, 2), "no error")
+class _Probe:
+    def __init__(self, tf, path, options, check):
+        started = time.monotonic()
+        self._tf, self._options, self._check = tf, options, check
+        self._model = tf.saved_model.load(path)
+        seconds = round(time.monotonic() - started, 2)
+        check("loads with TensorFlow alone (s)", True, seconds, options["timeout_s"])
 
-    wanted = {"serving_default", *_PIXEL_SIGNATURES}
-    missing = sorted(wanted - set(model.signatures))
-    check("signatures", not missing, sorted(set(model.signatures) & wanted), sorted(wanted))
-    if missing:
-        return
+    def has_signatures(self) -> bool:
+        present = [name for name in _SIGNATURES if name in self._model.signatures]
+        self._check("signatures", present == [*_SIGNATURES], present, [*_SIGNATURES])
+        return present == [*_SIGNATURES]
 
-    photos, pixels = _as_clients_send_them(tf, records, settings["image_size"])
-    inputs = {
-        "serving_default": tf.constant(records),
-        "serving_jpeg": tf.constant(photos),
-        "serving_pixels": tf.constant(pixels),
-    }
-    answers = {name: _ask(model.signatures[name], batch) for name, batch in inputs.items()}
-    reference = answers["serving_default"]["probabilities"]
-    for name in _PIXEL_SIGNATURES:
-        difference = float(abs(answers[name]["probabilities"] - reference).max())
-        bound = settings["max_probability_difference"]
-        check(f"{name} agrees with serving_default", difference <= bound, difference, bound)
+    def ask_all(self, requests):
+        """Signatures agree with each other and in every batch size, and name the labels."""
+        answers = {name: self._ask(name, batch) for name, batch in requests.items()}
+        reference = answers["serving_default"]["probabilities"]
+        bound = self._options["max_probability_difference"]
+        for name in _SIGNATURES[1:]:
+            difference = _distance(answers[name]["probabilities"], reference)
+            text = f"{name} agrees with serving_default"
+            self._check(text, difference <= bound, difference, bound)
+        for name, answer in answers.items():
+            for size in self._options["batch_sizes"]:
+                repeated = [requests[name][i % len(reference)] for i in range(size)]
+                expected = [answer["probabilities"][i % len(reference)] for i in range(size)]
+                difference = _distance(self._ask(name, repeated)["probabilities"], expected)
+                text = f"{name} answers a batch of {size} alike"
+                self._check(text, difference <= _BATCH_TOLERANCE, difference, _BATCH_TOLERANCE)
+            self._check_labels(name, answer)
 
-    single = _ask(model.signatures["serving_default"], inputs["serving_default"][:1])
-    difference = float(abs(single["probabilities"][0] - reference[0]).max())
-    check("batch of 1 agrees with the batch", difference <= 1e-3, difference, 1e-3)
+    def compare_with_training(self, path: Path):
+        if not path.is_file():
+            missing = "no reference.npz beside the model"
+            self._check("answers as the trained model did", False, missing, "its answers")
+            return
+        import numpy as np
 
-    known = settings["labels"]
-    for name, answer in answers.items():
+        trained = np.load(path)
+        answer = self._ask("serving_pixels", trained["pixels"])["probabilities"]
+        difference = _distance(answer, trained["probabilities"])
+        bound = self._options["max_probability_difference"]
+        self._check("answers as the trained model did", difference <= bound, difference, bound)
+
+    def send_nonsense(self, requests):
+        """A request that makes no sense is a clear error, and the next good one is answered."""
+        size = self._options["image_size"]
+        nonsense = {
+            "serving_default": [b"\x00 this is no record"],
+            "serving_jpeg": [b"\xff\xd8\xff this is no photo"],
+            "serving_pixels": self._tf.zeros([1, size, size, 5]),
+        }
+        for name, bad in nonsense.items():
+            text = f"{name} answers nonsense with an error"
+            try:
+                self._ask(name, bad)
+                self._check(text, False, "an answer", "an error that says why")
+            except (self._tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
+                reason = str(error).strip().splitlines()
+                said = f"{type(error).__name__}: {reason[0] if reason else ''}"[:200]
+                self._check(text, reason, said, "an error that says why")
+            self._ask(name, requests[name][:1])
+
+    def time_requests(self, requests):
+        calls = self._options["latency_calls"]
+        for name in _SIGNATURES:
+            one = requests[name][:1]
+            times = []
+            for _ in range(calls):
+                started = time.perf_counter()
+                self._ask(name, one)
+                times.append((time.perf_counter() - started) * 1000)
+            times.sort()
+            for percent in (50, 99):
+                took = round(times[math.ceil(calls * percent / 100) - 1], 1)
+                bound = self._options[f"max_p{percent}_ms"]
+                text = f"{name} p{percent} of {calls} requests (ms)"
+                self._check(text, took <= bound, took, bound)
+
+    def weigh(self):
+        peak = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        bound = self._options["max_memory_mb"]
+        self._check("peak memory (MiB)", peak <= bound, peak, bound)
+
+    def _check_labels(self, name, answer):
+        known = self._options["labels"]
         named = [label.decode() for label in answer["label"].tolist()]
-        expected = [known[i] for i in answer["probabilities"].argmax(axis=1)]
-        right_width = answer["probabilities"].shape[1] == len(known)
-        check(
-            f"{name} names the labels", named == expected and right_width, sorted({*named}), known
-        )
+        probabilities = answer["probabilities"]
+        expected = [known[i] for i in probabilities.argmax(axis=1) if i < len(known)]
+        right = named == expected and probabilities.shape[1] == len(known)
+        self._check(f"{name} names the labels", right, sorted({*named}), known)
 
-    try:
-        _ask(model.signatures["serving_jpeg"], tf.constant([_BAD_PHOTO]))
-        check("a broken photo is an error", False, "an answer", "InvalidArgumentError")
-    except tf.errors.InvalidArgumentError as error:
-        check("a broken photo is an error", True, type(error).__name__, "InvalidArgumentError")
-    started = time.monotonic()
-    _ask(model.signatures["serving_default"], inputs["serving_default"][:1])
-    milliseconds = round((time.monotonic() - started) * 1000, 1)
-    check("answers after a broken photo", True, f"{milliseconds} ms", "an answer")
+    def _ask(self, name, batch) -> dict:
+        """The answer to one request: output name to array, [batch, ...]."""
+        signature = self._model.signatures[name]
+        ((argument, spec),) = signature.structured_input_signature[1].items()
+        batch = self._tf.cast(batch, spec.dtype)
+        return {key: value.numpy() for key, value in signature(**{argument: batch}).items()}
 
 
-def _ask(signature, batch) -> dict:
-    (name,) = signature.structured_input_signature[1]
-    spec = signature.structured_input_signature[1][name]
-    return {k: v.numpy() for k, v in signature(**{name: _cast(batch, spec.dtype)}).items()}
+def _distance(probabilities, others) -> float:
+    return float(abs(probabilities - others).max())
 
 
-def _cast(batch, dtype):
-    import tensorflow as tf
-
-    return batch if batch.dtype == dtype else tf.cast(batch, dtype)
-
-
-def _as_clients_send_them(tf, records, size) -> tuple[list[bytes], list]:
-    """The records' photos as encoded bytes and as [size, size, 3] arrays of 0 to 255."""
+def _requests(tf, path, size) -> dict:
+    """The records as clients send them: serialised, as encoded photos, and as pixels 0 to 255."""
+    records = [r.numpy() for r in tf.data.TFRecordDataset(path)]
     photos, pixels = [], []
     for record in records:
         feature = tf.train.Example.FromString(record).features.feature
@@ -125,7 +191,7 @@ def _as_clients_send_them(tf, records, size) -> tuple[list[bytes], list]:
         photos.append(content)
         resized = tf.image.resize(image, [size, size], antialias=True)
         pixels.append(tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8).numpy())
-    return photos, pixels
+    return dict(zip(_SIGNATURES, (records, photos, pixels), strict=True))
 
 
 if __name__ == "__main__":

@@ -7,36 +7,63 @@ def verdict_table(gates: dict) -> str:
     Args:
       gates: `quality` and `serving` of `summary.json`.
     """
-    rows = sorted(gates["quality"]["rows"], key=lambda row: row["passed"] is not False)
-    table = [("metric", "slice", "value", "bound", "baseline", "")]
+    quality, serving = gates["quality"], gates["serving"]
+    rows = sorted(quality["rows"], key=lambda row: row["passed"] is not False)
+    intervals = any(row["interval"] for row in rows)
+    table = [("metric", "slice", "value", "95 % interval", "bound", "baseline", "")]
     table += [
         (
             row["metric"],
             row["slice"],
             _figure(row["value"]),
+            _interval(row),
             row["bound"],
             _figure(row["baseline"]),
-            {True: "passed", False: "FAILED", None: "no baseline yet"}[row["passed"]],
+            _result(row),
         )
         for row in rows
     ]
+    if not intervals:
+        table = [line[:3] + line[4:] for line in table]
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
-    lines = [
+    lines = [f"Quality gate: {outcome_word(quality)}"]
+    if quality["forced"]:
+        lines.append(f"  FORCED by {quality['forced']['by']}: {quality['forced']['reason']}")
+    if quality["baseline"] is None:
+        lines.append("  first model: value bounds only, no blessed model to compare with")
+    lines += [
         "  " + "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
         for line in table
     ]
-    lines.insert(0, f"Quality gate: {_word(gates['quality'])}")
-    lines.append(f"Serving gate: {_word(gates['serving'])}")
+    lines.append(f"Serving gate: {outcome_word(serving)}")
     lines += [
         f"  {check['name']}: {check['value']}, expected {check['bound']}  FAILED"
-        for check in gates["serving"]["checks"]
+        for check in serving["checks"]
         if not check["passed"]
     ]
     return "\n".join(lines)
 
 
-def _word(gate: dict) -> str:
-    return "passed" if gate["passed"] else "REFUSED"
+def outcome_word(gate: dict) -> str:
+    """`passed`, `FORCED` (gate 1 only) or `REFUSED`."""
+    if gate["passed"]:
+        return "passed"
+    return "FORCED" if gate.get("forced") else "REFUSED"
+
+
+def _result(row: dict) -> str:
+    word = {True: "passed", False: "FAILED", None: "not applied"}[row["passed"]]
+    return f"{word}: {row['note']}" if row["note"] else word
+
+
+def _interval(row: dict) -> str:
+    if not row["interval"]:
+        return "-"
+    low, high = row["interval"]
+    if row["kind"] == "value" and row["metric"] != "loss":
+        low, high = max(low, 0.0), min(high, 1.0)
+    sign = "+" if row["kind"] == "change" else ""
+    return f"{low:{sign}.4f} to {high:{sign}.4f}"
 
 
 def _figure(value: float | None) -> str:

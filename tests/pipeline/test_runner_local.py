@@ -33,6 +33,8 @@ def refused(*arguments, root):
         (["--tfrecords", "none"], "none"),
         ([], "required"),
         (["--images", "a", "--csv", "b"], "not allowed with"),
+        (["--images", "x", "--bless", " "], "--bless needs a reason"),
+        (["--images", "x", "--set", "gate.slice_by=[lens]"], "slices by lens"),
     ],
 )
 def test_wrong_arguments(arguments, part, tmp_path):

@@ -1,14 +1,24 @@
 """The serving gate against models that are broken in one way each."""
 
+import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from data import samples
+from pipeline.gate.options import ServingConfig
 from pipeline.gate.serving_check import probe
 
 LABELS = ["cat", "dog"]
+SIGNATURES = ("serving_default", "serving_jpeg", "serving_pixels")
 SIZE = 32
-SETTINGS = {"labels": LABELS, "image_size": SIZE, "max_probability_difference": 0.02}
+SETTINGS = {
+    **ServingConfig(latency_calls=5, timeout_s=120).model_dump(mode="json"),
+    "labels": LABELS,
+    "image_size": SIZE,
+}
+PIXELS = np.full([2, SIZE, SIZE, 3], 51, np.uint8)  # a fifth of white
+TRAINED = [[0.8, 0.2]] * 2
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +73,36 @@ class Brightness(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None, SIZE, SIZE, 3], tf.uint8, name="pixels")])
     def pixels(self, pixels):
+        # As a convolution would; a signature does not check shapes itself.
+        pixels = tf.ensure_shape(tf.cast(pixels, tf.float32), [None, SIZE, SIZE, 3])
+        return self._answer(pixels * self.pixel_scale)
+
+
+class Careless(Brightness):
+    """Names the labels in the wrong order, scales pixels wrongly, takes pixels of any depth."""
+
+    def __init__(self):
+        super().__init__(labels=LABELS[::-1], pixel_scale=0.5)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, SIZE, SIZE, None], tf.uint8, name="pixels")])
+    def pixels(self, pixels):
         return self._answer(tf.cast(pixels, tf.float32) * self.pixel_scale)
+
+
+class Aborting(Brightness):
+    """Takes the whole process with it."""
+
+    def _answer(self, pixels):
+        with tf.control_dependencies([tf.raw_ops.Abort(error_msg="gone")]):
+            return super()._answer(tf.identity(pixels))
+
+
+class Homesick(Brightness):
+    """Needs Python code of the project to decode a photo."""
+
+    def _decode(self, photo):
+        pixels = tf.py_function(super()._decode, [photo], tf.uint8)
+        return tf.ensure_shape(pixels, [SIZE, SIZE, 3])
 
 
 def save(model, folder, without=()):
@@ -74,35 +113,75 @@ def save(model, folder, without=()):
     }
     kept = {name: function for name, function in signatures.items() if name not in without}
     tf.saved_model.save(model, str(folder), signatures=kept)
-    return str(folder)
+    return folder
 
 
-def failed(model_path, records, timeout=120):
-    checks = probe(model_path, records, SETTINGS, timeout)
-    return [check["name"] for check in checks if not check["passed"]]
+def needing_an_op_of_tfx(folder):
+    """Gives every DecodeJpeg in the SavedModel the name of an op that tfx_bsl brings."""
+    path = save(Brightness(), folder) / "saved_model.pb"
+    content = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    for function in content.meta_graphs[0].graph_def.library.function:
+        for node in function.node_def:
+            node.op = "DecodeProtoSparseV5" if node.op == "DecodeJpeg" else node.op
+    path.write_bytes(content.SerializeToString())
+    return folder
+
+
+def left_by_the_trainer(folder, probabilities):
+    np.savez(folder / "reference.npz", pixels=PIXELS, probabilities=probabilities)
+    return str(folder / "reference.npz")
+
+
+def failed(model_path, records, trained=TRAINED, **settings):
+    reference = left_by_the_trainer(model_path, trained)
+    checks = probe(str(model_path), records, SETTINGS | settings, reference)
+    return {check["name"]: check["value"] for check in checks if not check["passed"]}
 
 
 def test_a_sound_model_passes_every_check(records, tmp_path):
-    assert failed(save(Brightness(), tmp_path), records) == []
+    path = save(Brightness(), tmp_path)
+    checks = probe(str(path), records, SETTINGS, left_by_the_trainer(tmp_path, TRAINED))
+    assert [check["name"] for check in checks if not check["passed"]] == []
+    names = " ".join(check["name"] for check in checks)
+    for asked in ("batch of 1 ", "batch of 32 ", "nonsense", "p50", "p99", "memory", "trained"):
+        assert asked in names
 
 
 def test_a_missing_signature_is_named(records, tmp_path):
     path = save(Brightness(), tmp_path, without=["serving_jpeg"])
-    assert failed(path, records) == ["signatures"]
+    assert failed(path, records) == {"signatures": ["serving_default", "serving_pixels"]}
 
 
-def test_wrong_label_names_are_refused(records, tmp_path):
-    names = failed(save(Brightness(labels=["dog", "cat"]), tmp_path), records)
-    assert set(names) == {
-        f"serving_{kind} names the labels" for kind in ("default", "jpeg", "pixels")
+def test_every_broken_promise_is_named(records, tmp_path):
+    names = failed(
+        save(Careless(), tmp_path),
+        records,
+        trained=[[0.5, 0.5]] * 2,
+        max_p50_ms=1e-3,
+        max_p99_ms=1e-3,
+        max_memory_mb=1,
+    )
+    assert {*names} == {
+        *(f"{name} names the labels" for name in SIGNATURES),
+        *(f"{name} p{percent} of 5 requests (ms)" for name in SIGNATURES for percent in (50, 99)),
+        "serving_pixels agrees with serving_default",
+        "serving_pixels answers nonsense with an error",
+        "answers as the trained model did",
+        "peak memory (MiB)",
     }
 
 
-def test_signatures_that_disagree_are_refused(records, tmp_path):
-    names = failed(save(Brightness(pixel_scale=0.5), tmp_path), records)
-    assert "serving_pixels agrees with serving_default" in names
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [(needing_an_op_of_tfx, "DecodeProtoSparseV5"), (Homesick, "pyfunc"), (Aborting, "gone")],
+)
+def test_a_model_that_tensorflow_alone_cannot_run_is_refused(model, reason, records, tmp_path):
+    path = save(model(), tmp_path) if isinstance(model, type) else model(tmp_path)
+    (said,) = failed(path, records).values()
+    assert reason in said
 
 
 def test_a_folder_without_a_model_and_a_model_that_hangs_are_refused(records, tmp_path):
-    assert failed(str(tmp_path), records) == ["answers requests"]
-    assert failed(save(Brightness(), tmp_path / "m"), records, timeout=0.1) == ["answers in time"]
+    assert [*failed(tmp_path, records)] == ["answers requests"]
+    path = save(Brightness(), tmp_path / "m")
+    assert [*failed(path, records, timeout_s=0.1)] == ["answers in time"]

@@ -1,0 +1,187 @@
+"""Reads what one Evaluator execution wrote."""
+
+import dataclasses
+import math
+
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.writers import eval_config_writer
+
+from pipeline.gate.slicing import feature_name
+
+_LABEL = "label"
+_BASELINE = "baseline"  # the name that TFMA gives the second model
+_CONFUSION = "multi_class_confusion_matrix_at_thresholds"
+OVERALL = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """One measured value."""
+
+    value: float | None
+    """None where it cannot be measured, e.g. the recall of a label that no example has."""
+    interval: tuple[float, float] | None = None
+    """Ends of the 95 % confidence interval, if it was asked for and could be computed."""
+
+
+Slice = tuple[tuple[str, str], ...]
+"""((feature, value as text), ...), labels by name; () is all examples."""
+
+
+class Measurements:
+    """The figures of a candidate, of its baseline, and of the change between them."""
+
+    def __init__(self, uri: str, labels: tuple[str, ...]):
+        """Reads the figures.
+
+        Args:
+          uri: of the `evaluation` artifact.
+          labels: label names by index.
+        """
+        self._labels = labels
+        self._uri = uri
+        # (kind, metric, label or None, slice) -> figure; kind: candidate, baseline or change
+        self._figures: dict[tuple[str, str, str | None, Slice], Figure] = {}
+        self._confusion: dict[Slice, list[list[int]]] = {}
+        for entry in tfma.load_metrics(uri):
+            where = self._slice(entry.slice_key)
+            for pair in entry.metric_keys_and_values:
+                self._add(where, pair)
+        self._drop_auc_of_one_label()
+
+    @property
+    def slices(self) -> list[Slice]:
+        """Every slice that has an example, all examples first."""
+        return sorted(self._confusion)
+
+    @property
+    def has_baseline(self) -> bool:
+        """Whether a second model was measured."""
+        return any(kind == _BASELINE for kind, *_ in self._figures)
+
+    @property
+    def baseline_path(self) -> str | None:
+        """The SavedModel that was the baseline; None where there was none."""
+        *_, locations = eval_config_writer.load_eval_run(self._uri)
+        return locations[_BASELINE] if self.has_baseline else None
+
+    def figure(self, kind: str, metric: str, label: str | None, where: Slice) -> Figure:
+        """A figure; one without a value if there is none.
+
+        Args:
+          kind: `candidate`, `baseline` or `change` (candidate minus baseline).
+          metric: its name in a bound.
+          label: for precision and recall, the label.
+          where: the slice.
+        """
+        return self._figures.get((kind, metric, label, where), Figure(None))
+
+    def examples(self, where: Slice) -> int:
+        """Number of examples in a slice."""
+        return sum(map(sum, self._confusion.get(where, [])))
+
+    def confusion(self, where: Slice = OVERALL) -> list[list[int]]:
+        """Number of examples [actual label][predicted label]."""
+        return self._confusion[where]
+
+    def table(self) -> dict[str, dict[str, float | None]]:
+        """The candidate's figures as {slice: {metric: value}}, per label as `recall of cat`."""
+        result: dict[str, dict[str, float | None]] = {}
+        for where in self.slices:
+            row: dict[str, float | None] = {"example_count": self.examples(where)}
+            for (kind, metric, label, at), figure in self._figures.items():
+                if kind == "candidate" and at == where and figure.value is not None:
+                    row[metric_name(metric, label)] = figure.value
+            result[slice_name(where)] = row
+        return result
+
+    def calibration(self) -> dict[str, list[dict]]:
+        """Of each label, by range of its predicted probability: {label: [{...}]}.
+
+        The fields are `predicted` (mean probability), `observed` (share of examples that have the
+        label) and `examples`; ranges without an example are left out.
+        """
+        result = {}
+        for entry in tfma.load_plots(self._uri):
+            if self._slice(entry.slice_key) != OVERALL:
+                continue
+            for pair in entry.plot_keys_and_values:
+                if pair.key.model_name == _BASELINE or not pair.key.HasField("sub_key"):
+                    continue
+                buckets = pair.value.calibration_histogram_buckets.buckets
+                label = self._labels[pair.key.sub_key.class_id.value]
+                result[label] = [_calibration_point(b) for b in buckets if _examples_in(b)]
+        return result
+
+    def _add(self, where: Slice, pair) -> None:
+        key = pair.key
+        model = _BASELINE if key.model_name == _BASELINE else "candidate"
+        kind = "change" if key.is_diff else model
+        if key.name == _CONFUSION and kind == "candidate":
+            matrix = pair.value.multi_class_confusion_matrix_at_thresholds.matrices[0]
+            counts = [[0] * len(self._labels) for _ in self._labels]
+            for entry in matrix.entries:
+                count = round(entry.num_weighted_examples)
+                counts[entry.actual_class_id][entry.predicted_class_id] = count
+            self._confusion[where] = counts
+        elif pair.value.HasField("double_value") and key.name != "example_count":
+            label = None
+            if key.HasField("sub_key") and not key.HasField("aggregation_type"):
+                label = self._labels[key.sub_key.class_id.value]
+            value = _number(pair.value)
+            interval = None
+            if value is not None and pair.HasField("confidence_interval"):
+                interval = _interval(pair.confidence_interval)
+            self._figures[kind, key.name, label, where] = Figure(value, interval)
+
+    def _drop_auc_of_one_label(self) -> None:
+        """TFMA says 0 where there is nothing to tell apart."""
+        for key in list(self._figures):
+            _, metric, label, where = key
+            if metric == "auc":
+                present = sum(any(row) for row in self._confusion.get(where, []))
+                if label is not None or present < 2:
+                    del self._figures[key]
+
+    def _slice(self, slice_key) -> Slice:
+        pairs = []
+        for single in slice_key.single_slice_keys:
+            value = getattr(single, single.WhichOneof("kind"))
+            text = value.decode() if isinstance(value, bytes) else str(value)
+            if single.column == _LABEL:
+                text = self._labels[int(text)]
+            pairs.append((feature_name(single.column), text))
+        return tuple(pairs)
+
+
+def slice_name(where: Slice) -> str:
+    """`overall`, or `feature=value`."""
+    return ", ".join(f"{feature}={value}" for feature, value in where) or "overall"
+
+
+def metric_name(metric: str, label: str | None) -> str:
+    """`accuracy`, or `recall of cat`."""
+    return metric if label is None else f"{metric} of {label}"
+
+
+def _number(value) -> float | None:
+    number = value.double_value.value
+    return number if math.isfinite(number) else None
+
+
+def _interval(interval) -> tuple[float, float] | None:
+    low, high = _number(interval.lower_bound), _number(interval.upper_bound)
+    return None if low is None or high is None else (low, high)
+
+
+def _examples_in(bucket) -> float:
+    return bucket.num_weighted_examples.value
+
+
+def _calibration_point(bucket) -> dict:
+    examples = _examples_in(bucket)
+    return {
+        "predicted": bucket.total_weighted_refined_prediction.value / examples,
+        "observed": bucket.total_weighted_label.value / examples,
+        "examples": round(examples),
+    }

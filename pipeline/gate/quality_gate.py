@@ -1,0 +1,97 @@
+"""Gate 1 as a component: judges what the Evaluator measured and blesses the model, or not."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from tfx import v1 as tfx
+from tfx.components.evaluator import constants
+from tfx.utils import io_utils
+
+from pipeline.digests import file_digest, settings_digest
+from pipeline.gate.measurements import Measurements
+from pipeline.gate.options import VERDICT_FILE, Forced, GateConfig
+from pipeline.gate.verdict import FORMAT_VERSION, judge
+
+_HERE = Path(__file__).parent
+_CODE = ("measurements.py", "quality_gate.py", "verdict.py")
+
+
+def create(evaluator, model, config, forced: Forced | None):
+    """The component of a pipeline.
+
+    Args:
+      evaluator: the Evaluator, which measures and does not bless.
+      model: channel of the model that it measured.
+      config: with `records` filled in.
+      forced: blesses the model even if it fails; None leaves it to the bounds.
+    """
+    settings = {
+        "gate": config.gate.model_dump(mode="json"),
+        "labels": config.records.labels,
+        "split": config.records.held_out,
+        # A cached verdict is of the code that found it.
+        "code": settings_digest([file_digest(_HERE / name) for name in _CODE]),
+    }
+    return QualityGate(
+        evaluation=evaluator.outputs["evaluation"],
+        model=model,
+        settings=json.dumps(settings),
+        forced_by=forced.by if forced else "",
+        forced_reason=forced.reason if forced else "",
+    )
+
+
+@tfx.dsl.components.component
+def QualityGate(
+    evaluation: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ModelEvaluation],
+    model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
+    settings: tfx.dsl.components.Parameter[str],
+    forced_by: tfx.dsl.components.Parameter[str],
+    forced_reason: tfx.dsl.components.Parameter[str],
+    blessing: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.ModelBlessing],
+):
+    """Blesses a model that meets every bound.
+
+    Args:
+      evaluation: what the Evaluator measured.
+      model: the model that it measured.
+      settings: JSON object with `gate` (see `GateConfig`), `labels` and `split`.
+      forced_by: who blesses the model even if it fails; empty: nobody.
+      forced_reason: why.
+      blessing: receives `verdict.json` (docs/gate.md) and the files and properties that TFX's own
+        Evaluator gives it; `forced_by` and `forced_reason` too where the blessing was forced.
+    """
+    options = json.loads(settings)
+    gate, labels = GateConfig.model_validate(options["gate"]), tuple(options["labels"])
+    measured = Measurements(evaluation.uri, labels)
+    rows = judge(measured, gate, labels)
+    passed = all(row.passed is not False for row in rows)
+    forced = bool(forced_reason) and not passed
+    blessed = passed or forced
+    verdict = {
+        "format_version": FORMAT_VERSION,
+        "passed": passed,
+        "blessed": blessed,
+        "forced": {"by": forced_by, "reason": forced_reason} if forced else None,
+        "baseline": measured.baseline_path,
+        "split": options["split"],
+        "intervals": gate.intervals,
+        "rows": [dataclasses.asdict(row) for row in rows],
+        "metrics": measured.table(),
+        "labels": list(labels),
+        "confusion": measured.confusion(),
+        "calibration": measured.calibration(),
+    }
+    io_utils.write_string_file(f"{blessing.uri}/{VERDICT_FILE}", json.dumps(verdict, indent=1))
+    file = constants.BLESSED_FILE_NAME if blessed else constants.NOT_BLESSED_FILE_NAME
+    io_utils.write_string_file(f"{blessing.uri}/{file}", "")
+    # What LatestBlessedModelStrategy and the Pusher read.
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, int(blessed))
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
+    blessing.set_string_custom_property(
+        constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri
+    )
+    if forced:
+        blessing.set_string_custom_property("forced_by", forced_by)
+        blessing.set_string_custom_property("forced_reason", forced_reason)
