@@ -14,7 +14,7 @@ from tests.standins.http_service import Answer, HttpService, Request, route
 class TokenStandIn(HttpService):
     """Gives every caller a token."""
 
-    @route("POST", r"/token")
+    @route("POST", r"/token|/oauth2/v4/token")
     def _token(self, request: Request) -> Answer:
         return Answer({"access_token": "local", "token_type": "Bearer", "expires_in": 3600})
 

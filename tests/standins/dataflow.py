@@ -1,14 +1,17 @@
-"""Dataflow's job service: takes jobs from the unmodified client and can run what was staged.
+"""Dataflow's job service: takes jobs from the unmodified client and has them run.
 
 API: https://cloud.google.com/dataflow/docs/reference/rest/v1b3/projects.locations.jobs
 """
 
 from __future__ import annotations
 
+import datetime
 import os
 import subprocess
 import sys
 import tarfile
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
@@ -32,36 +35,106 @@ beam.Pipeline.from_runner_api(staged, beam.runners.create_runner("FnApiRunner"),
 for heavy in ("tensorflow", "tfx", "models", "pipeline"):
     assert heavy not in sys.modules, heavy
 """
+_JOBS = r"/v1b3/projects/([^/]+)/locations/([^/]+)/jobs"
+_ENDED = ("JOB_STATE_DONE", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
+
+
+class JobFailed(Exception):
+    """A worker failed; the text is what it said."""
 
 
 class DataflowStandIn(HttpService):
     """The service.
 
+    Args:
+        machines: Runs a job, raising JobFailed when it fails; called in a thread of its own. None
+            leaves jobs pending.
+
     Attributes:
         jobs: Job id to the job as it was sent.
+        states: Job id to its state.
+        messages: Job id to what the job's log says, most important last.
     """
 
-    def __init__(self):
+    def __init__(self, machines: Callable[[dict], None] | None = None):
         super().__init__()
         self.jobs: dict[str, dict] = {}
+        self.states: dict[str, str] = {}
+        self.messages: dict[str, list[dict]] = {}
+        self._machines = machines
         self._schema = discovery.schema("dataflow", "v1b3", "Job")
+        self._creating = threading.Lock()
 
-    @route("POST", r"/v1b3/projects/([^/]+)/locations/([^/]+)/jobs")
+    @route("POST", _JOBS)
     def _create(self, request: Request, project: str, region: str) -> Answer:
         job = request.json
         try:
             discovery.check(job, self._schema)
         except jsonschema.ValidationError as wrong:
             return error(400, f"{wrong.json_path}: {wrong.message}")
-        if any(job["name"] == other["name"] for other in self.jobs.values()):
-            return error(409, f"A job named {job['name']} is running already")
-        made = f"2026-01-01_00_00_00-{len(self.jobs) + 1}"
-        self.jobs[made] = job
-        state = {"id": made, "projectId": project, "location": region}
-        return Answer(job | state | {"currentState": "JOB_STATE_PENDING"})
+        with self._creating:
+            for known, other in self.jobs.items():
+                if other.get("clientRequestId") == job.get("clientRequestId"):  # a reply was lost
+                    return self._described(known)
+                if other["name"] == job["name"] and self.states[known] not in _ENDED:
+                    return error(409, f"A job named {job['name']} is running already")
+            made = f"2026-01-01_00_00_00-{len(self.jobs) + 1}"
+            self.jobs[made] = job | {"id": made, "projectId": project, "location": region}
+            self.states[made], self.messages[made] = "JOB_STATE_PENDING", []
+        if self._machines:
+            threading.Thread(target=self._run, args=[made], daemon=True).start()
+        return self._described(made)
+
+    @route("GET", rf"{_JOBS}/([^/]+)")
+    def _get(self, request: Request, project: str, region: str, job_id: str) -> Answer:
+        return self._described(job_id) if job_id in self.jobs else error(404, f"no job {job_id}")
+
+    @route("PUT", rf"{_JOBS}/([^/]+)")
+    def _update(self, request: Request, project: str, region: str, job_id: str) -> Answer:
+        if job_id not in self.jobs:
+            return error(404, f"no job {job_id}")
+        if request.json.get("requestedState") != "JOB_STATE_CANCELLED":
+            return error(400, "only cancelling is known here")
+        self.cancel(job_id)
+        return self._described(job_id)
+
+    @route("GET", rf"{_JOBS}/([^/]+)/messages")
+    def _log(self, request: Request, project: str, region: str, job_id: str) -> Answer:
+        return Answer({"jobMessages": self.messages.get(job_id, [])})
+
+    @route("GET", rf"{_JOBS}/([^/]+)/metrics")
+    def _metrics(self, request: Request, project: str, region: str, job_id: str) -> Answer:
+        return Answer({"metrics": []})
+
+    def cancel(self, job_id: str) -> None:
+        """What a user does in the console."""
+        if self.states[job_id] not in _ENDED:
+            self.states[job_id] = "JOB_STATE_CANCELLED"
+
+    def _described(self, job_id: str) -> Answer:
+        return Answer(self.jobs[job_id] | {"currentState": self.states[job_id]})
+
+    def _run(self, job_id: str) -> None:
+        self.states[job_id] = "JOB_STATE_RUNNING"
+        try:
+            self._machines(self.jobs[job_id])
+            ended = "JOB_STATE_DONE"
+        except JobFailed as failure:
+            self._say(job_id, "JOB_MESSAGE_ERROR", str(failure))
+            ended = "JOB_STATE_FAILED"
+        except Exception as wrong:  # of the stand-in itself
+            self._say(job_id, "JOB_MESSAGE_ERROR", f"the stand-in broke: {wrong!r}")
+            ended = "JOB_STATE_FAILED"
+        if self.states[job_id] not in _ENDED:
+            self.states[job_id] = ended
+
+    def _say(self, job_id: str, importance: str, text: str) -> None:
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat().replace("+00:00", "Z")
+        said = {"id": str(len(self.messages[job_id])), "time": now}
+        self.messages[job_id].append(said | {"messageImportance": importance, "messageText": text})
 
     def execute(self, job_id: str, storage: StorageStandIn, scratch: Path) -> None:
-        """Runs a job as a worker would: the staged pipeline with the staged package.
+        """Runs a job here as a worker would: the staged pipeline with the staged package.
 
         Raises:
             subprocess.CalledProcessError: The pipeline failed.

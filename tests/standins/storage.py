@@ -1,7 +1,9 @@
 """Google Cloud Storage's JSON API, in memory, for unmodified clients.
 
-Start it with `with StorageStandIn() as storage` and set `STORAGE_EMULATOR_HOST` to `storage.url`.
-It keeps every request, and can be told to fail. API: https://cloud.google.com/storage/docs/json_api
+Start it with `with StorageStandIn() as storage` and set `STORAGE_EMULATOR_HOST` to `storage.url`,
+or have it under Google's names in a `cloud_world`: then TensorFlow's own gs:// file system reads
+and writes here too. It keeps every request, and can be told to fail.
+API: https://cloud.google.com/storage/docs/json_api
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ import hashlib
 import json
 import uuid
 from email.policy import HTTP
-from urllib.parse import quote
+from http import HTTPStatus
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import google_crc32c
 
@@ -92,6 +95,38 @@ class StorageStandIn(HttpService):
             return error(404, f"No such object: {bucket}/{name}")
         if request.query.get("alt") != "media":
             return Answer(self._resource(bucket, name))
+        return self._content(request, content)
+
+    @route("GET", r"/([^/]+)/(.+)")
+    def _read(self, request: Request, bucket: str, name: str) -> Answer:
+        """The XML API's way to an object, which TensorFlow takes."""
+        content = self.buckets.get(bucket, {}).get(name)
+        if content is None:
+            return error(404, f"No such object: {bucket}/{name}")
+        return self._content(request, content)
+
+    @route("POST", r"/batch/storage/v1")
+    def _batch(self, request: Request) -> Answer:
+        """Several requests in one body; clients end its lines with or without a carriage return."""
+        head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
+        parts = []
+        for part in email.message_from_bytes(head + request.body, policy=HTTP).get_payload():
+            answer = self._answer(_inner(part.get_payload(decode=True)))
+            content = answer.content
+            if not isinstance(content, bytes):
+                content = json.dumps(content).encode()
+            parts.append(
+                f"--batch\r\nContent-Type: application/http\r\n\r\n"
+                f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\n"
+                f"Content-Type: application/json; charset=UTF-8\r\n"
+                f"Content-Length: {len(content)}\r\n\r\n".encode()
+                + content
+                + b"\r\n"
+            )
+        body = b"".join([*parts, b"--batch--"])
+        return Answer(body, headers={"Content-Type": "multipart/mixed; boundary=batch"})
+
+    def _content(self, request: Request, content: bytes) -> Answer:
         headers = {"x-goog-hash": f"crc32c={_crc32c(content)},md5={_md5(content)}"}
         if wanted := request.headers.get("range"):
             first, _, last = wanted.removeprefix("bytes=").partition("-")
@@ -176,6 +211,18 @@ class StorageStandIn(HttpService):
             "timeCreated": TIME,
             "updated": TIME,
         }
+
+
+def _inner(sent: bytes) -> Request:
+    """One request of a batch."""
+    head, _, body = sent.replace(b"\r\n", b"\n").partition(b"\n\n")
+    first, *lines = head.decode().split("\n")
+    method, address, *_ = first.split(" ")
+    headers = {
+        name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+    }
+    parts = urlsplit(address)
+    return Request(method, parts.path, dict(parse_qsl(parts.query)), headers, body.strip())
 
 
 def _md5(content: bytes) -> str:

@@ -1,0 +1,105 @@
+"""What went wrong with a job on Dataflow, in words that say what to do.
+
+Beam's own types are recognised by name: this is asked about every error, and Beam's Dataflow client
+takes seconds to import.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from pipeline.cloud.errors import LOGIN, CloudError, NoAnswerError
+
+_OURS = re.compile(r"No module named '(data|models|pipeline)(?:\.[\w.]+)?'")
+_CODE = (
+    "Its workers do not have this project's code (they found no module {module!r}). Set cloud.image"
+    " to an image that has it, see docs/images.md; with Beam's own flags: --sdk_container_image="
+    "IMAGE, or --setup_file=PATH/setup.py, which has every worker build the project as it starts."
+)
+_TRANSPORT = ("apitools.", "httplib2", "http.client", "requests.exceptions", "urllib3.exceptions")
+
+
+def explained(error: Exception) -> Exception:
+    """A CloudError in place of what Dataflow's client raised; every other error as it is."""
+    kind, module = type(error).__name__, type(error).__module__
+    if kind == "DataflowRuntimeException":
+        made = _ended(error)
+    elif module.startswith("apitools.") and hasattr(error, "status_code"):
+        made = _refused(error.status_code, _message(error.content))
+    elif module.startswith(_TRANSPORT) or isinstance(error, ConnectionError | TimeoutError):
+        made = _unanswered(error)
+    else:
+        return error
+    made.__cause__ = error
+    return made
+
+
+def how_it_ended(job_id: str, state: str, said: str, page: str) -> str:
+    """Why a job did not reach its end.
+
+    Args:
+      job_id: of Dataflow.
+      state: such as `FAILED` or `JOB_STATE_CANCELLED`.
+      said: the error in the job's log, with its traceback.
+      page: of the job in Google's console.
+    """
+    state = state.removeprefix("JOB_STATE_").lower()
+    if state in ("cancelled", "drained"):
+        why = "The run stops here; the same command goes on with what is done."
+    elif found := _OURS.search(said):
+        why = _CODE.format(module=found[1])
+    elif lines := [line for line in said.strip().splitlines() if line.strip()]:
+        why = f"A worker said: {_last_words(lines)}"
+    else:
+        why = "The service gave no reason."
+    return f"Dataflow's job {job_id} {_VERB.get(state, f'ended as {state}')}. {why}\n  job {page}"
+
+
+_VERB = {"failed": "failed", "cancelled": "was cancelled", "drained": "was drained"}
+
+
+def job_page(job_id: str, project: str, region: str) -> str:
+    """The page of a job in Google's console."""
+    return f"https://console.cloud.google.com/dataflow/jobs/{region}/{job_id}?project={project}"
+
+
+def _ended(error) -> CloudError:
+    job = error.result._job
+    page = job_page(job.id, job.projectId, job.location)
+    _, _, said = str(error).partition("Error:\n")
+    return CloudError(how_it_ended(job.id, str(job.currentState), said, page))
+
+
+def _refused(status: int, said: str) -> CloudError:
+    advice = {
+        401: LOGIN,
+        403: "The roles that are needed are listed in docs/production.md.",
+        404: "Check cloud.project and cloud.region, and that Dataflow's API is enabled.",
+        409: "Wait for that job, or cancel it.",
+        429: "A quota is used up: lower cloud.dataflow.max_workers, or ask for more.",
+    }
+    text = f"Dataflow refused the request ({status}): {said}".rstrip(".")
+    return CloudError(f"{text}. {advice.get(status, '')}".rstrip())
+
+
+def _unanswered(error: Exception) -> NoAnswerError:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return NoAnswerError(
+        f"No answer from Google Cloud: {text}. A job that was started goes on by itself; look at "
+        "https://console.cloud.google.com/dataflow/jobs before the same command is given again."
+    )
+
+
+def _message(content: bytes | str) -> str:
+    """The message in the body of an error."""
+    try:
+        return json.loads(content)["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        return " ".join(str(content).split())[:500]
+
+
+def _last_words(lines: list[str]) -> str:
+    """The exception at the end of a traceback, without what Beam says about where it was."""
+    kept = [line for line in lines if not line.startswith((" ", "["))]
+    return (kept or lines)[-1].strip()[:500]
