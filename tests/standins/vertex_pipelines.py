@@ -8,6 +8,7 @@ the spec says `gs://`, the containers get the folder that stands for the bucket.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import hashlib
 import json
 import subprocess
@@ -35,6 +36,8 @@ class TaskRun:
     error: str = ""
     outputs: dict[str, list[Artifact]] = dataclasses.field(default_factory=dict)
     inputs: dict[str, list[Artifact]] = dataclasses.field(default_factory=dict)
+    started: str = ""
+    ended: str = ""
 
     @property
     def done(self) -> bool:
@@ -84,9 +87,10 @@ class PipelinesStandIn:
             if not all(other.done for other in upstream) or run.cancelled:
                 task.state = "CANCELLED" if run.cancelled else "NOT_TRIGGERED"
                 continue
-            task.state = "RUNNING"
+            task.state, task.started = "RUNNING", now()
             changed(run.tasks)
             run.execute(task)
+            task.ended = now()
             run.cancelled = changed(run.tasks) is True
         return run.tasks
 
@@ -267,6 +271,11 @@ class _Run:
             f"The replica workerpool0-0 exited with a non-zero status of {abs(status)}. "
             f"To find out more about why your job exited please check the logs: {task.log}"
         )
+
+
+def now() -> str:
+    """The time, as the service writes it."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat().replace("+00:00", "Z")
 
 
 def _upstream(task) -> set[str]:

@@ -7,7 +7,6 @@ API: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.location
 
 from __future__ import annotations
 
-import datetime
 import json
 import threading
 
@@ -22,7 +21,7 @@ from google.protobuf import json_format
 
 from pipeline.cloud.compiled import check
 from tests.standins.http_service import Answer, HttpService, Request, error, route
-from tests.standins.vertex_pipelines import PipelinesStandIn, TaskRun
+from tests.standins.vertex_pipelines import PipelinesStandIn, TaskRun, now
 
 _PARENT = r"/v1/(projects/[^/]+/locations/[^/]+)"
 _OVER = ("PIPELINE_STATE_SUCCEEDED", "PIPELINE_STATE_FAILED", "PIPELINE_STATE_CANCELLED")
@@ -59,7 +58,7 @@ class VertexStandIn(HttpService):
         job = self.jobs[run]
         job["state"] = state
         job["startTime"] = job["createTime"]
-        job["endTime"] = _now()
+        job["endTime"] = now()
         if message:
             job["error"] = {"code": 9, "message": message}
         job["jobDetail"] = {"taskDetails": [{"taskId": "1", "taskName": run}, *map(_detail, tasks)]}
@@ -78,7 +77,7 @@ class VertexStandIn(HttpService):
         job = request.json | {
             "name": f"{parent}/pipelineJobs/{run}",
             "state": "PIPELINE_STATE_PENDING",
-            "createTime": _now(),
+            "createTime": now(),
         }
         self.jobs[run] = job
         if self._executor:
@@ -119,7 +118,7 @@ class VertexStandIn(HttpService):
         self.schedules[made] = request.json | {
             "name": f"{parent}/schedules/{made}",
             "state": "ACTIVE",
-            "createTime": _now(),
+            "createTime": now(),
         }
         return Answer(self.schedules[made])
 
@@ -169,7 +168,9 @@ def _detail(task: TaskRun) -> dict:
         "taskId": str(abs(hash(task.name))),
         "taskName": task.name,
         "state": task.state,
-        "createTime": _now(),
+        "createTime": now(),
+        **({"startTime": task.started} if task.started else {}),
+        **({"endTime": task.ended} if task.ended else {}),
         "outputs": {
             key: {
                 "artifacts": [
@@ -183,14 +184,7 @@ def _detail(task: TaskRun) -> dict:
     if task.log:
         job = f"projects/1/locations/here/customJobs/{task.log.parent.name}"
         detail["executorDetail"] = {"containerDetail": {"mainJob": job}}
-        detail["startTime"] = detail["createTime"]
     if task.error:
         detail["error"] = {"code": 9, "message": task.error}
-    if task.done or task.state == "FAILED":
-        detail["startTime"] = detail["endTime"] = detail["createTime"]
     json_format.ParseDict(detail, PipelineTaskDetail()._pb)
     return detail
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).isoformat().replace("+00:00", "Z")

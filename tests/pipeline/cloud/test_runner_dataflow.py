@@ -1,7 +1,9 @@
 """`runner_dataflow.py` from the user's side."""
 
+import json
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -9,6 +11,8 @@ import pytest
 import runner_dataflow
 from tests.conftest import REPOSITORY
 from tests.pipeline.cloud.settings import BUCKET, SETTINGS
+from tests.standins.vertex_metadata import MetadataStore
+from tests.standins.vertex_pipelines import TaskRun
 
 _SET = [argument for setting in SETTINGS for argument in ("--set", setting)]
 
@@ -89,3 +93,50 @@ def test_an_unknown_run_is_told(cloud, capsys):
     endpoint = ["--set", f"cloud.endpoint={cloud.vertex.url}"]
     assert runner_dataflow.main(["status", *_SET, *endpoint, "nope-1"]) == 1
     assert "error: cannot read the run nope-1: not found" in capsys.readouterr().err
+
+
+class _Target:
+    """A place to push to, which the submission asks what it holds."""
+
+    def preflight(self) -> str:
+        return "holds version 7"
+
+
+def _end(service, pushed: bool):
+    """Lets the run that is submitted next succeed."""
+    while not service.jobs:
+        time.sleep(0.1)
+    (run,) = service.jobs
+    artifact = MetadataStore("here").new("title: tfx.PushedModel", "gs://b/pushed", "pawprint")
+    artifact.metadata |= {"pushed": float(pushed), "pushed_destination": "endpoint/7"}
+    pusher = TaskRun("Pusher", "SUCCEEDED", outputs={"pushed_model": [artifact]})
+    service.set_state(run, "PIPELINE_STATE_RUNNING", TaskRun("Transform", "SKIPPED"))
+    service.set_state(run, "PIPELINE_STATE_SUCCEEDED", TaskRun("Transform", "SKIPPED"), pusher)
+
+
+@pytest.mark.parametrize("pushed", [True, False])
+def test_photos_are_converted_compiled_submitted_and_waited_for(
+    cloud, photos, tmp_path, monkeypatch, capfd, pushed
+):
+    from pipeline.cloud import commands
+
+    monkeypatch.setattr(commands, "make_target", lambda *_: _Target())
+    monkeypatch.setattr(commands, "_POLL_S", 0.2)
+    arguments = ["submit", *_SET, "--images", str(photos), "--wait", "--budget", "50"]
+    for setting in (f"root={tmp_path}", f"cloud.endpoint={cloud.vertex.url}", "push.keep_last=3"):
+        arguments += ["--set", setting]
+    threading.Thread(target=_end, args=(cloud.vertex, pushed), daemon=True).start()
+    status = runner_dataflow.main(arguments)
+    told = capfd.readouterr().out
+    assert status == (0 if pushed else 3)
+    assert "80 in gs://my-bucket/pawprint/records/" in told
+    assert "started; it costs at most" in told
+    assert "Transform" in told and "cached" in told
+    assert ("pushed endpoint/7" if pushed else "a gate refused the model") in told
+    names = cloud.storage.names(f"gs://{BUCKET}/pawprint/records/")
+    assert any(name.endswith("manifest.json") for name in names)
+    ((run, job),) = cloud.vertex.jobs.items()
+    assert f"run {run} started" in told
+    assert "holds version 7" in json.dumps(job)
+    (spec,) = (tmp_path / "runs").glob("*/pipeline.json")
+    assert json.loads(spec.read_text())["pipelineSpec"] == job["pipelineSpec"]
