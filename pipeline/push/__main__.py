@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import json
 import sys
+import warnings
 
 from pipeline import config_files
 from pipeline.cloud import placement
@@ -51,6 +52,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Does one thing; returns the exit status."""
+    warnings.simplefilter("ignore", FutureWarning)  # Google's libraries, of Python's version
     arguments = parse_arguments(argv)
     overrides = [*arguments.set]
     overrides += [f"root={arguments.root}"] if arguments.root else []

@@ -7,11 +7,12 @@ that was lost, finds its own version again instead of making a second one.
 import datetime
 import time
 
+from google.auth.exceptions import GoogleAuthError
 from googleapiclient import errors
 
 from pipeline.digests import settings_digest
 from pipeline.push import tfx_runner
-from pipeline.push.google_errors import not_ended, refused
+from pipeline.push.google_errors import not_ended, not_logged_in, refused
 from pipeline.push.options import AiPlatformConfig
 from pipeline.push.target import (
     Pushed,
@@ -185,7 +186,9 @@ class AiPlatformTarget(Target):
             if error.resp.status == allowed:
                 return None
             raise tfx_runner.http_refused(doing, error) from error
-        except OSError as error:
+        except GoogleAuthError as error:
+            raise not_logged_in(error) from error
+        except tfx_runner.NO_ANSWER as error:
             raise refused(doing, 0, str(error) or type(error).__name__) from error
 
     def _calls(self):

@@ -2,15 +2,19 @@
 
 from pipeline.push.target import PushError
 
+_LOGIN = (
+    "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to the key "
+    "file of a service account"
+)
 _ADVICE = {
-    401: "the credentials are not accepted; run `gcloud auth application-default login`",
+    401: f"the credentials are not accepted; {_LOGIN}",
     403: "the caller lacks a permission, or the API is not enabled; the permissions are listed in "
     "docs/push.md",
     404: "it does not exist, or project or region are wrong",
     409: "somebody else changed it at the same time; push again",
     429: "a quota is used up; try again later or ask for more",
-    500: "the service failed; push again, what was done already is not done twice",
-    503: "the service cannot be reached; push again, what was done already is not done twice",
+    500: "the service failed; try again, what was done already is not done twice",
+    503: "the service cannot be reached; try again, what was done already is not done twice",
 }
 
 
@@ -26,6 +30,11 @@ def refused(doing: str, status: int, said: str) -> PushError:
         return PushError(f"{doing} failed: no answer ({said}); {_ADVICE[503]}")
     advice = _ADVICE.get(status, _ADVICE[500] if status >= 500 else "")
     return PushError(f"{doing} failed: {status} {said}" + (f"; {advice}" if advice else ""))
+
+
+def not_logged_in(error: Exception) -> PushError:
+    """The error for credentials that are missing or cannot be used."""
+    return PushError(f"no credentials for Google Cloud: {error}; {_LOGIN}")
 
 
 def not_ended(doing: str, timeout_s: float, where: str) -> PushError:

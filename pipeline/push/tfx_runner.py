@@ -14,11 +14,13 @@ import time
 from google.api_core.client_options import ClientOptions
 from google.auth.exceptions import GoogleAuthError
 from googleapiclient import discovery, errors, http
+from httplib2 import HttpLib2Error
 
-from pipeline.push.google_errors import not_ended, refused
+from pipeline.push.google_errors import not_ended, not_logged_in, refused
 from pipeline.push.options import AiPlatformConfig
 from pipeline.push.target import PushError
 
+NO_ANSWER = (OSError, HttpLib2Error)
 RETRIES = 4
 POLL_S = 5.0
 BACKOFF_S = 1.0
@@ -57,14 +59,13 @@ def service(options: AiPlatformConfig, deadline: float) -> discovery.Resource:
             requestBuilder=BoundedRequest,
             client_options=ClientOptions(api_endpoint=endpoint),
             cache_discovery=False,
-            num_retries=RETRIES,
             **described,
         )
     except GoogleAuthError as error:
-        raise refused("logging in at Google Cloud", 401, str(error)) from None
+        raise not_logged_in(error) from None
     except errors.HttpError as error:
         raise http_refused(f"asking {endpoint} for its methods", error) from None
-    except (OSError, errors.Error) as error:
+    except (*NO_ANSWER, errors.Error) as error:
         raise refused(f"reaching {endpoint}", 0, str(error)) from None
 
 
@@ -149,5 +150,7 @@ def _translated(doing: str, call, **arguments):
         if isinstance(hidden, errors.HttpError):
             raise http_refused(doing, hidden) from hidden
         raise PushError(f"{doing} failed: {error}") from error
-    except OSError as error:
+    except GoogleAuthError as error:
+        raise not_logged_in(error) from error
+    except NO_ANSWER as error:
         raise refused(doing, 0, str(error) or type(error).__name__) from error

@@ -14,7 +14,7 @@ from google.api_core.future.polling import DEFAULT_POLLING
 from google.auth.exceptions import GoogleAuthError
 from requests import exceptions as transport
 
-from pipeline.push.google_errors import not_ended, refused
+from pipeline.push.google_errors import not_ended, not_logged_in, refused
 from pipeline.push.options import VertexConfig
 from pipeline.push.target import PushError
 
@@ -61,7 +61,7 @@ class VertexService:
             self._models = vertex.ModelServiceClient(**given)
             self._endpoints = vertex.EndpointServiceClient(**given)
         except GoogleAuthError as error:
-            raise refused("logging in at Google Cloud", 401, str(error)) from None
+            raise not_logged_in(error) from None
         self.location = f"projects/{options.project}/locations/{options.region}"
         self.model = f"{self.location}/models/{options.model}"
 
@@ -272,6 +272,6 @@ class VertexService:
 
 def _explained(doing: str, error: Exception) -> PushError:
     if isinstance(error, GoogleAuthError):
-        return refused(doing, 401, str(error))
+        return not_logged_in(error)
     said = getattr(error, "message", "") or str(error) or type(error).__name__
     return refused(doing, getattr(error, "code", None) or 0, said)

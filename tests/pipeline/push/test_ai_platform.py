@@ -126,7 +126,7 @@ def test_a_fault_that_passes_is_waited_out(status, target, model, service):
     [
         (403, "the caller lacks a permission, or the API is not enabled; .* docs/push.md"),
         (429, "a quota is used up; try again later"),
-        (500, "the service failed; push again, what was done already is not done twice"),
+        (500, "the service failed; try again, what was done already is not done twice"),
     ],
 )
 def test_a_fault_that_stays_is_told(status, advice, target, model, service):
@@ -185,8 +185,19 @@ def test_a_bucket_that_is_missing_is_noticed_before_the_run(target):
 def test_without_credentials_the_user_is_told_to_log_in(target, monkeypatch, tmp_path):
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS")
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
-    with pytest.raises(PushError, match=r"run `gcloud auth application-default login`"):
+    with pytest.raises(
+        PushError, match=r"^no credentials for .* run `gcloud auth application-default login`"
+    ):
         target()
+
+
+def test_an_address_where_nobody_answers_is_told(target):
+    with pytest.raises(
+        PushError, match=r"reaching http://127.0.0.1:9 failed: no answer \(.*refused"
+    ):
+        target(api_endpoint="http://127.0.0.1:9")
+    with pytest.raises(PushError, match=r"reaching http://no.invalid failed: no answer \(Unable"):
+        target(api_endpoint="http://no.invalid")
 
 
 def test_two_pushes_at_once(target, model, service):

@@ -7,13 +7,17 @@ from tfx.types import standard_artifacts
 
 from pipeline.push.component import BlessedPushExecutor
 from pipeline.push.folder import versions
-from pipeline.push.options import PushConfig
+from pipeline.push.options import PushConfig, VertexConfig
 from pipeline.push.target import PushError
 
 
 @pytest.fixture
 def push(tmp_path):
-    def run(model_blessed: bool | None = True, infra_blessed: bool | None = True):
+    def run(
+        model_blessed: bool | None = True,
+        infra_blessed: bool | None = True,
+        options: PushConfig | None = None,
+    ):
         model = standard_artifacts.Model()
         model.uri = str(tmp_path / "model")
         saved = tmp_path / "model" / "Format-Serving"
@@ -28,7 +32,7 @@ def push(tmp_path):
         pushed = standard_artifacts.PushedModel()
         pushed.uri = str(tmp_path / "pushed")
         settings = {
-            "options": PushConfig().model_dump(mode="json"),
+            "options": (options or PushConfig()).model_dump(mode="json"),
             "folder": str(tmp_path / "serving"),
             "present": "",
         }
@@ -61,3 +65,24 @@ def test_a_folder_that_is_no_folder_is_refused(push, tmp_path):
 
     with pytest.raises(PushError, match=r"gs://bucket/serving is no folder of a file system"):
         make_target(PushConfig(), "gs://bucket/serving")
+
+
+def test_another_target_is_pushed_to_and_recorded_alike(push, storage):
+    from tests.standins.vertex_prediction import VertexPredictionStandIn
+
+    with VertexPredictionStandIn(storage) as service:
+        vertex = VertexConfig(
+            project="my-project",
+            region="us-central1",
+            models_at="gs://bucket/models",
+            model="cats-dogs",
+            api_endpoint=service.url,
+        )
+        options = PushConfig(target="vertex", vertex=vertex)
+        assert push(False, True, options).get_int_custom_property("pushed") == 0
+        assert not service.requests and not storage.names("gs://bucket/")
+        pushed = push(True, True, options)
+    assert pushed.get_string_custom_property("pushed_version") == "1"
+    destination = pushed.get_string_custom_property("pushed_destination")
+    assert destination == "projects/my-project/locations/us-central1/models/cats-dogs@1"
+    assert list(service.models["cats-dogs"]) == ["1"]

@@ -205,7 +205,7 @@ def test_a_fault_that_passes_is_waited_out(step, status, target, model, service)
         (403, "the caller lacks a permission, or the API is not enabled; .* docs/push.md"),
         (409, "somebody else changed it at the same time; push again"),
         (429, "a quota is used up; try again later or ask for more"),
-        (500, "the service failed; push again, what was done already is not done twice"),
+        (500, "the service failed; try again, what was done already is not done twice"),
     ],
 )
 def test_a_fault_that_stays_is_told_and_the_next_push_completes(
@@ -271,6 +271,17 @@ def test_what_is_missing_is_noticed_before_anything_is_sent(target, model, servi
     with pytest.raises(PushError, match=r"listing the endpoints of .* failed: 403 .*permission"):
         target().preflight()
     assert not [r for r in service.requests if r.method == "POST"]
+
+
+def test_credentials_and_an_answer_are_needed(target, monkeypatch, tmp_path):
+    with pytest.raises(
+        PushError, match=r"listing the endpoints of .* failed: no answer \(.*refused"
+    ):
+        target(api_endpoint="http://127.0.0.1:9", timeout_s=1).status()
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS")
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    with pytest.raises(PushError, match=r"^no credentials for .* run `gcloud auth"):
+        target()
 
 
 def test_nothing_can_be_promoted_before_the_first_push(target):
