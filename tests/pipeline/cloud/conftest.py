@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from data import gs
 from tests.pipeline.cloud.settings import BUCKET, cloud_config
 from tests.standins.accounts import TokenStandIn
 from tests.standins.storage import StorageStandIn
@@ -34,7 +35,9 @@ def cloud(tmp_path, monkeypatch):
         }
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
+        gs._client.cache_clear()  # the process keeps its client of Cloud Storage
         yield Cloud(vertex, storage, environment)
+        gs._client.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -93,7 +93,7 @@ def test_without_pools_and_dataflow_every_task_works_by_itself():
     job = compiled.compile_pipeline(cloud_config("cloud.training=null", "cloud.dataflow=null"))
     assert container(job, "Trainer")["args"][1] == "tfx.components.trainer.executor.GenericExecutor"
     assert "--runner=FnApiRunner" in container(job, "Transform")["args"]
-    assert "ai_platform" not in json.dumps(job)
+    assert "ai_platform_training_args" not in json.dumps(job)
 
 
 def test_no_secret_of_the_environment_gets_into_the_spec(monkeypatch):
