@@ -25,6 +25,8 @@ _SOURCES = {
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
+    from pipeline.gate import forced
+
     parser = argparse.ArgumentParser(
         prog="runner_dataflow.py",
         description="From labelled photos to a gated, pushed and traced model, on Google Cloud.",
@@ -58,6 +60,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     made.add_argument("--wait", action="store_true", help="stay until the run is over")
     made = command("beam", "run the pipeline from here, its Beam work on Dataflow", source=True)
     made.add_argument("--verbose", action="store_true", help="show the libraries' output too")
+    for name in ("compile", "submit", "beam"):
+        forced.add_option(commands.choices[name])
     for name, text in (
         ("status", "what each task of a run did, what failed and where its log is"),
         ("cancel", "cancel a run, or delete a schedule"),
@@ -71,10 +75,16 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     warnings.simplefilter("ignore", FutureWarning)  # of Google's clients, about Python's version
     from pipeline import config_files
+    from pipeline.gate import forced, tfserving
     from pipeline.ingest import Source
 
     try:
         config = config_files.load(arguments.config, arguments.set)
+        if arguments.command in ("plan", "compile", "submit"):
+            tfserving.preflight(config)
+        blessing = forced.read(getattr(arguments, "bless", None))
+        if blessing and getattr(arguments, "schedule", None):
+            raise config_files.ConfigError("--bless is for one run: it does not go with --schedule")
     except config_files.ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -92,7 +102,9 @@ def main(argv: list[str] | None = None) -> int:
         case "plan":
             return commands.guarded(commands.show_plan, config, source)
         case "compile":
-            return commands.guarded(commands.compile_spec, config, source, arguments.output)
+            return commands.guarded(
+                commands.compile_spec, config, source, arguments.output, blessing
+            )
         case "submit":
             return commands.guarded(
                 commands.submit,
@@ -101,9 +113,10 @@ def main(argv: list[str] | None = None) -> int:
                 budget=arguments.budget,
                 cron=arguments.schedule,
                 wait=arguments.wait,
+                forced=blessing,
             )
         case "beam":
-            return commands.guarded(commands.beam, config, source, arguments.verbose)
+            return commands.guarded(commands.beam, config, source, arguments.verbose, blessing)
         case "status":
             return commands.guarded(commands.show_status, config, arguments.run)
         case _:

@@ -7,7 +7,6 @@ arguments, config or data; 1 anything else.
 """
 
 import argparse
-import getpass
 import os
 import sys
 
@@ -17,6 +16,8 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
+    from pipeline.gate import forced
+
     parser = argparse.ArgumentParser(
         prog="runner_local.py",
         description="From labelled photos to a gated, pushed and traced model, on this machine.",
@@ -41,12 +42,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="KEY=VALUE",
         help="a setting over the config file, e.g. trainer.epochs=3; may be repeated",
     )
-    parser.add_argument(
-        "--bless",
-        metavar="REASON",
-        help="push this run's model even if it fails the quality gate; the reason and your name "
-        "are recorded (the serving gate cannot be overruled)",
-    )
+    forced.add_option(parser)
     parser.add_argument("--verbose", action="store_true", help="show the libraries' output too")
     return parser.parse_args(argv)
 
@@ -55,8 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs once; returns the exit status."""
     arguments = parse_arguments(argv)
     from pipeline import config_files
-    from pipeline.gate import tfserving
-    from pipeline.gate.options import Forced
+    from pipeline.gate import forced, tfserving
     from pipeline.ingest import Source
 
     overrides = [*arguments.set, *([f"root={arguments.root}"] if arguments.root else [])]
@@ -64,20 +59,15 @@ def main(argv: list[str] | None = None) -> int:
         # A cloud's config serves here too, all of it but the place.
         config = config_files.load(arguments.config, overrides).model_copy(update={"cloud": None})
         tfserving.preflight(config)
+        blessing = forced.read(arguments.bless)
     except config_files.ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    forced = None
-    if arguments.bless is not None:
-        if not arguments.bless.strip():
-            print("error: --bless needs a reason, which every report will show", file=sys.stderr)
-            return 2
-        forced = Forced(by=getpass.getuser(), reason=arguments.bless.strip())
     kind = next(kind for kind in ("images", "csv", "tfrecords") if getattr(arguments, kind))
     from pipeline.local_run import run
 
     source = Source(kind, getattr(arguments, kind))
-    return run(source, config, arguments.verbose, forced)
+    return run(source, config, arguments.verbose, blessing)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pipeline.cloud import bucket, conversion, cost, placement, plan, preflight,
 from pipeline.cloud.errors import CloudError
 from pipeline.config import Config
 from pipeline.console import Console
+from pipeline.gate.options import Forced
 from pipeline.ingest import Source, ingest
 from pipeline.local_run import Exit
 from pipeline.push.target import PushError
@@ -35,11 +36,13 @@ def show_plan(config: Config, source: Source | None) -> Exit:
     return Exit.PUSHED
 
 
-def compile_spec(config: Config, source: Source, output: Path) -> Exit:
+def compile_spec(
+    config: Config, source: Source, output: Path, forced: Forced | None = None
+) -> Exit:
     """Writes the spec; the photos are converted before, if the source has not been."""
     _check(config, source)
     with _run(config) as (folder, console):
-        _compile(config, source, folder, console, output)
+        _compile(config, source, folder, console, output, forced=forced)
         console.text(f"wrote {output}")
     return Exit.PUSHED
 
@@ -51,6 +54,7 @@ def submit(
     budget: float | None = None,
     cron: str | None = None,
     wait: bool = False,
+    forced: Forced | None = None,
 ) -> Exit:
     """Starts a run, or has it started by a schedule.
 
@@ -60,6 +64,7 @@ def submit(
       budget: USD that one run may cost at most.
       cron: when Vertex AI shall start runs of these records; None starts one now.
       wait: stay until the run is over, and tell of each task.
+      forced: a blessing against the bounds of gate 1.
     """
     _check(config, source)
     bound = cost.upper_bound(config, _converts(source))
@@ -73,7 +78,7 @@ def submit(
     with _run(config) as (folder, console):
         spec = folder.path / SPEC
         present = make_target(config.push, placement.serving(config)).preflight()
-        _compile(config, source, folder, console, spec, present)
+        _compile(config, source, folder, console, spec, present, forced)
         console.text(f"  spec      {spec}")
         if cron:
             made = vertex.schedule(config, spec, cron)
@@ -85,11 +90,11 @@ def submit(
         return _wait(config, run, console) if wait else Exit.PUSHED
 
 
-def beam(config: Config, source: Source, verbose: bool) -> Exit:
+def beam(config: Config, source: Source, verbose: bool, forced: Forced | None = None) -> Exit:
     """Runs the pipeline from here: metadata on this machine, artifacts in the bucket."""
     _check(config, source)
     bucket.check(config.cloud)
-    return local_run.run(source, config, verbose)
+    return local_run.run(source, config, verbose, forced)
 
 
 def show_status(config: Config, run: str) -> Exit:
@@ -141,6 +146,7 @@ def _compile(
     console: Console,
     output: Path,
     present: str = "",
+    forced: Forced | None = None,
 ) -> None:
     ingested = ingest(
         source, config, lambda done, total: console.progress(done, total, "img", "convert")
@@ -154,7 +160,7 @@ def _compile(
     from pipeline.cloud import compiled
 
     started = time.monotonic()
-    job = compiled.compile_pipeline(config, present)
+    job = compiled.compile_pipeline(config, present, forced)
     compiled.write(job, output)
     tasks = len(job["pipelineSpec"]["root"]["dag"]["tasks"])
     console.line("compiled", f"{tasks} tasks", time.monotonic() - started)

@@ -8,17 +8,19 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from tfx import v1 as tfx
 
 from pipeline.config import Config
+from pipeline.gate.options import Forced
 from pipeline.pipeline import create_pipeline
 
 SCHEMA = "2.1.0"
 
 
-def compile_pipeline(config: Config, present: str = "") -> dict:
+def compile_pipeline(config: Config, present: str = "", forced: Forced | None = None) -> dict:
     """The PipelineJob as JSON: `pipelineSpec`, `runtimeConfig`, `displayName`, `labels`.
 
     Args:
       config: with `cloud` and `records` filled in.
       present: see `create_pipeline`.
+      forced: see `create_pipeline`.
 
     Raises:
       google.protobuf.json_format.ParseError: the spec is not one of the schema.
@@ -31,7 +33,7 @@ def compile_pipeline(config: Config, present: str = "") -> dict:
             use_pipeline_spec_2_1=True,
         )
     )
-    job = runner.run(create_pipeline(config, present), write_out=False)
+    job = runner.run(create_pipeline(config, present, forced), write_out=False)
     check(job)
     return job
 
