@@ -20,7 +20,7 @@ from data.records import IMAGE_FEATURES
 from pipeline.cloud import conversion, placement
 from pipeline.config import Config, RecordsConfig
 from pipeline.digests import settings_digest
-from pipeline.gate.options import IMAGE_SIZE
+from pipeline.gate.names import IMAGE_SIZE
 
 _MB = 1 << 20
 _DIGEST_LENGTH = 12
@@ -62,9 +62,7 @@ def ingest(source: Source, config: Config, progress: Callable[[int, int], None])
     if source.kind == "tfrecords":
         if config.cloud:
             conversion.check_records(source.path)
-        records = describe(source.path)
-        _check_slices(config, records.features)
-        return Ingested(records, [], cached=False)
+        return Ingested(_for_gate(describe(source.path), config), [], cached=False)
     schema = _schema(source, config)
     table = _table(source, config, schema)
     _check_room(table, config)
@@ -85,7 +83,7 @@ def ingest(source: Source, config: Config, progress: Callable[[int, int], None])
     text = files.read(files.join(folder, "discarded.csv")).decode("utf-8", "surrogateescape")
     discarded = list(csv.DictReader(io.StringIO(text, newline="")))
     image_csv = _write_csv(table, config) if source.kind == "images" else source.path
-    return Ingested(describe(folder), discarded, cached, image_csv)
+    return Ingested(_for_gate(describe(folder), config), discarded, cached, image_csv)
 
 
 def _schema(source: Source, config: Config) -> data.Schema:
@@ -109,6 +107,18 @@ def _check_slices(config: Config, features: Sequence[str]) -> None:
             f"They have: {', '.join(features)}; {IMAGE_SIZE} is the longer side in pixels.",
             "Further columns come from an Image CSV (--csv).",
         )
+
+
+def _for_gate(records: RecordsConfig, config: Config) -> RecordsConfig:
+    """The records, once the gate's bounds are known to be about something in them."""
+    _check_slices(config, records.features)
+    bounded = {bound.label for bound in config.gate.bounds if bound.label}
+    if missing := bounded - {*records.labels}:
+        raise DataError(
+            f"gate.bounds names the label {', '.join(sorted(missing))}, which no record has",
+            f"Labels: {', '.join(records.labels)}.",
+        )
+    return records
 
 
 def _table(source: Source, config: Config, schema: data.Schema) -> pd.DataFrame:

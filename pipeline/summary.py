@@ -5,7 +5,7 @@ import json
 
 from data import files
 from pipeline.config import Config
-from pipeline.gate.options import VERDICT_FILE
+from pipeline.gate.names import VERDICT_FILE
 from pipeline.ingest import Ingested, Source
 from pipeline.local_dag_runner import NodeReport
 from pipeline.metadata_reader import ArtifactRecord

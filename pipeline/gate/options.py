@@ -6,10 +6,6 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.section import Section
 
-VERDICT_FILE = "verdict.json"
-"""What both gates write beside their blessing."""
-IMAGE_SIZE = "image_size"
-"""The slices by the longer side of a photo in pixels."""
 PER_LABEL = ("precision", "recall")
 _COMPARE_LABELS = ("auc", "precision", "recall", "calibration_error")
 

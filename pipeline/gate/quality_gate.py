@@ -10,7 +10,8 @@ from tfx.utils import io_utils
 
 from pipeline.digests import file_digest, settings_digest
 from pipeline.gate.measurements import Measurements
-from pipeline.gate.options import VERDICT_FILE, Forced, GateConfig
+from pipeline.gate.names import VERDICT_FILE
+from pipeline.gate.options import Forced, GateConfig
 from pipeline.gate.verdict import FORMAT_VERSION, judge
 
 _HERE = Path(__file__).parent

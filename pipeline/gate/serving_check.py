@@ -17,7 +17,7 @@ from tfx.utils import io_utils, path_utils
 
 from models import reference
 from pipeline.digests import file_digest, settings_digest
-from pipeline.gate.options import VERDICT_FILE
+from pipeline.gate.names import VERDICT_FILE
 from pipeline.gate.tfserving import infra_validator
 
 FORMAT_VERSION = 1

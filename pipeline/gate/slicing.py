@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.extractors import unbatch_extractor
 
-from pipeline.gate.options import IMAGE_SIZE
+from pipeline.gate.names import IMAGE_SIZE
 
 _BATCH = 32
 _PIXELS = "image"

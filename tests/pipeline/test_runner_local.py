@@ -41,6 +41,12 @@ def test_wrong_arguments(arguments, part, tmp_path):
     assert part in refused(*arguments, root=tmp_path / "root")
 
 
+def test_a_bound_on_a_label_that_there_is_not(drawn, tmp_path):
+    bound = "--set=gate.bounds=[{metric: recall, label: bear, min: 0.5}]"
+    text = refused("--images", drawn, bound, root=tmp_path / "root")
+    assert "names the label bear" in text and "Labels: " in text
+
+
 def test_an_empty_folder(tmp_path):
     (tmp_path / "photos").mkdir()
     text = refused("--images", tmp_path / "photos", root=tmp_path / "root")
