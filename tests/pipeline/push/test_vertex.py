@@ -6,14 +6,17 @@ import sys
 import threading
 import time
 
+import grpc
 import pytest
 import requests
+from google.cloud import aiplatform_v1 as vertex
 
 from pipeline.push import vertex_service
 from pipeline.push.options import VertexConfig
 from pipeline.push.target import PushError
 from pipeline.push.vertex import VertexTarget
 from tests.conftest import REPOSITORY
+from tests.standins.vertex_grpc import VertexGrpcStandIn
 from tests.standins.vertex_prediction import VertexPredictionStandIn
 
 MODEL = "projects/my-project/locations/europe-west4/models/cats-dogs"
@@ -314,6 +317,47 @@ def test_two_pushes_at_once(target, model, service):
     assert states.count("served") == 1 and deployed(service)[-1:] == deployed(service)
     identities = [v.labels["pawprint_push"] for v in service.models["cats-dogs"].values()]
     assert len(identities) == len(set(identities)) == 3, "doubles are gone"
+
+
+@pytest.fixture
+def over_grpc(service, target, monkeypatch):
+    """The target as it is for the real service: gRPC, but for the address and TLS."""
+    asked = []
+
+    def plain(kind):
+        client = getattr(vertex, f"{kind}Client")
+
+        def make(client_options, transport):
+            asked.append((client_options["api_endpoint"], transport))
+            by_grpc = client.get_transport_class("grpc")
+            return client(transport=by_grpc(channel=grpc.insecure_channel(server.address)))
+
+        monkeypatch.setattr(vertex, f"{kind}Client", make)
+
+    with VertexGrpcStandIn(service) as server:
+        plain("ModelService")
+        plain("EndpointService")
+        target(api_endpoint=None)
+        assert set(asked) == {("europe-west4-aiplatform.googleapis.com", "grpc")}
+        yield lambda **settings: target(api_endpoint=None, **settings)
+
+
+def test_the_same_goes_by_grpc_as_with_the_real_service(over_grpc, model, service):
+    over_grpc().push(model("a"))
+    service.lose(lambda r: r.method == "POST", times=2)
+    service.fail(lambda r: r.path.endswith(":deployModel"), 429, times=2)
+    service.fail(lambda r: r.method == "GET", 503, times=2)
+    over_grpc(canary_percent=10).push(model("b"))
+    assert shown(over_grpc()) == [("1", "served", 90), ("2", "canary", 10)]
+    assert over_grpc().promote() == "2" and deployed(service) == ["2"]
+    assert over_grpc().rollback() == "1"
+    assert shown(over_grpc()) == [("1", "served", 100), ("2", "rolled back", 0)]
+    service.doom("upload", "out of machines")
+    with pytest.raises(PushError, match=r"uploading a version of .* failed: .*out of machines"):
+        over_grpc().push(model("c"))
+    service.fail(lambda r: r.path.endswith(":upload"), 403)
+    with pytest.raises(PushError, match=r"uploading a version of .* failed: 403 .* permission"):
+        over_grpc().push(model("c"))
 
 
 _PUSH = """
