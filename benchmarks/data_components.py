@@ -36,13 +36,23 @@ def template_preprocessing(inputs):
     return {"image": images, "label": inputs["label"]}
 
 
-def run_side(side: str, photos: str, root: str) -> None:
-    """Converts the photos, runs one side's components and prints their seconds as JSON."""
+def run_to_transform(side: str, photos: str, root: str, *settings: str):
+    """Converts the photos and runs one side's components.
+
+    Args:
+      side: `ours` or `template`.
+      photos: folder of photos.
+      root: folder for everything that is made.
+      settings: of the config, as of `--set`.
+
+    Returns:
+      The config with its records, and the components' seconds by name.
+    """
     from pipeline import config_files
     from pipeline.ingest import Source, ingest
 
     encoding = "jpeg" if side == "ours" else "raw"
-    config = config_files.load(None, [f"root={root}", f"data.encoding={encoding}"])
+    config = config_files.load(None, [f"root={root}", f"data.encoding={encoding}", *settings])
     Path(root).mkdir(parents=True, exist_ok=True)
     records = ingest(Source("images", photos), config, lambda done, total: None).records
     config = config.model_copy(update={"records": records})
@@ -63,7 +73,7 @@ def run_side(side: str, photos: str, root: str) -> None:
     pipeline = create_pipeline(config) if side == "ours" else template(config, tfx)
     up_to_transform = RunOptions(to_nodes=["Transform"])
     LocalDagRunner(time.strftime("%Y%m%d-%H%M%S"), listener).run(pipeline, up_to_transform)
-    print(json.dumps({name: seconds[name] for name in COUNTED}))
+    return config, seconds
 
 
 def template(config, tfx):
@@ -106,7 +116,8 @@ def main() -> None:
     parser.add_argument("--root", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
-        run_side(arguments.side, arguments.photos, arguments.root)
+        _, seconds = run_to_transform(arguments.side, arguments.photos, arguments.root)
+        print(json.dumps({name: seconds[name] for name in COUNTED}))
         return
     results = {}
     with tempfile.TemporaryDirectory() as folder:
