@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import tensorflow as tf
@@ -39,3 +40,13 @@ def remove(folder: str) -> None:
     """Removes a folder with all in it, if it is there."""
     if tf.io.gfile.exists(folder):
         tf.io.gfile.rmtree(folder)
+
+
+def copy(folder: str, target: str) -> None:
+    """Copies a local folder with all in it to another place; links are left out."""
+    for parent, _, names in os.walk(folder):
+        place = f"{target}/{os.path.relpath(parent, folder)}".removesuffix("/.")
+        tf.io.gfile.makedirs(place)
+        for name in names:
+            if not os.path.islink(f"{parent}/{name}"):
+                tf.io.gfile.copy(f"{parent}/{name}", f"{place}/{name}", overwrite=True)

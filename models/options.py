@@ -92,12 +92,15 @@ class WandbOptions:
     """Project that the run belongs to."""
     entity: str | None = None
     """Team or user; None takes the account's default."""
-    images_every: int = 0
+    images_every: int = 5
     """Log a sample of predictions as images each so many epochs; 0 never."""
+    upload_timeout: int = 120
+    """Seconds after which an upload is given up; it runs beside the rest of the pipeline."""
 
     def __post_init__(self):
         _one_of(self, "mode", WANDB_MODES)
         _require(self.images_every >= 0, self, "images_every", ">= 0")
+        _require(self.upload_timeout >= 1, self, "upload_timeout", ">= 1")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from types import ModuleType
@@ -75,33 +76,54 @@ def train_and_export(
         stopping = checkpoints.EarlyStopping(patience, folder, task.is_chief, losses)
         callbacks.append(stopping)
         epochs = done if stopping.is_over else epochs
-    run = None
-    if task.is_chief:
-        run = tracking.start(config, fn_args.model_run_dir)
-        callbacks += [
-            history,
-            progress.ProgressLogger(epochs, plan.steps, plan.batch_size),
-            tf_keras.callbacks.TensorBoard(fn_args.model_run_dir, write_graph=False),
-            *tracking.callbacks(run),
-            *tracking.images(run, config, strategy, plan.validation),
-        ]
-    # The backup comes last: what the others write of an epoch is there when it counts as done.
-    fit(model, plan, config, callbacks=[*callbacks, backup], done=done, epochs=epochs)
-    tracking.finish(run, config.wandb.mode)
+    with contextlib.ExitStack() as stack:
+        tracker = None
+        if task.is_chief:
+            tracker = stack.enter_context(tracking.tracking(config, fn_args.model_run_dir))
+            callbacks += [
+                history,
+                progress.ProgressLogger(epochs, plan.steps, plan.batch_size),
+                tf_keras.callbacks.TensorBoard(fn_args.model_run_dir, write_graph=False),
+            ]
+        if tracker:
+            callbacks += tracked(tracker, config, plan, strategy, history.epochs)
+        # The backup comes last: what the others write of an epoch is there when it counts as done.
+        fit(model, plan, config, callbacks=[*callbacks, backup], done=done, epochs=epochs)
+        if tracker:
+            tracker.finish()
 
-    weights = model.get_weights()  # Of all workers together: each must ask for them.
-    model.set_weights(weights)  # A worker's own batch statistics are not what is exported.
-    if task.is_chief:
-        reference.save(
-            fn_args.serving_model_dir.rstrip("/").rpartition("/")[0],
-            reference.answers(model, plan.validation),
+        weights = model.get_weights()  # Of all workers together: each must ask for them.
+        model.set_weights(weights)  # A worker's own batch statistics are not what is exported.
+        if task.is_chief:
+            reference.save(
+                fn_args.serving_model_dir.rstrip("/").rpartition("/")[0],
+                reference.answers(model, plan.validation),
+            )
+            history.save(fn_args.model_run_dir)
+            settings = _settings(config, architecture, plan)
+            export.save(fn_args, config, architecture, weights, history.epochs, settings)
+        _all_here(strategy)
+        if task.is_chief:
+            backup.remove()
+
+
+def tracked(
+    tracker: tracking.Tracker,
+    config: Options,
+    plan: Plan,
+    strategy: tf.distribute.Strategy,
+    earlier: Sequence[dict[str, float]],
+) -> list[tf_keras.callbacks.Callback]:
+    """The callbacks that tell W&B of a training."""
+    from models import tracking_callbacks
+
+    found: list[tf_keras.callbacks.Callback] = [tracking_callbacks.Metrics(tracker, earlier)]
+    if every := config.wandb.images_every:
+        source = plan.validation
+        found.append(
+            tracking_callbacks.Predictions(tracker, source, config.labels, strategy, every)
         )
-        history.save(fn_args.model_run_dir)
-        settings = _settings(config, architecture, plan)
-        export.save(fn_args, config, architecture, weights, history.epochs, settings)
-    _all_here(strategy)
-    if task.is_chief:
-        backup.remove()
+    return found
 
 
 def make_plan(

@@ -1,43 +1,117 @@
-"""Weights & Biases, as a witness that can neither stop nor slow a training.
+"""Weights & Biases, as a witness that can neither stop, hold up nor slow a training.
 
-The training writes W&B's files to disk only. With mode `online` a separate process with a deadline
-uploads them after the training: a server that refuses, hangs or fails costs a warning.
+All of W&B happens in a thread of its own, which writes the run's files to disk and talks to no
+server; the training hands it what to log and goes on. With mode `online` a process that outlives
+the training uploads the files, see `models.wandb_upload`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
+import queue
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from models import input as examples
+from models import files
 from models.options import Options
 from models.run_id import training_run_id
 
 _log = logging.getLogger("pawprint")
-_UPLOAD_TIMEOUT = 30  # seconds
-_IMAGES = 8
+_FINISH_SECONDS = 30
+_WRITE_SECONDS = 10
+_REMOTE_UPLOAD_SECONDS = 30
 
 
-def start(config: Options, model_run_dir: str):
-    """Starts the run, or returns None where W&B is disabled or cannot start.
+@contextlib.contextmanager
+def tracking(config: Options, model_run_dir: str) -> Iterator[Tracker | None]:
+    """The W&B run of a training; None where W&B is disabled.
 
     Args:
         config: all settings of the training, which the run records.
-        model_run_dir: folder whose `wandb/` takes the files of the run; a temporary one takes
-            them where it is remote.
+        model_run_dir: folder whose `wandb/` takes the files of the run; where it is remote they
+            are written to this machine first.
     """
-    options = config.wandb
-    if options.mode == "disabled":
-        return None
+    if config.wandb.mode == "disabled":
+        yield None
+        return
+    tracker = Tracker(config, model_run_dir)
     try:
+        yield tracker
+    except BaseException:
+        tracker.finish(failed=True)
+        raise
+    tracker.finish()
+    tracker.wait_for_upload()
+
+
+class Tracker:
+    """One training's run. No method raises, and none waits for a server.
+
+    Args:
+        config: all settings of the training.
+        model_run_dir: see `tracking`.
+    """
+
+    def __init__(self, config: Options, model_run_dir: str):
+        self._config, self._model_run_dir = config, model_run_dir.rstrip("/")
+        self._is_remote = "://" in model_run_dir
+        self._jobs: queue.SimpleQueue[Callable[[Any], None] | None] = queue.SimpleQueue()
+        self._folder = ""
+        self._failed = self._finished = False
+        self._upload: subprocess.Popen | None = None
+        self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Callable[[Any], None]) -> None:
+        """Has `job` called with W&B's run, in the order of the calls; its errors are warnings."""
+        self._jobs.put(job)
+
+    def finish(self, failed: bool = False) -> None:
+        """Closes the run and, with mode `online`, starts its upload. A second call does nothing."""
+        if self._finished:
+            return
+        self._finished, self._failed = True, failed
+        self._jobs.put(None)
+        self._thread.join(_FINISH_SECONDS)
+        if self._thread.is_alive():
+            _log.warning("W&B is not done after %d s: its run is left as it is", _FINISH_SECONDS)
+        elif self._folder:
+            _guarded(self._keep)
+
+    def wait_for_upload(self) -> None:
+        """Where the machine may go away with this process, gives the upload its half a minute."""
+        if self._upload and self._is_remote:
+            left = self._upload_began + _REMOTE_UPLOAD_SECONDS - time.monotonic()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._upload.wait(max(0.0, left))
+            _guarded(self._copy)
+
+    def _work(self) -> None:
+        run = None
+        try:
+            run = self._start()
+            self._folder = os.path.dirname(run.dir)
+        except Exception as error:
+            _log.warning("W&B is left out of this training: %s", error)
+        while job := self._jobs.get():
+            if run:
+                _guarded(job, run)
+        if run:
+            _guarded(run.finish, int(self._failed))
+            _guarded(_wait_until_written, self._folder)
+
+    def _start(self):
         import wandb
 
-        remote = "://" in model_run_dir
-        folder = tempfile.mkdtemp(prefix="wandb-") if remote else model_run_dir
+        folder = tempfile.mkdtemp(prefix="wandb-") if self._is_remote else self._model_run_dir
         os.makedirs(folder, exist_ok=True)
         settings = wandb.Settings(
             console="off",
@@ -48,102 +122,64 @@ def start(config: Options, model_run_dir: str):
             x_disable_stats=True,
             x_disable_meta=True,
         )
+        options = self._config.wandb
         return wandb.init(
             project=options.project,
             entity=options.entity,
-            id=training_run_id(config.store, model_run_dir),
+            id=training_run_id(self._config.store, self._model_run_dir),
             dir=folder,
             mode="offline",
-            config=dataclasses.asdict(config),
+            config=dataclasses.asdict(self._config),
             job_type="train",
             settings=settings,
         )
-    except Exception as error:
-        _log.warning("W&B is left out of this training: %s", error)
-        return None
 
-
-def callbacks(run) -> list:
-    """The callbacks that log each epoch's metrics to the run."""
-    if run is None:
-        return []
-    from wandb.integration.keras import WandbMetricsLogger
-
-    class Metrics(WandbMetricsLogger):
-        """W&B's own callback, whose failures end at a warning."""
-
-        def on_epoch_end(self, epoch, logs=None):
-            _guarded(super().on_epoch_end, epoch, logs)
-
-    return [Metrics(log_freq="epoch")]
-
-
-def images(run, config: Options, strategy, validation: examples.Source) -> list:
-    """The callback that logs a sample of predictions each `wandb.images_every` epochs."""
-    every = config.wandb.images_every
-    if run is None or not every:
-        return []
-    import tensorflow as tf
-    import tf_keras
-    import wandb
-
-    batch = min(_IMAGES, validation.count)
-    source = examples.evaluation(validation, batch, 1, examples.Shard(), cache="none")
-    photos, truth, _ = next(iter(source))
-
-    def log(model, epoch):
-        # In a replica's context: elsewhere reading batch statistics waits for all workers.
-        predict = tf.function(lambda batch: model(tf.cast(batch, tf.float32), training=False))
-        outputs = strategy.run(predict, args=(photos,))
-        scores = strategy.experimental_local_results(outputs)[0].numpy()
-        rows = zip(photos.numpy(), truth.numpy().argmax(1), scores, strict=True)
-        captions = [
-            wandb.Image(
-                photo,
-                caption=f"{config.labels[score.argmax()]} {score.max():.2f}, "
-                f"labelled {config.labels[label]}",
+    def _keep(self) -> None:
+        if self._is_remote:
+            self._copy()
+        options = self._config.wandb
+        if options.mode != "online":
+            return
+        run_id = training_run_id(self._config.store, self._model_run_dir)
+        log = f"{os.path.dirname(self._folder)}/upload.log"
+        command = [sys.executable, "-m", "models.wandb_upload", self._folder, run_id]
+        command += ["--project", options.project, "--deadline", str(options.upload_timeout)]
+        command += ["--entity", options.entity] if options.entity else []
+        with open(log, "ab") as output:
+            self._upload = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # It outlives this process.
             )
-            for photo, label, score in rows
-        ]
-        run.log({"predictions": captions, "epoch/epoch": epoch})
+        self._upload_began = time.monotonic()
+        _log.info("W&B: the run is being uploaded, see %s", log)
 
-    class Images(tf_keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            if (epoch + 1) % every == 0:
-                _guarded(log, self.model, epoch)
-
-    return [Images()]
+    def _copy(self) -> None:
+        parent = os.path.dirname(self._folder)
+        files.copy(parent, f"{self._model_run_dir}/{os.path.basename(parent)}")
 
 
-def finish(run, mode: str) -> None:
-    """Ends the run; with the mode `online` uploads it, for half a minute at most."""
-    if run is None:
-        return
-    folder = os.path.dirname(run.dir)
-    _guarded(run.finish)
-    if mode != "online":
-        return
-    command = [sys.executable, "-m", "wandb", "sync", folder]
-    again = f"Upload it later by: wandb sync {folder}"
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=_UPLOAD_TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        _log.warning("W&B did not take the run within %d s. %s", _UPLOAD_TIMEOUT, again)
-        return
-    if done.returncode:
-        last = (done.stdout.strip().splitlines() or ["no output"])[-1]
-        _log.warning("W&B did not take the run (%s). %s", last, again)
+def _wait_until_written(folder: str) -> None:
+    """Returns once the run's last record is on disk, which `Run.finish` does not wait for."""
+    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.sdk.internal.datastore import DataStore
+
+    [name] = (name for name in os.listdir(folder) if name.endswith(".wandb"))
+    deadline = time.monotonic() + _WRITE_SECONDS
+    while time.monotonic() < deadline:
+        store = DataStore()
+        store.open_for_scan(f"{folder}/{name}")
+        with contextlib.suppress(AssertionError):  # A record that is half there.
+            while data := store.scan_data():
+                if Record.FromString(data).HasField("exit"):
+                    return
+        time.sleep(0.05)
+    raise TimeoutError(f"the end of {folder}/{name} is not on disk")
 
 
-def _guarded(function, *arguments) -> None:
+def _guarded(function: Callable, *arguments) -> None:
     try:
         function(*arguments)
     except Exception as error:

@@ -46,7 +46,7 @@ class Metrics(tf_keras.callbacks.Callback):
 
     def _log(self, epoch: int, logs: dict[str, float], rate: tf.Tensor) -> None:
         # The model itself has gone on: the logger is shown the rate as it was.
-        self._logger.model = SimpleNamespace(optimizer=SimpleNamespace(learning_rate=rate))
+        self._logger.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=rate)))
         self._logger.on_epoch_end(epoch, logs)
 
 

@@ -14,26 +14,33 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models import input as examples
 from models import options, tracking
 from models.run_id import training_run_id
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
 
-def log_epochs(folder: Path, mode: str) -> None:
-    config = options.parse(
-        {"labels": ["a", "b"], "wandb": {"mode": mode, "project": "paws"}, "store": "here"}
-    )
-    run = tracking.start(config, str(folder))
-    assert (run is None) == (mode == "disabled")
-    [callback] = tracking.callbacks(run) or [None]
-    if callback:
-        import tf_keras
+def config_of(mode: str, **wandb) -> options.Options:
+    fields = {"mode": mode, "project": "paws", **wandb}
+    return options.parse({"labels": ["disc", "square"], "wandb": fields, "store": "here"})
 
-        model = tf_keras.Sequential([tf_keras.layers.Dense(1, input_shape=[1])])
-        model.compile("sgd", "mse")
-        model.fit(np.ones([4, 1]), np.ones([4, 1]), epochs=2, verbose=0, callbacks=[callback])
-    tracking.finish(run, mode)
+
+def log_epochs(folder: Path, mode: str, earlier=()):
+    """Two epochs of a tiny model, tracked."""
+    import tf_keras
+
+    from models.tracking_callbacks import Metrics
+
+    model = tf_keras.Sequential([tf_keras.layers.Dense(1, input_shape=[1])])
+    model.compile("sgd", "mse")
+    with tracking.tracking(config_of(mode, upload_timeout=4), str(folder)) as tracker:
+        assert (tracker is None) == (mode == "disabled")
+        callbacks = [Metrics(tracker, earlier)] if tracker else []
+        data = np.ones([4, 1])
+        first = len(earlier)
+        model.fit(data, data, initial_epoch=first, epochs=first + 2, verbose=0, callbacks=callbacks)
+    return tracker
 
 
 def records(folder: Path) -> list:
@@ -49,30 +56,81 @@ def records(folder: Path) -> list:
     return found
 
 
-def test_offline_run_holds_every_epoch_and_the_settings(tmp_path, monkeypatch):
+def rows(folder: Path) -> list[dict]:
+    """The rows of the run's history."""
+    return [
+        {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in row.item}
+        for row in (r.history for r in records(folder) if r.HasField("history"))
+    ]
+
+
+def key_is_nowhere_in(folder: Path) -> None:
+    found = [path for path in folder.rglob("*") if path.is_file()]
+    assert found
+    for path in found:
+        assert KEY.encode() not in path.read_bytes(), path
+
+
+@pytest.fixture(autouse=True)
+def account(tmp_path, monkeypatch):
+    """A key, and a home folder whose files the tests can search."""
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    log_epochs(tmp_path, "offline")
-    kept = records(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+def test_offline_run_holds_every_epoch_and_the_settings(tmp_path):
+    log_epochs(tmp_path / "run", "offline")
+    kept = records(tmp_path / "run")
     [run] = [record.run for record in kept if record.HasField("run")][:1]
-    assert run.run_id == training_run_id("here", str(tmp_path))
+    assert run.run_id == training_run_id("here", str(tmp_path / "run"))
     assert (run.project, run.job_type) == ("paws", "train")
     assert "image_size" in {item.key for item in run.config.update}
-    rows = [record.history for record in kept if record.HasField("history")]
-    epochs = [
-        json.loads(item.value_json)
-        for row in rows
-        for item in row.item
-        if (item.key or "/".join(item.nested_key)) == "epoch/epoch"
-    ]
-    assert epochs == [0, 1]
-    for path in tmp_path.rglob("*"):
-        if path.is_file():
-            assert KEY.encode() not in path.read_bytes(), path
+    history = rows(tmp_path / "run")
+    assert [row["epoch/epoch"] for row in history] == [0, 1]
+    assert all(row["epoch/learning_rate"] == pytest.approx(0.01) for row in history)
+    key_is_nowhere_in(tmp_path)
+
+
+def test_a_resumed_run_shows_the_earlier_epochs_too(tmp_path):
+    earlier = [{"epoch": 1, "loss": 0.9}, {"epoch": 2, "loss": 0.8}]
+    log_epochs(tmp_path, "offline", earlier)
+    history = rows(tmp_path)
+    assert [row["epoch/epoch"] for row in history] == [0, 1, 2, 3]
+    assert [row["epoch/loss"] for row in history][:2] == [0.9, 0.8]
 
 
 def test_disabled_writes_nothing(tmp_path):
     log_epochs(tmp_path, "disabled")
     assert not list(tmp_path.iterdir())
+
+
+def test_predictions_are_logged_as_pictures(transformed, tmp_path):
+    import tensorflow as tf
+    import tf_keras
+
+    from models.tracking_callbacks import Predictions
+
+    size = transformed.image_size
+    model = tf_keras.Sequential(
+        [
+            tf_keras.layers.Input([size, size, 3]),
+            tf_keras.layers.GlobalAveragePooling2D(),
+            tf_keras.layers.Dense(2, activation="softmax"),
+        ]
+    )
+    source = examples.Source.of([f"{transformed.root}/eval/*"], size, 2)
+    with tracking.tracking(config_of("offline"), str(tmp_path)) as tracker:
+        strategy = tf.distribute.get_strategy()
+        callback = Predictions(tracker, source, transformed.labels, strategy, every=2)
+        callback.set_model(model)
+        for epoch in range(4):
+            callback.on_epoch_end(epoch)
+    logged = [row for row in rows(tmp_path) if "predictions" in row or "predictions/count" in row]
+    assert [row["epoch/epoch"] for row in logged] == [1, 3]
+    pictures = list(tmp_path.glob("wandb/offline-run-*/files/media/images/*.png"))
+    assert len(pictures) == 2 * 8
+    kept = b"".join(record.SerializeToString() for record in records(tmp_path))
+    assert b"labelled disc" in kept and b"labelled square" in kept
 
 
 class _Failing(http.server.BaseHTTPRequestHandler):
@@ -103,24 +161,62 @@ def server(request):
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
-def test_a_broken_server_costs_a_warning(server, tmp_path, monkeypatch, caplog):
-    monkeypatch.setenv("WANDB_API_KEY", KEY)
+def test_a_broken_server_holds_nothing_up(server, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("WANDB_BASE_URL", server)
-    monkeypatch.setattr(tracking, "_UPLOAD_TIMEOUT", 8)
-    began = time.monotonic()
-    with caplog.at_level(logging.WARNING, "pawprint"):
-        log_epochs(tmp_path, "online")
-    assert time.monotonic() - began < 30
-    assert any("wandb sync" in record.getMessage() for record in caplog.records)
+    with caplog.at_level(logging.INFO, "pawprint"):
+        tracker = log_epochs(tmp_path / "run", "online")
+    assert tracker._upload.poll() is None, "the upload goes on by itself"
+    log = tmp_path / "run" / "wandb" / "upload.log"
+    deadline = time.monotonic() + 30
+    while "not uploaded: " not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+    assert "Later: wandb sync " in log.read_text()
     assert KEY not in caplog.text
-    assert records(tmp_path), "the run is kept for a later upload"
+    key_is_nowhere_in(tmp_path)
+    assert len(rows(tmp_path / "run")) == 2, "the run is kept for a later upload"
+
+
+def test_a_remote_folder_gets_the_files_and_the_upload_is_waited_for(tmp_path, monkeypatch, caplog):
+    with socket.socket() as refused:
+        refused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{refused.getsockname()[1]}")
+        monkeypatch.setattr(tracking, "_REMOTE_UPLOAD_SECONDS", 12)
+        monkeypatch.setenv("TMPDIR", str(tmp_path))
+        began = time.monotonic()
+        log_epochs(f"file://{tmp_path}/run", "online")
+        assert time.monotonic() - began < 25
+    assert len(rows(tmp_path / "run")) == 2
+    assert "not uploaded: " in (tmp_path / "run" / "wandb" / "upload.log").read_text()
 
 
 def test_a_failure_inside_wandb_does_not_reach_the_training(tmp_path, caplog):
-    config = options.parse({"labels": ["a", "b"], "wandb": {"mode": "offline"}})
-    run = tracking.start(config, str(tmp_path))
-    [callback] = tracking.callbacks(run)
-    run.finish()
+    def broken(run):
+        raise RuntimeError("of W&B's own")
+
+    with (
+        caplog.at_level(logging.WARNING, "pawprint"),
+        tracking.tracking(config_of("offline"), str(tmp_path)) as tracker,
+    ):
+        tracker.submit(broken)
+        tracker.submit(lambda run: run.log({"after": 1}))
+    assert "of W&B's own" in caplog.text
+    assert [row["after"] for row in rows(tmp_path)] == [1]
+
+
+def test_a_hanging_client_is_left_behind(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(tracking, "_FINISH_SECONDS", 1)
     with caplog.at_level(logging.WARNING, "pawprint"):
-        callback.on_epoch_end(0, {"loss": object()})
-    assert os.listdir(tmp_path) == ["wandb"]
+        began = time.monotonic()
+        with tracking.tracking(config_of("offline"), str(tmp_path)) as tracker:
+            tracker.submit(lambda run: time.sleep(5))
+        assert time.monotonic() - began < 4
+    assert "is not done after 1 s" in caplog.text
+
+
+def test_a_client_that_cannot_start_is_done_without(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    with caplog.at_level(logging.WARNING, "pawprint"):
+        log_epochs(tmp_path / "file" / "below", "offline")
+    assert "W&B is left out of this training" in caplog.text
+    assert os.listdir(tmp_path) == ["file"]
