@@ -41,6 +41,7 @@ def identity(config: Options, fn_args: FnArgs, batch_size: int) -> str:
         "labels": config.labels,
         "image_size": config.image_size,
         "model": dataclasses.asdict(config.model),
+        "weights": config.provenance.get("weights_digest"),
         "trainer": {name: trainer[name] for name in trainer if name not in _OF_NO_EFFECT},
         "data": [list(fn_args.train_files), list(fn_args.eval_files), fn_args.transform_output],
         "steps": [fn_args.train_steps, fn_args.eval_steps, batch_size],

@@ -3,6 +3,7 @@
 Nothing here is secret: keys and passwords come from the environment only.
 """
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -53,6 +54,14 @@ class ModelConfig(Section):
         if name not in registry.names():
             raise ValueError(f"unknown model; known: {', '.join(registry.names())}")
         return name
+
+    @field_validator("arguments")
+    @classmethod
+    def _weights_are_there(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        weights = arguments.get("weights")
+        if weights and "://" not in weights and not Path(weights).is_file():
+            raise ValueError(f"weights: there is no file {weights}")
+        return arguments
 
 
 class BeamConfig(Section):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 
+import pytest
 import yaml
 
 from models.run_id import training_run_id
@@ -44,3 +45,36 @@ def test_metadata_leads_to_the_run_that_the_training_logs_to(pushed_run):
     assert settings["store"] == (pushed_run.root / ".store").read_text().strip()
     [run] = trainer.outputs["model_run"]
     assert len(training_run_id(settings["store"], run.uri)) == 16
+
+
+def test_other_weights_under_the_same_name_train_again(tmp_path):
+    from pipeline.pipeline import training_settings
+
+    weights = tmp_path / "weights.h5"
+    records = {
+        "path": "/records",
+        "labels": ["cat", "dog"],
+        "patterns": {},
+        "counts": {"train": {"cat": 1}, "validation": {"dog": 1}},
+        "features": [],
+    }
+    found = []
+    for content in ("one", "other"):
+        weights.write_text(content)
+        config = load(
+            None,
+            [
+                f"root={tmp_path}",
+                "model.name=pretrained",
+                f"model.arguments.weights={weights}",
+                f"records={json.dumps(records)}",
+            ],
+        )
+        found.append(training_settings(config))
+    assert found[0]["model"] == found[1]["model"]
+    assert found[0] != found[1]
+
+
+def test_weights_that_are_not_there_are_told_before_the_run(tmp_path):
+    with pytest.raises(ValueError, match=r"weights: there is no file /nowhere/x\.h5"):
+        load(None, [f"root={tmp_path}", "model.arguments.weights=/nowhere/x.h5"])
