@@ -169,3 +169,22 @@ np.savez(args["model_run_dir"] + f"-{task.kind}-{task.index}.npz", loss=history,
     for name in first.keys() - {"loss"}:
         np.testing.assert_array_equal(first[name], second[name])
     np.testing.assert_allclose(first["loss"], results[1][0]["loss"], rtol=1e-3)
+
+
+def test_a_process_that_stands_still_ends_the_others(transformed, tmp_path):
+    args = arguments(transformed, tmp_path, epochs=200, steps_per_epoch=20)
+    folder = tmp_path / "logs"
+    chief, worker = cluster_of.start_all(cluster_of.members(2, chief=True), args, folder)
+    try:
+        deadline = time.monotonic() + 150
+        while len(progress(tmp_path)) < 2:
+            assert time.monotonic() < deadline, cluster_of.logs(folder)
+            time.sleep(0.1)
+        worker.send_signal(signal.SIGSTOP)
+        [status] = cluster_of.wait([chief], 240)
+        assert status not in (0, -signal.SIGKILL), cluster_of.logs(folder)
+    finally:
+        worker.kill()
+    log = (folder / "chief-0.log").read_text()
+    assert "A process of the training cluster was lost" in log, log
+    assert not (tmp_path / "model").exists()
