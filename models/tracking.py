@@ -62,6 +62,7 @@ class Tracker:
 
     def __init__(self, config: Options, model_run_dir: str):
         self._config, self._model_run_dir = config, model_run_dir.rstrip("/")
+        self.run_id = training_run_id(config.store, model_run_dir)
         self._is_remote = "://" in model_run_dir
         self._jobs: queue.SimpleQueue[Callable[[Any], None] | None] = queue.SimpleQueue()
         self._folder = ""
@@ -126,7 +127,7 @@ class Tracker:
         return wandb.init(
             project=options.project,
             entity=options.entity,
-            id=training_run_id(self._config.store, self._model_run_dir),
+            id=self.run_id,
             dir=folder,
             mode="offline",
             config=dataclasses.asdict(self._config),
@@ -140,9 +141,8 @@ class Tracker:
         options = self._config.wandb
         if options.mode != "online":
             return
-        run_id = training_run_id(self._config.store, self._model_run_dir)
         log = f"{os.path.dirname(self._folder)}/upload.log"
-        command = [sys.executable, "-m", "models.wandb_upload", self._folder, run_id]
+        command = [sys.executable, "-m", "models.wandb_upload", self._folder, self.run_id]
         command += ["--project", options.project, "--deadline", str(options.upload_timeout)]
         command += ["--entity", options.entity] if options.entity else []
         with open(log, "ab") as output:

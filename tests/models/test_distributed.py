@@ -45,8 +45,9 @@ def card(root: Path) -> dict:
     return json.loads((root / "model" / "model_card.json").read_text())
 
 
-def train(transformed, root: Path, workers: int, chief=True, **trainer) -> None:
+def train(transformed, root: Path, workers: int, chief=True, wandb=None, **trainer) -> None:
     args = arguments(transformed, root, **trainer)
+    args["custom_config"]["wandb"] = wandb or {}
     processes = cluster_of.start_all(cluster_of.members(workers, chief), args, root / "logs")
     assert cluster_of.wait(processes, 240) == [0] * workers, cluster_of.logs(root / "logs")
 
@@ -60,14 +61,24 @@ def test_three_workers_without_a_chief_and_uneven_shards(transformed, tmp_path):
     assert [row["epoch"] for row in history(tmp_path)] == [1, 2]
 
 
-def test_only_the_chief_writes(transformed, tmp_path):
-    train(transformed, tmp_path, workers=2)
-    written = {path.name for path in tmp_path.iterdir()}
+def test_only_the_chief_writes_and_the_key_is_nowhere(transformed, tmp_path, monkeypatch):
+    key = "0123456789abcdef0123456789abcdef01234567"
+    monkeypatch.setenv("WANDB_API_KEY", key)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    train(transformed, tmp_path, workers=2, wandb={"mode": "offline", "images_every": 1})
+    written = {path.name for path in tmp_path.iterdir()} - {"home"}
     assert written == {"logs", "model", "model_run"}, "checkpoints are removed after the export"
-    assert sorted(os.listdir(tmp_path / "model_run")) == ["history.json", "train", "validation"]
+    run = tmp_path / "model_run"
+    assert sorted(os.listdir(run)) == ["history.json", "train", "validation", "wandb"]
     for split in ("train", "validation"):
-        assert len(list((tmp_path / "model_run" / split).glob("events*"))) == 1
+        assert len(list((run / split).glob("events*"))) == 1
+    assert len(list(run.glob("wandb/offline-run-*"))) == 1
+    assert len(list(run.glob("wandb/offline-run-*/files/media/images/*.png"))) == 2 * 8
     assert not [path for path in (tmp_path / "logs" / "tmp-worker-0").rglob("*") if path.is_file()]
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"saved_model.pb", "model_card.json", "chief-0.log"} <= {path.name for path in files}
+    for path in files:
+        assert key.encode() not in path.read_bytes(), path
 
 
 def progress(root: Path) -> list[dict]:

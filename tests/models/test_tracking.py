@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -26,7 +28,7 @@ def config_of(mode: str, **wandb) -> options.Options:
     return options.parse({"labels": ["disc", "square"], "wandb": fields, "store": "here"})
 
 
-def log_epochs(folder: Path, mode: str, earlier=()):
+def log_epochs(folder: Path, mode: str, earlier=(), timeout=3):
     """Two epochs of a tiny model, tracked."""
     import tf_keras
 
@@ -34,13 +36,17 @@ def log_epochs(folder: Path, mode: str, earlier=()):
 
     model = tf_keras.Sequential([tf_keras.layers.Dense(1, input_shape=[1])])
     model.compile("sgd", "mse")
-    with tracking.tracking(config_of(mode, upload_timeout=4), str(folder)) as tracker:
+    with tracking.tracking(config_of(mode, upload_timeout=timeout), str(folder)) as tracker:
         assert (tracker is None) == (mode == "disabled")
         callbacks = [Metrics(tracker, earlier)] if tracker else []
         data = np.ones([4, 1])
         first = len(earlier)
         model.fit(data, data, initial_epoch=first, epochs=first + 2, verbose=0, callbacks=callbacks)
     return tracker
+
+
+def upload_log(folder: Path) -> str:
+    return (folder / "run" / "wandb" / "upload.log").read_text()
 
 
 def records(folder: Path) -> list:
@@ -166,12 +172,9 @@ def test_a_broken_server_holds_nothing_up(server, tmp_path, monkeypatch, caplog)
     with caplog.at_level(logging.INFO, "pawprint"):
         tracker = log_epochs(tmp_path / "run", "online")
     assert tracker._upload.poll() is None, "the upload goes on by itself"
-    log = tmp_path / "run" / "wandb" / "upload.log"
-    deadline = time.monotonic() + 30
-    while "not uploaded: " not in log.read_text():
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.1)
-    assert "Later: wandb sync " in log.read_text()
+    assert tracker._upload.wait(60) == 1
+    assert "not uploaded: " in upload_log(tmp_path)
+    assert "Later: wandb sync " in upload_log(tmp_path)
     assert KEY not in caplog.text
     key_is_nowhere_in(tmp_path)
     assert len(rows(tmp_path / "run")) == 2, "the run is kept for a later upload"
@@ -212,6 +215,7 @@ def test_a_hanging_client_is_left_behind(tmp_path, monkeypatch, caplog):
             tracker.submit(lambda run: time.sleep(5))
         assert time.monotonic() - began < 4
     assert "is not done after 1 s" in caplog.text
+    tracker._thread.join(60)  # W&B knows one run a process at a time.
 
 
 def test_a_client_that_cannot_start_is_done_without(tmp_path, caplog):
@@ -220,3 +224,37 @@ def test_a_client_that_cannot_start_is_done_without(tmp_path, caplog):
         log_epochs(tmp_path / "file" / "below", "offline")
     assert "W&B is left out of this training" in caplog.text
     assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.fixture
+def wandb_server(monkeypatch):
+    """The stand-in for W&B's server, to which this process's clients lead."""
+    from tests.standins.wandb.server import WandbStandIn
+
+    with WandbStandIn() as service:
+        for name, value in service.environment().items():
+            monkeypatch.setenv(name, value)
+        yield service
+
+
+def test_online_the_run_arrives_by_itself(wandb_server, tmp_path):
+    tracker = log_epochs(tmp_path / "run", "online", timeout=60)
+    assert tracker._upload.wait(90) == 0, upload_log(tmp_path)
+    assert upload_log(tmp_path).strip().splitlines()[-1].startswith("uploaded: http")
+    run = wandb_server.run("paws", training_run_id("here", str(tmp_path / "run")))
+    assert [json.loads(row)["epoch/epoch"] for row in run.history] == [0, 1]
+    assert wandb_server.unknown == []
+    key_is_nowhere_in(tmp_path)
+
+
+def test_a_server_that_fails_in_the_middle_gets_the_run_later(wandb_server, tmp_path):
+    wandb_server.fail(lambda request: request.path.endswith("file_stream"), status=500)
+    tracker = log_epochs(tmp_path / "run", "online", timeout=6)
+    assert tracker._upload.wait(60) == 1
+    assert "not uploaded: " in upload_log(tmp_path)
+    wandb_server.heal()
+    command = [sys.executable, "-m", "models.wandb_upload", tracker._folder, tracker.run_id]
+    done = subprocess.run([*command, "--project", "paws"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    run = wandb_server.run("paws", tracker.run_id)
+    assert len(run.history) == 2
