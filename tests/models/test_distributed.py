@@ -45,9 +45,9 @@ def card(root: Path) -> dict:
     return json.loads((root / "model" / "model_card.json").read_text())
 
 
-def train(transformed, root: Path, workers: int, chief=True, wandb=None, **trainer) -> None:
+def train(transformed, root: Path, workers: int, chief=True, changes=(), **trainer) -> None:
     args = arguments(transformed, root, **trainer)
-    args["custom_config"]["wandb"] = wandb or {}
+    args["custom_config"] |= dict(changes)
     processes = cluster_of.start_all(cluster_of.members(workers, chief), args, root / "logs")
     assert cluster_of.wait(processes, 240) == [0] * workers, cluster_of.logs(root / "logs")
 
@@ -65,7 +65,12 @@ def test_only_the_chief_writes_and_the_key_is_nowhere(transformed, tmp_path, mon
     key = "0123456789abcdef0123456789abcdef01234567"
     monkeypatch.setenv("WANDB_API_KEY", key)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    train(transformed, tmp_path, workers=2, wandb={"mode": "offline", "images_every": 1})
+    changes = {
+        "wandb": {"mode": "offline", "images_every": 1},
+        # It keeps batch statistics, which only the chief asks for when it logs its predictions.
+        "model": {"name": "pawnet", "filters": [8, 8, 8, 8]},
+    }
+    train(transformed, tmp_path, workers=2, changes=changes)
     written = {path.name for path in tmp_path.iterdir()} - {"home"}
     assert written == {"logs", "model", "model_run"}, "checkpoints are removed after the export"
     run = tmp_path / "model_run"
