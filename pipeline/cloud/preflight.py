@@ -57,6 +57,11 @@ def check(config: Config) -> Findings:
             f"cloud.subnetwork is not in {cloud.region}: {cloud.subnetwork}; Dataflow needs one of "
             "the region it works in"
         )
+    if config.push.target == "folder":
+        errors.append(
+            "push.target=folder is a folder of one machine: set vertex or ai_platform, with "
+            "project, region and models_at under push.vertex or push.ai_platform"
+        )
     if config.wandb.mode == "online":
         errors.append(
             "wandb.mode=online needs a key inside the containers, and a compiled pipeline holds no "

@@ -11,6 +11,8 @@ SETTINGS = (
     f"cloud.bucket={BUCKET}",
     f"cloud.service_account=pawprint@{PROJECT}.iam.gserviceaccount.com",
     f"cloud.image={IMAGE}",
+    "push.target=vertex",
+    f"push.vertex={{project: {PROJECT}, region: {REGION}, models_at: gs://{BUCKET}/models}}",
 )
 RECORDS = RecordsConfig(
     path=f"gs://{BUCKET}/pawprint/records/cats",

@@ -53,15 +53,10 @@ def test_every_machine_and_accelerator_has_a_price():
 
 
 def test_each_beam_component_is_reckoned():
-    from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+    from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
 
     from pipeline.pipeline import create_pipeline
 
     nodes = create_pipeline(cloud_config("cloud.training=null")).components
-    with_beam = {
-        node.id
-        for node in nodes
-        if hasattr(node.executor_spec, "executor_class")
-        and issubclass(node.executor_spec.executor_class, BaseBeamExecutor)
-    }
+    with_beam = {node.id for node in nodes if isinstance(node.executor_spec, BeamExecutorSpec)}
     assert with_beam == set(cost.BEAM_COMPONENTS)

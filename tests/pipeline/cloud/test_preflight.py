@@ -87,11 +87,12 @@ def test_all_that_is_wrong_is_told_at_once():
             "cloud.image=a/b:latest",
             "cloud.dataflow.machine_type=n9",
             "wandb.mode=online",
+            "push.target=folder",
             "cloud.subnetwork=regions/europe-west4/subnetworks/default",
             f"name={'x' * 120}",
         )
     )
-    with pytest.raises(preflight.PreflightError, match="5 settings cannot work; nothing was sent"):
+    with pytest.raises(preflight.PreflightError, match="6 settings cannot work; nothing was sent"):
         found.raise_errors()
 
 
