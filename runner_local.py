@@ -33,6 +33,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     source.add_argument(
         "--tfrecords", metavar="FOLDER", help="TFRecords written by `data` or by TFRecorder"
     )
+    source.add_argument(
+        "--predict",
+        metavar="FOLDER",
+        help="unlabelled photos: the model that the root serves labels them, in a CSV",
+    )
     parser.add_argument("--root", help="folder for everything that runs leave (default: runs)")
     parser.add_argument("--config", default="conf/local.yaml", help="default: %(default)s")
     parser.add_argument(
@@ -63,6 +68,10 @@ def main(argv: list[str] | None = None) -> int:
     except config_files.ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if arguments.predict:
+        from pipeline.predict.bulk import predict_folder
+
+        return predict_folder(arguments.predict, config, arguments.verbose)
     kind = next(kind for kind in ("images", "csv", "tfrecords") if getattr(arguments, kind))
     from pipeline.local_run import run
 

@@ -31,7 +31,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address (%(default)s: this machine)")
     parser.add_argument("--port", default=8501, type=int, help="%(default)s; 0 takes a free one")
     parser.add_argument(
-        "--poll", default=1.0, type=float, help="seconds between looks (%(default)s)"
+        "--poll", default=1.0, type=_seconds, help="seconds between looks (%(default)s)"
     )
     parser.add_argument("--threads", type=number, help="batches at a time (one a core)")
     parser.add_argument("--max-batch", type=number, help="instances in a batch (16)")
@@ -111,6 +111,13 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be 1 or more, received {number}")
     return number
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0.01 <= seconds < 1e6:
+        raise argparse.ArgumentTypeError(f"must be 0.01 or more, received {text}")
+    return seconds
 
 
 if __name__ == "__main__":

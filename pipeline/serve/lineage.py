@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pipeline.label_file import read_labels
+
 CARD = "model_card.json"
 METADATA = "metadata.sqlite"
-_LABELS = "assets/labels.txt"
 
 
 def lineage_of(path: Path, version: int) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def lineage_of(path: Path, version: int) -> dict[str, Any]:
         missing = str(unknown)
     return {
         "version": version,
-        "labels": _labels(path / _LABELS),
+        "labels": read_labels(path),
         "card": _card(path, run),
         "run": run,
         "run_missing": missing,
@@ -79,12 +80,3 @@ def _card(path: Path, run: dict | None) -> dict | None:
         except (OSError, ValueError):
             continue
     return None
-
-
-def _labels(file: Path) -> list[str] | None:
-    try:
-        lines = file.read_text(encoding="utf-8").split("\n")[:-1]
-    except OSError:
-        return None
-    # A line break or backslash within a label is escaped, see models.signatures.
-    return [line.replace("\\n", "\n").replace("\\\\", "\\") for line in lines]

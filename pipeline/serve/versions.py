@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import gc
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pipeline.serve.errors import RequestError, StartError
 from pipeline.serve.served_model import ServedModel
 
 LOG = logging.getLogger(__name__)
+_RETRY_S = 30  # until a version that could not be loaded is tried again
 _SINGLE = 1  # the number of a SavedModel that is in no folder of versions
 
 
@@ -48,6 +50,7 @@ class Versions:
         self._single = (folder / "saved_model.pb").is_file()
         self._loaded: dict[int, ServedModel] = {}
         self._errors: dict[int, str] = {}
+        self._try_again = 0.0
         self._loading: set[int] = set()
         self._lock = asyncio.Lock()
         self.served: ServedModel | None = None
@@ -73,7 +76,7 @@ class Versions:
         """Serves what the folder says now, and forgets versions that are gone."""
         wanted = self.wanted()
         self._errors = {v: e for v, e in self._errors.items() if v == wanted}
-        if wanted is not None and (self.served is None or self.served.version != wanted):
+        if self._is_due(wanted):
             self.served = await self.get(wanted)
             LOG.warning("serving version %d", wanted)
         present = set(self.present())
@@ -89,11 +92,13 @@ class Versions:
         """
         if version is None:
             if self.served is None:
-                raise RequestError(503, f"no version in {self._folder} is ready to be served")
+                raise RequestError(503, self._nothing_served())
             return self.served
+        if version in self._loaded:  # without the lock: another version may be loading
+            self._loaded[version] = self._loaded.pop(version)  # now the most recently used
+            return self._loaded[version]
         async with self._lock:
             if version in self._loaded:
-                self._loaded[version] = self._loaded.pop(version)  # now the most recently used
                 return self._loaded[version]
             if version not in self.present():
                 known = ", ".join(map(str, self.present())) or "none"
@@ -109,6 +114,16 @@ class Versions:
             Status(version, self._state(version), self._errors.get(version, ""))
             for version in sorted({*self.present(), *self._loaded}, reverse=True)
         ]
+
+    def _is_due(self, wanted: int | None) -> bool:
+        """Whether a version is to be loaded and served now; a broken one only now and then."""
+        if wanted is None or (self.served and self.served.version == wanted):
+            return False
+        return wanted not in self._errors or time.monotonic() > self._try_again
+
+    def _nothing_served(self) -> str:
+        text = f"no version in {self._folder} is ready to be served"
+        return "; ".join([text, *(f"version {v}: {error}" for v, error in self._errors.items())])
 
     def _state(self, version: int) -> str:
         if version in self._loaded:
@@ -126,6 +141,7 @@ class Versions:
             if self._errors.get(version) != str(error):
                 LOG.error("version %d cannot be loaded: %s", version, error)
             self._errors[version] = str(error)
+            self._try_again = time.monotonic() + _RETRY_S
             raise RequestError(503, f"version {version} cannot be loaded: {error}") from error
         finally:
             self._loading.discard(version)

@@ -54,7 +54,8 @@ function describe(list, rows) {
 }
 
 const short = (digest) => (digest ? digest.slice(0, 12) : null);
-const time = (iso) => (iso ? new Date(iso).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }) : null);
+// Sweden writes 2026-11-23 12:43:00.
+const time = (iso) => (iso ? new Date(iso).toLocaleString("sv-SE").slice(0, 16) : null);
 
 function show({ version, labels, card, run, run_missing: missing }) {
   const origin = card?.provenance ?? {};
@@ -73,7 +74,7 @@ function show({ version, labels, card, run, run_missing: missing }) {
     ["run", run?.id, "code"],
     ["pipeline", run?.pipeline],
     ["pushed", time(run?.pushed_at)],
-    ["model artifact", run && `${run.model_artifact}`, "code"],
+    ["model artifact", run && `#${run.model_artifact}`, "code"],
     ["data digest", short(origin.data_digest), "code"],
     ["config digest", short(origin.config_digest), "code"],
     ["git commit", short(origin.git_commit), "code"],
@@ -85,7 +86,7 @@ function show({ version, labels, card, run, run_missing: missing }) {
     ...(run?.executions ?? []).map(({ id, node, state }) => {
       const item = element("li", node);
       item.dataset.state = state;
-      item.append(element("span", state === "cached" ? `cached, ${id}` : id));
+      item.append(element("span", state === "cached" ? `cached, #${id}` : `#${id}`));
       return item;
     }),
   );

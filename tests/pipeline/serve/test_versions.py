@@ -134,6 +134,7 @@ def test_a_stopped_server_answers_what_it_has_begun(slow_model):
         (["--model", ".", "--port", "99999"], "cannot listen on 127.0.0.1:99999"),
         (["--model", ".", "--host", "192.0.2.1"], "cannot listen on 192.0.2.1"),
         (["--model", ".", "--max-batch", "0"], "must be 1 or more"),
+        (["--model", ".", "--poll", "0"], "must be 0.01 or more"),
         ([], "required"),
     ],
 )

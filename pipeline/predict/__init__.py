@@ -1,0 +1,1 @@
+"""Asking a model: over REST, on this machine, or about a folder of photos in bulk."""

@@ -1,0 +1,136 @@
+"""A folder of unlabelled photos, labelled by the model that was pushed last: photos in, CSV out."""
+
+import collections
+import logging
+import sys
+import time
+from pathlib import Path
+
+from data.errors import DataError
+from pipeline.cloud import placement
+from pipeline.config import Config
+from pipeline.console import Console
+from pipeline.label_file import read_labels
+from pipeline.local_run import Exit
+from pipeline.predict.photo_folder import Unlabelled, convert_folder, list_folder
+from pipeline.pushed_models import PushedModel, pushed_models
+from pipeline.run_folder import RootError, RunFolder, locked_root
+
+RESULT = "predictions.csv"
+_MODEL_FOLDER = "Format-Serving"  # TFX's name for the SavedModel within a Model artifact
+
+
+class NoModelError(Exception):
+    """There is no model to predict with; the message says what to do."""
+
+
+def predict_folder(photos: str, config: Config, verbose: bool = False) -> int:
+    """Predicts every photo below a folder and says, on the terminal, what came of it.
+
+    Args:
+      photos: the folder; photos lie in it at any depth.
+      config: the settings of the root whose model is asked.
+      verbose: show the libraries' output too.
+
+    Returns:
+      Exit status: 0; 2 there is no model or no photo; 1 anything else.
+    """
+    root = Path(config.root)
+    try:
+        model = latest_model(config)
+        found = list_folder(photos)
+        with locked_root(root):
+            folder = RunFolder(root)
+            with Console(folder.log, verbose) as console:
+                return _run(found, model, config, folder, console)
+    except (NoModelError, RootError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return Exit.USAGE
+
+
+def latest_model(config: Config) -> PushedModel:
+    """The model that is served from the root's folder; for other targets the one pushed last.
+
+    Raises:
+      NoModelError: none was pushed, or it is not there any more.
+    """
+    file = Path(config.root) / "metadata.sqlite"
+    pushes = []
+    if file.is_file():
+        from pipeline.metadata_reader import sqlite_store
+
+        pushes = pushed_models(sqlite_store(str(file)))
+    if not pushes:
+        raise NoModelError(
+            f"no model was pushed in {config.root} yet; "
+            f"train one first: python runner_local.py --images PHOTOS --root {config.root}"
+        )
+    chosen = pushes[-1]
+    if config.push.target == "folder":
+        from pipeline.push.folder import served_version
+
+        folder = Path(placement.serving(config))
+        served = served_version(folder)
+        chosen = next((p for p in reversed(pushes) if p.version == str(served)), chosen)
+    if not (Path(chosen.model_uri) / _MODEL_FOLDER / "saved_model.pb").is_file():
+        raise NoModelError(
+            f"the model of version {chosen.version} is gone from {chosen.model_uri}; train again"
+        )
+    return chosen
+
+
+def _run(found, model: PushedModel, config: Config, folder: RunFolder, console: Console) -> int:
+    started = time.monotonic()
+    console.text(f"pawprint prediction {folder.run_id}, log {folder.log}")
+    try:
+        console.line("model", f"version {model.version}, pushed by run {model.run_id}")
+        converted = convert_folder(
+            found, config.root, lambda done, total: console.progress(done, total, "img", "convert")
+        )
+        folder.write_discarded(converted.discarded)
+        text = f"{converted.count} records"
+        if converted.discarded:
+            text += f"; {len(converted.discarded)} skipped, see {folder.discarded}"
+        console.line("photos", text, None if converted.cached else time.monotonic() - started)
+        folder.write_config(config)
+        result = _infer(converted, model, config, folder, console)
+    except DataError as error:
+        folder.write_discarded(error.discarded)
+        console.text(f"\nerror: {error}")
+        return Exit.USAGE
+    except Exception as error:
+        logging.getLogger(__name__).exception("the prediction failed")
+        console.text(f"\nerror: {error}\n  the whole story: {folder.log}")
+        return Exit.FAILED
+    counts = collections.Counter(result)
+    told = ", ".join(f"{label} {count}" for label, count in counts.most_common())
+    console.text(f"\nPredicted {len(result)} photos in {time.monotonic() - started:.0f} s: {told}")
+    console.text(f"  result    {folder.path / RESULT}")
+    if converted.discarded:
+        console.text(f"  skipped   {folder.discarded}")
+    return 0
+
+
+def _infer(
+    photos: Unlabelled, model: PushedModel, config: Config, folder: RunFolder, console: Console
+) -> list[str]:
+    """Runs the components, writes the CSV and returns the labels in it."""
+    loading = time.monotonic()
+    # TFX and TensorFlow take seconds to import: only now, when everything else has been checked.
+    from pipeline.local_dag_runner import LocalDagRunner, NodeReport
+    from pipeline.predict.bulk_pipeline import INFERENCE, create_prediction_pipeline
+    from pipeline.predict.results import write_predictions
+
+    console.line("libraries", "TFX and TensorFlow loaded", time.monotonic() - loading)
+    reports: dict[str, NodeReport] = {}
+
+    def listener(report: NodeReport):
+        reports[report.node_id] = report
+        seconds = None if report.state == "cached" else report.seconds
+        console.line(report.node_id, report.state, seconds)
+
+    pipeline = create_prediction_pipeline(config, photos, model.model_uri)
+    LocalDagRunner(folder.run_id, listener).run(pipeline)
+    (inferred,) = reports[INFERENCE].execution.outputs["inference_result"]
+    labels = read_labels(Path(model.model_uri) / _MODEL_FOLDER)
+    return write_predictions(inferred.uri, photos.paths, labels, folder.path / RESULT)

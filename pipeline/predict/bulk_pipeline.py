@@ -1,0 +1,52 @@
+"""The components of a prediction in bulk."""
+
+from tfx import v1 as tfx
+
+from pipeline.cloud import placement
+from pipeline.config import Config
+from pipeline.pipeline import metadata_file
+from pipeline.predict.bulk_inferrer import StringsBulkInferrer
+from pipeline.predict.photo_folder import PATTERN, Unlabelled
+
+INFERENCE = "BulkInferrer"
+_SPLIT = "unlabelled"
+
+
+def create_prediction_pipeline(
+    config: Config, photos: Unlabelled, model_uri: str
+) -> tfx.dsl.Pipeline:
+    """From records of unlabelled photos to what the model says of them.
+
+    Args:
+      config: of the root that the model comes from; its metadata store records this too.
+      photos: their records.
+      model_uri: of the Model artifact.
+    """
+    examples = tfx.components.ImportExampleGen(
+        input_base=photos.folder,
+        input_config=tfx.proto.Input(splits=[tfx.proto.Input.Split(name=_SPLIT, pattern=PATTERN)]),
+        # Said outright: a single split would be cut into two for training and evaluation.
+        output_config=tfx.proto.Output(
+            split_config=tfx.proto.SplitConfig(
+                splits=[tfx.proto.SplitConfig.Split(name=_SPLIT, hash_buckets=1)]
+            )
+        ),
+    ).with_id("UnlabelledPhotos")
+    model = tfx.dsl.Importer(
+        source_uri=model_uri, artifact_type=tfx.types.standard_artifacts.Model
+    ).with_id("PushedModel")
+    inferrer = StringsBulkInferrer(
+        examples=examples.outputs["examples"],
+        model=model.outputs["result"],
+        model_spec=tfx.proto.ModelSpec(model_signature_name=["serving_default"]),
+    ).with_id(INFERENCE)
+    return tfx.dsl.Pipeline(
+        pipeline_name=f"{config.name}-predict",
+        pipeline_root=placement.artifacts(config),
+        components=[examples, model, inferrer],
+        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
+            str(metadata_file(config))
+        ),
+        enable_cache=config.enable_cache,
+        beam_pipeline_args=placement.beam_arguments(config),
+    )

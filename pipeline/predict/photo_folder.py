@@ -1,0 +1,86 @@
+"""From a folder of unlabelled photos to records that the model's serving_default takes."""
+
+import csv
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+import data
+from data.errors import DataError
+from pipeline.digests import settings_digest
+
+ROW = "row"
+"""Feature of a record: the number of its photo in the sorted list of paths."""
+PATTERN = "train-*"
+"""The shards; `data` has no split without a label to learn."""
+_DIGEST_LENGTH = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Unlabelled:
+    """The records of a folder."""
+
+    paths: list[str]
+    """Every file, sorted; a record's `row` is an index into them."""
+    folder: str
+    """Where the shards are."""
+    count: int
+    """Photos that became a record."""
+    discarded: list[dict]
+    """Files that did not: path, row, reason, exception."""
+    cached: bool
+    """Whether the records of an earlier prediction were used."""
+
+
+def list_folder(folder: str) -> list[str]:
+    """Every visible file below a folder, sorted.
+
+    Raises:
+      DataError: no such folder, or no files in it.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise DataError(f"No such folder: {folder}", "Expected a folder of photos.")
+    found = sorted(
+        str(path)
+        for path in root.rglob("*")
+        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(root).parts)
+    )
+    if not found:
+        raise DataError(f"No photos in {folder}", "Expected image files, at any depth.")
+    return found
+
+
+def convert_folder(paths: list[str], root: str, progress: Callable[[int, int], None]) -> Unlabelled:
+    """Makes records below `root`, or finds those of an earlier prediction of the same files.
+
+    Raises:
+      DataError: none of the files is a photo.
+    """
+    stamps = [(path, Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in paths]
+    digest = settings_digest([str(Path.cwd()), stamps])[:_DIGEST_LENGTH]
+    folder = Path(root) / "records" / f"unlabelled-{digest}"
+    cached = folder.exists()
+    if not cached:
+        rows = {"split": "TRAIN", "image_uri": paths, ROW: range(len(paths))}
+        schema = {"split": data.SplitKey, "image_uri": data.ImageUri, ROW: data.IntegerInput}
+        data.convert(
+            pd.DataFrame(rows),
+            tfrecord_dir=folder,
+            schema=schema,
+            encoding="jpeg",
+            resume=True,
+            progress=progress,
+        )
+    with (folder / "discarded.csv").open(newline="") as file:
+        discarded = list(csv.DictReader(file))
+    count = len(paths) - len(discarded)
+    if not count:
+        raise DataError(
+            f"None of the {len(paths)} files can be read as a photo",
+            f"The first: {discarded[0]['path']}: {discarded[0]['reason']}",
+            discarded=discarded,
+        )
+    return Unlabelled(paths, str(folder.resolve()), count, discarded, cached)

@@ -1,0 +1,117 @@
+"""`runner_local.py --predict`: unlabelled photos, labelled by the model that is served."""
+
+import csv
+import shutil
+
+import pytest
+
+from pipeline.metadata_reader import run_executions, sqlite_store
+from pipeline.predict.bulk import latest_model
+from pipeline.pushed_models import pushed_models
+from tests.conftest import run_local
+from tests.pipeline.serve.conftest import Server, b64
+
+
+def read(file):
+    with file.open(newline="") as content:
+        return list(csv.DictReader(content))
+
+
+def refused(*arguments, root):
+    run = run_local(*arguments, root=root)
+    assert run.status == 2, run.output + run.errors
+    assert not (root / "runs").exists() and not (root / "records").exists()
+    return run.errors
+
+
+def test_a_root_without_a_model(photos, tmp_path):
+    text = refused("--predict", photos, root=tmp_path / "root")
+    assert "no model was pushed" in text and "--images PHOTOS" in text
+
+
+@pytest.fixture(scope="module")
+def unlabelled(photos, tmp_path_factory):
+    """Six photos at two depths, a letter, and a hidden file."""
+    folder = tmp_path_factory.mktemp("unlabelled")
+    (folder / "more").mkdir()
+    for label, place in (("cat", folder), ("dog", folder / "more")):
+        for path in sorted((photos / label).glob("0*.jpg"))[:3]:
+            shutil.copy(path, place / f"{label}, {path.name}")
+    (folder / "letter.jpg").write_text("dear model")
+    (folder / ".hidden.jpg").write_text("")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def root(pushed_run, tmp_path_factory):
+    """The root of the session's run, copied, so that its metadata stays as that run left it."""
+    root = tmp_path_factory.mktemp("bulk") / "root"
+    shutil.copytree(pushed_run.root, root)
+    shutil.rmtree(root / "runs")
+    return root
+
+
+@pytest.mark.slow
+def test_every_photo_has_a_row_and_the_unreadable_ones_are_listed(root, unlabelled, pushed_run):
+    run = run_local("--predict", unlabelled, root=root)
+    assert run.status == 0, run.output + run.errors
+    assert "Predicted 6 photos" in run.output and "version 1" in run.output
+    rows = read(run.folder / "predictions.csv")
+    assert list(rows[0]) == ["path", "label", "probability_cat", "probability_dog"] or list(
+        rows[0]
+    ) == ["path", "label", "probability_dog", "probability_cat"]
+    names = sorted(str(p) for p in unlabelled.rglob("*, *.jpg"))
+    assert [row["path"] for row in rows] == names
+    for row in rows:
+        shares = {name: float(row[f"probability_{name}"]) for name in ("cat", "dog")}
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-4)
+        assert row["label"] == max(shares, key=shares.get)
+    (discarded,) = read(run.folder / "discarded.csv")
+    assert discarded["path"] == str(unlabelled / "letter.jpg") and discarded["reason"]
+
+    server = Server(root / "serving")
+    for row in rows:
+        with open(row["path"], "rb") as photo:
+            _, content = server.predict(b64(photo.read()))
+        answer = content["predictions"][0]
+        assert answer["label"] == row["label"]
+        assert max(answer["probabilities"]) == pytest.approx(
+            float(row[f"probability_{row['label']}"]), abs=1e-4
+        )
+    server.stop()
+
+    store = sqlite_store(str(root / "metadata.sqlite"))
+    executions = run_executions(store, "pawprint-predict", run.folder.name)
+    assert [e.node_id for e in executions if e.state != "failed"] == [
+        e.node_id for e in executions
+    ], "ML Metadata has every component of the prediction"
+    assert {e.node_id for e in executions} == {"UnlabelledPhotos", "PushedModel", "BulkInferrer"}
+    (asked,) = next(e for e in executions if e.node_id == "PushedModel").outputs["result"]
+    assert asked.id == pushed_models(store)[-1].model_id, "the very model that was pushed"
+
+    again = run_local("--predict", unlabelled, root=root)
+    assert again.status == 0, again.output
+    assert read(again.folder / "predictions.csv") == rows
+    assert "BulkInferrer                cached" in again.output
+
+
+@pytest.mark.slow
+def test_what_is_wrong_with_the_photos_is_said_first(root, tmp_path):
+    before = sorted((root / "runs").iterdir()) if (root / "runs").exists() else []
+    (tmp_path / "empty").mkdir()
+    for given, part in (("none", "No such folder"), ("empty", "No photos in")):
+        run = run_local("--predict", tmp_path / given, root=root)
+        assert run.status == 2 and part in run.errors, run.output + run.errors
+    assert (sorted((root / "runs").iterdir()) if (root / "runs").exists() else []) == before
+    (tmp_path / "empty" / "letter.jpg").write_text("dear model")
+    run = run_local("--predict", tmp_path / "empty", root=root)
+    assert run.status == 2 and "None of the 1 files can be read as a photo" in run.output
+    assert read(run.folder / "discarded.csv")[0]["reason"] == "not an image"
+
+
+@pytest.mark.slow
+def test_the_model_asked_is_the_one_that_is_served(root):
+    from pipeline import config_files
+
+    config = config_files.load(None, [f"root={root}"])
+    assert latest_model(config).version == "1"

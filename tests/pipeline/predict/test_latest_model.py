@@ -1,0 +1,130 @@
+"""Which model a prediction in bulk asks, and which run a served version comes from."""
+
+import json
+
+import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline import config_files
+from pipeline.metadata_reader import sqlite_store
+from pipeline.predict.bulk import NoModelError, latest_model
+from pipeline.push.folder import FolderTarget
+from pipeline.pushed_models import pushed_models
+from pipeline.serve.lineage import lineage_of
+
+
+class Root:
+    """A root folder whose metadata store gets pushes as TFX's Pusher records them."""
+
+    def __init__(self, path):
+        self.path = path
+        self.store = sqlite_store(str(path / "metadata.sqlite"))
+        self.types = {
+            name: self.store.put_artifact_type(mlmd.ArtifactType(name=name))
+            for name in ("Model", "PushedModel")
+        }
+        self.pusher = self.store.put_execution_type(mlmd.ExecutionType(name="Pusher"))
+        self.contexts = {
+            name: self.store.put_context_type(mlmd.ContextType(name=name))
+            for name in ("pipeline", "pipeline_run", "node")
+        }
+
+    def push(self, run: str, pushed: bool = True) -> str:
+        model = self.path / "models" / run
+        saved = model / "Format-Serving"
+        saved.mkdir(parents=True)
+        (saved / "saved_model.pb").write_text(run)
+        (saved / "assets").mkdir()
+        (saved / "assets" / "labels.txt").write_text("cat\nguinea\\\\pig\n")
+        (model / "model_card.json").write_text(json.dumps({"schema_version": run}))
+        folder = self.path / "serving"
+        where = FolderTarget(folder).push(str(saved)) if pushed else None
+        (used,) = self._put("Model", uri=str(model))
+        artifact = mlmd.Artifact(type_id=self.types["PushedModel"])
+        artifact.custom_properties["pushed"].int_value = int(pushed)
+        if where:
+            artifact.custom_properties["pushed_version"].string_value = where.version
+            artifact.custom_properties["pushed_destination"].string_value = where.destination
+        (made,) = self.store.put_artifacts([artifact])
+        execution = mlmd.Execution(
+            type_id=self.pusher, last_known_state=mlmd.Execution.COMPLETE, name=run
+        )
+        contexts = [
+            self._context(kind, name)
+            for kind, name in (
+                ("pipeline", "pawprint"),
+                ("pipeline_run", run),
+                ("node", "pawprint.Pusher"),
+            )
+        ]
+        edges = [
+            self._edge(used, mlmd.Event.INPUT, "model"),
+            self._edge(made, mlmd.Event.OUTPUT, "pushed_model"),
+        ]
+        self.store.put_execution(execution, edges, contexts)
+        return str(model)
+
+    def _put(self, kind, **fields):
+        return self.store.put_artifacts([mlmd.Artifact(type_id=self.types[kind], **fields)])
+
+    def _edge(self, artifact_id, kind, key):
+        (artifact,) = self.store.get_artifacts_by_id([artifact_id])
+        event = mlmd.Event(type=kind, artifact_id=artifact_id)
+        event.path.steps.add().key = key
+        return artifact, event
+
+    def _context(self, kind, name):
+        if found := self.store.get_context_by_type_and_name(kind, name):
+            return found
+        return mlmd.Context(type_id=self.contexts[kind], name=name)
+
+
+@pytest.fixture
+def root(tmp_path):
+    return Root(tmp_path)
+
+
+def config(root):
+    return config_files.load(None, [f"root={root.path}"])
+
+
+def test_no_push_is_no_model(root):
+    with pytest.raises(NoModelError, match="no model was pushed"):
+        latest_model(config(root))
+    root.push("refused", pushed=False)
+    with pytest.raises(NoModelError, match="no model was pushed"):
+        latest_model(config(root))
+
+
+def test_the_model_that_is_served_is_asked_also_after_a_rollback(root):
+    first, second = root.push("one"), root.push("two")
+    assert latest_model(config(root)).model_uri == second
+    FolderTarget(root.path / "serving").rollback()
+    found = latest_model(config(root))
+    assert (found.model_uri, found.version, found.run_id) == (first, "1", "one")
+    assert [push.run_id for push in pushed_models(root.store)] == ["one", "two"]
+
+
+def test_a_model_that_is_gone_is_told(root):
+    model = root.push("one")
+    (root.path / "models" / "one" / "Format-Serving" / "saved_model.pb").unlink()
+    with pytest.raises(NoModelError, match=f"gone from {model}"):
+        latest_model(config(root))
+
+
+def test_a_served_version_knows_its_run_its_card_and_its_labels(root):
+    root.push("one"), root.push("two")
+    found = lineage_of(root.path / "serving" / "1", 1)
+    assert found["labels"] == ["cat", "guinea\\pig"]
+    assert found["card"] == {"schema_version": "one"}
+    assert found["run"]["id"] == "one" and found["run_missing"] == ""
+    assert [e["node"] for e in found["run"]["executions"]] == ["Pusher"]
+
+
+def test_a_version_without_metadata_says_so(root, tmp_path):
+    root.push("one")
+    (root.path / "serving" / "1").rename(root.path / "serving" / "7")
+    found = lineage_of(root.path / "serving" / "7", 7)
+    assert found["run"] is None and "no push of version 7" in found["run_missing"]
+    (root.path / "metadata.sqlite").unlink()
+    assert "no metadata.sqlite" in lineage_of(root.path / "serving" / "7", 7)["run_missing"]

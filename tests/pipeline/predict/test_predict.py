@@ -1,0 +1,172 @@
+"""`python -m pipeline.predict` and other clients, against real servers."""
+
+import base64
+import http.server
+import json
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from pipeline.push.folder import FolderTarget
+from tests.conftest import REPOSITORY
+from tests.pipeline.serve.conftest import SIZE, Server, models, photo
+
+__all__ = ["models"]  # the fixture
+
+
+def predict(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline.predict", *map(str, arguments)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(models, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("predict") / "serving"
+    for model in models.values():
+        FolderTarget(folder).push(str(model))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(folder):
+    server = Server(folder)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A dark photo, a bright one, one that only Pillow reads, and two that nobody does."""
+    (tmp_path / "dark.jpg").write_bytes(photo("black"))
+    (tmp_path / "bright.png").write_bytes(photo("white", "PNG"))
+    (tmp_path / "bright.gif").write_bytes(photo("white", "GIF"))
+    (tmp_path / "half.jpg").write_bytes(photo("black")[:300])
+    (tmp_path / "letter.jpg").write_text("dear model")
+    return tmp_path
+
+
+GOOD = ("dark.jpg", "bright.png", "bright.gif")
+PATHS = (
+    "",
+    "/",
+    "/v1/models/pawprint",
+    "/v1/models/pawprint:predict",
+    "/v1/models/pawprint/labels/latest",
+    "/v1/projects/p/models/pawprint/versions/v2",
+    "/v1/projects/p/locations/l/endpoints/7:predict",
+)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_any_form_of_url(server, pictures, path):
+    done = predict(server.url + path, *(pictures / name for name in GOOD))
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert lines[0] == ["label", "probability", "photo"]
+    assert [line[:2] for line in lines[1:]] == [
+        ["cat", "0.800"],
+        ["dog", "0.800"],
+        ["dog", "0.800"],
+    ]
+
+
+def test_a_serving_folder_and_a_savedmodel(folder, models, pictures):
+    for model, probability in ((folder, "0.800"), (models[1], "0.900")):
+        done = predict(model, pictures / "dark.jpg")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[1].split()[:2] == ["cat", probability]
+        assert done.stderr == ""
+
+
+@pytest.mark.parametrize("where", ["server", "folder"])
+def test_a_bad_photo_has_a_row_and_the_others_an_answer(where, pictures, request):
+    given = request.getfixturevalue(where)
+    names = ("half.jpg", "dark.jpg", "letter.jpg", "none.jpg")
+    done = predict(getattr(given, "url", given), *(pictures / name for name in names))
+    assert done.returncode == 1
+    rows = done.stdout.splitlines()[1:]
+    assert [row.split()[0] for row in rows] == ["error", "cat", "error", "error"]
+    for row, reason in ((0, "cannot be decoded"), (2, "not an image"), (3, "No such file")):
+        assert reason in rows[row] and names[row] in rows[row]
+    assert "3 of 4 photos have no prediction" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("model", "part"),
+    [
+        ("http://127.0.0.1:9", "cannot reach http://127.0.0.1:9"),
+        ("nowhere", "no such folder: nowhere"),
+        (".", "is no SavedModel and has no version"),
+        ("{url}/v1/models/other", "answered 404: no model 'other'"),
+        ("{url}/v1/models/pawprint/versions/9", "answered 404: no version 9"),
+    ],
+)
+def test_a_model_that_cannot_be_asked(server, pictures, model, part):
+    done = predict(model.format(url=server.url), pictures / "dark.jpg")
+    assert done.returncode == 2 and part in done.stderr and done.stdout == ""
+
+
+def test_something_else_than_a_model_server(pictures):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>")
+
+        def do_GET(self):
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{other.server_port}"
+        for path, part in (("", "give the model's own URL"), ("/x", "is it a model server?")):
+            done = predict(url + path, pictures / "dark.jpg")
+            assert done.returncode == 2 and part in done.stderr
+        other.shutdown()
+
+
+def test_the_article_s_client_sends_an_array(server, pictures):
+    """A JPEG as a JSON array [150, 150, 3], as the published workflow sends its photos."""
+    import numpy as np
+    import requests
+    from PIL import Image
+
+    image = np.array(Image.open(pictures / "dark.jpg").resize((SIZE, SIZE)))
+    assert image.shape == (150, 150, 3)
+    reply = requests.post(
+        f"{server.url}/v1/projects/demo/models/pawprint/versions/v1:predict",
+        data=json.dumps({"instances": [image.tolist()]}),
+    )
+    assert reply.json()["predictions"][0]["label"] == "cat"
+
+
+@pytest.mark.slow
+def test_googles_own_clients_understand_the_server(server, pictures):
+    from google.api_core.client_options import ClientOptions
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import aiplatform_v1
+    from google.protobuf import json_format, struct_pb2
+
+    client = aiplatform_v1.PredictionServiceClient(
+        transport="rest",
+        credentials=AnonymousCredentials(),
+        client_options=ClientOptions(api_endpoint=server.url),
+    )
+    endpoint = "projects/p/locations/l/endpoints/7"
+    body = json.dumps({"b64": base64.b64encode(photo("white")).decode()})
+    instance = json_format.Parse(body, struct_pb2.Value())
+    reply = client.predict(endpoint=endpoint, instances=[instance])
+    assert dict(reply.predictions[0])["label"] == "dog"
+    assert reply.deployed_model_id == "2"
+    with pytest.raises(Exception, match="not a serialised"):
+        wrong = json_format.Parse('{"b64": "////"}', struct_pb2.Value())
+        client.predict(endpoint=endpoint, instances=[wrong])
