@@ -64,8 +64,17 @@ def convert_folder(paths: list[str], root: str, progress: Callable[[int, int], N
     folder = Path(root) / "records" / f"unlabelled-{digest}"
     cached = folder.exists()
     if not cached:
-        rows = {"split": "TRAIN", "image_uri": paths, ROW: range(len(paths))}
-        schema = {"split": data.SplitKey, "image_uri": data.ImageUri, ROW: data.IntegerInput}
+        _convert(paths, folder, progress)
+    with (folder / "discarded.csv").open(newline="") as file:
+        discarded = list(csv.DictReader(file))
+    count = len(paths) - len(discarded)
+    return Unlabelled(paths, str(folder.resolve()), count, discarded, cached)
+
+
+def _convert(paths: list[str], folder: Path, progress: Callable[[int, int], None]) -> None:
+    rows = {"split": "TRAIN", "image_uri": paths, ROW: range(len(paths))}
+    schema = {"split": data.SplitKey, "image_uri": data.ImageUri, ROW: data.IntegerInput}
+    try:
         data.convert(
             pd.DataFrame(rows),
             tfrecord_dir=folder,
@@ -74,13 +83,12 @@ def convert_folder(paths: list[str], root: str, progress: Callable[[int, int], N
             resume=True,
             progress=progress,
         )
-    with (folder / "discarded.csv").open(newline="") as file:
-        discarded = list(csv.DictReader(file))
-    count = len(paths) - len(discarded)
-    if not count:
+    except DataError as error:
+        if len(error.discarded) < len(paths):
+            raise
+        first = error.discarded[0]
         raise DataError(
             f"None of the {len(paths)} files can be read as a photo",
-            f"The first: {discarded[0]['path']}: {discarded[0]['reason']}",
-            discarded=discarded,
-        )
-    return Unlabelled(paths, str(folder.resolve()), count, discarded, cached)
+            f"The first: {first['path']}: {first['reason']}",
+            discarded=error.discarded,
+        ) from None

@@ -60,7 +60,8 @@ def check_record(content: bytes) -> None:
         raise ValueError(
             "not a serialised tf.Example; a photo's bytes go to signature_name serving_jpeg"
             if content.startswith(PHOTO_MAGIC)
-            else "not a serialised tf.Example"
+            else "not a serialised tf.Example, nor a JPEG or PNG file: "
+            f"it begins with {content[:8]!r}"
         ) from None
     image = features.get(records.IMAGE)
     if not isinstance(image, bytes):
