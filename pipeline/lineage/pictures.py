@@ -82,19 +82,25 @@ def _evaluation(folder: Path) -> tuple[list[str], dict[str, list[Cell]]]:
     for file in sorted(folder.glob("metrics-*.tfrecord*")):
         for record in tfrecord.read(str(file)):
             found = proto.MetricsForSlice.FromString(record)
-            keys = (
-                f"{key.column}={getattr(key, key.WhichOneof('kind'))}"
-                for key in found.slice_key.single_slice_keys
-            )
+            keys = map(_slice, found.slice_key.single_slice_keys)
             by_name = values.setdefault(", ".join(keys) or "overall", {})
             for item in found.metric_keys_and_values:
-                if item.value.WhichOneof("type") == "double_value" and not item.key.is_diff:
-                    by_name[item.key.name] = item.value.double_value.value
+                key = item.key
+                other = key.is_diff or key.model_name == "baseline"  # as TFMA names it
+                if item.value.WhichOneof("type") == "double_value" and not other:
+                    of_one = key.HasField("sub_key") and not key.HasField("aggregation_type")
+                    label = f" of {key.sub_key.class_id.value}" if of_one else ""
+                    by_name[key.name + label] = item.value.double_value.value
     names = sorted({name for by_name in values.values() for name in by_name})
     ordered = sorted(values, key=lambda slice_: (slice_ != "overall", slice_))
     return names, {
         slice_: [_metric(name, values[slice_].get(name)) for name in names] for slice_ in ordered
     }
+
+
+def _slice(key) -> str:
+    value = getattr(key, key.WhichOneof("kind"))
+    return f"{key.column}={value.decode() if isinstance(value, bytes) else value}"
 
 
 def _metric(name: str, value: float | None) -> Cell:
