@@ -108,6 +108,10 @@ class AiPlatformTarget(Target):
                 )
             version = _short(before[-1])
         chosen = self._known(version, versions)
+        if chosen in _after_default(versions):
+            raise PushError(f"version {version} is newer than the default: `promote` it")
+        if _was_rolled_back(chosen):
+            self._describe(version, "")
         # Marked first: a rollback that dies here is completed by the next.
         for newer in versions[versions.index(chosen) + 1 :]:
             if newer["state"] == "READY" and not _was_rolled_back(newer):

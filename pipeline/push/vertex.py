@@ -113,6 +113,12 @@ class VertexTarget(Target):
                     "back to"
                 )
         chosen = self._known(version, versions)
+        if served and int(version) > int(served):
+            raise PushError(
+                f"version {version} is newer than the one served, {served}: `promote` it"
+            )
+        if chosen.labels.get(STATE):
+            self._service.mark(chosen, "")
         # Marked first: a rollback that dies here is completed by the next.
         for newer in versions[versions.index(chosen) + 1 :]:
             if newer.labels.get(STATE) != _ROLLED_BACK:

@@ -93,6 +93,9 @@ def test_rollback_and_promote(target, model, service):
         target().promote()
     assert target().promote(names[2]) == names[2]
     assert states(target()) == ["kept", "rolled back", "served"]
+    target().rollback(names[0])
+    with pytest.raises(PushError, match=r"version v_\w+ is newer than the default: `promote` it"):
+        target().rollback(names[2])
     with pytest.raises(PushError, match=r"no version 'v9' of .* is ready; there are: v_"):
         target().rollback("v9")
 

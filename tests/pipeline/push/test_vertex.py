@@ -12,6 +12,7 @@ import requests
 from google.cloud import aiplatform_v1 as vertex
 
 from pipeline.push import vertex_service
+from pipeline.push.__main__ import main
 from pipeline.push.options import VertexConfig
 from pipeline.push.target import PushError
 from pipeline.push.vertex import VertexTarget
@@ -142,6 +143,11 @@ def test_a_version_that_was_served_is_rolled_back_and_promoted_again(target, mod
     assert target().promote("3") == "3" and deployed(service) == ["3"]
     assert [state for _, state, _ in shown(target())] == ["kept", "rolled back", "served"]
     assert target().rollback() == "1", "2 was rolled back: it is no version to go back to"
+    with pytest.raises(PushError, match=r"version 3 is newer than the one served, 1: `promote` it"):
+        target().rollback("3")
+    target().promote("3")
+    assert target().rollback("2") == "2", "but when it is asked for"
+    assert [state for _, state, _ in shown(target())] == ["kept", "served", "rolled back"]
     with pytest.raises(PushError, match=r"no version '9' of .*; there are: 1, 2, 3"):
         target().promote("9")
 
@@ -317,6 +323,22 @@ def test_two_pushes_at_once(target, model, service):
     assert states.count("served") == 1 and deployed(service)[-1:] == deployed(service)
     identities = [v.labels["pawprint_push"] for v in service.models["cats-dogs"].values()]
     assert len(identities) == len(set(identities)) == 3, "doubles are gone"
+
+
+def test_the_command_line_shows_and_changes_what_is_served(target, model, options, capsys):
+    for c in "ab":
+        target(canary_percent=20).push(model(c))
+    here = ["--target", "vertex", "--set", f"push.vertex={options().model_dump_json()}"]
+    assert main(["status", *here]) == 0
+    shown = [line.split()[:4] for line in capsys.readouterr().out.splitlines()]
+    assert shown[0][0].endswith("/endpoints/cats-dogs")
+    assert shown[2:] == [["1", "served", "80", "%"], ["2", "canary", "20", "%"]]
+    assert main(["promote", *here]) == 0
+    assert capsys.readouterr().out.startswith("version 2 is served by projects/")
+    assert main(["rollback", *here]) == 0
+    assert capsys.readouterr().out.startswith("version 1 is served by projects/")
+    assert main(["rollback", *here]) == 1
+    assert capsys.readouterr().err.startswith("error: no version of projects/")
 
 
 @pytest.fixture
