@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pipeline.lineage import naming
 from pipeline.lineage.cursor import Cursor
 from pipeline.lineage.expected import Expectations, Expected, Version, lacking
-from pipeline.lineage.graph import FINISHED, Artifact, Execution, Graph, Id, Source, load
+from pipeline.lineage.graph import FINISHED, Artifact, Execution, Id, Source, load
 from pipeline.lineage.lease import exclusive
 from pipeline.lineage.target import Target, TargetError
 
@@ -93,9 +93,10 @@ class _Copier:
         for chunk in _chunks(ids):
             written.clear()
             graph = load(self._source, chunk)
+            expectations = Expectations(graph, self._source, self._naming)
             for execution in (graph.executions[id] for id in chunk if id in graph.executions):
                 if execution.state in FINISHED:
-                    self._copy(execution, graph, written)
+                    self._copy(execution, expectations, written)
                 else:
                     self.waiting_ids.add(execution.id)
                     self.result.waiting += 1
@@ -104,8 +105,7 @@ class _Copier:
             self._confirm(written)
         return self.result
 
-    def _copy(self, execution: Execution, graph: Graph, written: list) -> None:
-        expectations = Expectations(graph, self._source, self._naming)
+    def _copy(self, execution: Execution, expectations: Expectations, written: list) -> None:
         expected = expectations.of(execution)
         if not lacking(expected, self._target.see(expected.run_id)):
             self._remember(expected.logs)
@@ -131,7 +131,8 @@ class _Copier:
             return
         producer = expectations.producer(artifact.id)
         if producer is not None:
-            self._copy(producer, load(self._source, [producer.id]), written)
+            graph = load(self._source, [producer.id])
+            self._copy(producer, Expectations(graph, self._source, self._naming), written)
             return
         self._target.write(
             self._naming.outside_run_id(artifact),

@@ -48,8 +48,8 @@
       path += ` Q${points[i].x} ${points[i].y} ${end.x} ${end.y}`;
     }
     const drawn = element("path", { d: path, class: "edge", "marker-end": "url(#tip)" }, svg);
-    drawn.classList.toggle("cached", edge.cached);
-    element("title", {}, drawn, edge.key + (edge.cached ? " (found in the cache)" : ""));
+    drawn.classList.toggle("found", edge.found);
+    element("title", {}, drawn, edge.key + (edge.found ? " (found, not made)" : ""));
     return { ...edge, drawn };
   });
 

@@ -48,8 +48,8 @@ def as_data(graph: Graph) -> dict:
 
     Returns:
       nodes: id, kind (`execution` or `artifact`), title, note, state, and facts to show on a
-      click ({name: value}); edges: from, to, key, and cached (whether an output was found in the
-      cache rather than made).
+      click ({name: value}); edges: from, to, key, and found (whether an output was found, in the
+      cache or by a resolver, rather than made).
     """
     nodes = [_execution(e) for e in graph.executions.values()]
     nodes += [_artifact(a) for a in graph.artifacts.values()]
@@ -57,13 +57,13 @@ def as_data(graph: Graph) -> dict:
     for execution in graph.executions.values():
         me = f"e{execution.id}"
         edges += [
-            {"from": f"a{e.artifact}", "to": me, "key": e.key, "cached": False}
+            {"from": f"a{e.artifact}", "to": me, "key": e.key, "found": False}
             for e in execution.inputs
             if e.artifact in graph.artifacts
         ]
         made = {e.artifact for e in graph.made(execution)}
         edges += [
-            {"from": me, "to": f"a{e.artifact}", "key": e.key, "cached": e.artifact not in made}
+            {"from": me, "to": f"a{e.artifact}", "key": e.key, "found": e.artifact not in made}
             for e in execution.outputs
             if e.artifact in graph.artifacts
         ]

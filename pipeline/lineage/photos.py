@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,8 @@ class PhotoRecorder:
 
     def _artifact(self, kind: str, uri: str, digest: str, facts: dict | None = None):
         """The artifact of this URI and content, with its id where the store has it."""
+        # A name of a file need not be text; ML Metadata takes nothing else.
+        uri = os.fsencode(uri).decode("utf-8", "backslashreplace")
         name = f"{uri}@{digest}" if digest else uri
         if found := self.store.get_artifact_by_type_and_name(kind, name):
             return found

@@ -71,7 +71,9 @@ def test_a_server_that_says_nothing(cheap, server):
 def test_without_a_key_it_says_where_to_put_it(cheap, server):
     started = time.monotonic()
     said = mirror(cheap, server, WANDB_API_KEY="", HOME="/nonexistent")
-    failed(said, started, "WANDB_API_KEY")
+    failed(said, started, "the API key is missing: put it into WANDB_API_KEY")
+    said = mirror(cheap, server, WANDB_API_KEY="f" * 40)
+    failed(said, started, "refuses the API key (WANDB_API_KEY)")
 
 
 @pytest.mark.slow

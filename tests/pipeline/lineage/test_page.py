@@ -181,7 +181,7 @@ def test_two_hundred_nodes_can_be_read(show, tmp_path):
     assert letters(browser) >= 8, "the text is not shrunk to fit: the canvas scrolls"
     for state, count in (("cached", 4), ("failed", 3)):
         assert len(browser.find_elements("css selector", f".execution.{state}")) == count
-    assert len(browser.find_elements("css selector", ".edge.cached")) == 4
+    assert len(browser.find_elements("css selector", ".edge.found")) == 4
     browser.find_element("id", "fit").click()
     canvas = browser.find_element("id", "canvas")
     fits = "return arguments[0].scrollWidth <= arguments[0].clientWidth"

@@ -113,6 +113,11 @@ def test_a_linked_execution_counts_as_updated(path):
     assert updated > before.updated
 
 
+def test_a_folder_whose_name_is_no_text(path):
+    graph = record(path, "r1", Source("images", "/photos\udcff"), ingested())
+    assert "/photos\\xff" in {a.uri for a in graph.artifacts.values()}
+
+
 def test_a_run_that_ended_before_its_first_component(path):
     recorder = PhotoRecorder(sqlite_store(str(path)), "cats", "r1")
     recorder.record(Source("images", "/photos"), ingested())
