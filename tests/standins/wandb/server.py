@@ -7,6 +7,7 @@ and fails on anything else. The key of every request is checked.
 from __future__ import annotations
 
 import base64
+import functools
 import gzip
 import json
 import threading
@@ -86,14 +87,10 @@ class WandbStandIn(HttpService):
         # Without a key W&B answers that there is no viewer; everything else needs one.
         if not (anonymous and "viewer" in body["query"]) and (denied := self._denied(request)):
             return denied
-        try:
-            document = graphql.parse(body["query"])
-            problems = graphql.validate(self._schema, document)
-        except graphql.GraphQLError as error:
-            problems = [error]
+        document, problems = self._parsed(body["query"])
         if problems:
-            self.unknown += [problem.message for problem in problems]
-            return Answer({"errors": [{"message": p.message} for p in problems]}, 400)
+            self.unknown += problems
+            return Answer({"errors": [{"message": problem} for problem in problems]}, 400)
         [definition] = [
             d for d in document.definitions if isinstance(d, graphql.OperationDefinitionNode)
         ]
@@ -103,9 +100,9 @@ class WandbStandIn(HttpService):
         self.before(operation)
         with self._state:
             self.operations.append(operation)
-            result = graphql.graphql_sync(
+            result = graphql.execute_sync(
                 self._schema,
-                graphql.print_ast(document),
+                document,
                 root_value=_Root(self, anonymous),
                 variable_values=variables,
             )
@@ -114,6 +111,14 @@ class WandbStandIn(HttpService):
             self.unknown += [f"{name}: {problem.message}" for problem in result.errors]
             answer["errors"] = [{"message": problem.message} for problem in result.errors]
         return Answer(answer)
+
+    @functools.lru_cache(maxsize=100)  # noqa: B019  (a server lives as long as its test)
+    def _parsed(self, query: str) -> tuple[graphql.DocumentNode | None, list[str]]:
+        try:
+            document = graphql.parse(query)
+        except graphql.GraphQLError as error:
+            return None, [error.message]
+        return document, [problem.message for problem in graphql.validate(self._schema, document)]
 
     @route("POST", r"/files/([^/]+)/([^/]+)/([^/]+)/file_stream")
     def _file_stream(self, request: Request, entity: str, project: str, name: str) -> Answer:
