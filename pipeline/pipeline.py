@@ -121,9 +121,7 @@ def create_pipeline(
             serving_check,
             pusher,
         ],
-        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
-            str(metadata_file(config))
-        ),
+        metadata_connection_config=_metadata(config),
         enable_cache=config.enable_cache,
         beam_pipeline_args=placement.beam_arguments(config),
     )
@@ -161,6 +159,13 @@ def training_settings(config: Config) -> dict:
 def metadata_file(config: Config) -> Path:
     """The SQLite file of ML Metadata."""
     return Path(config.root) / "metadata.sqlite"
+
+
+def _metadata(config: Config):
+    """ML Metadata's connection; None where the place that orchestrates has its own."""
+    if "://" in config.root:
+        return None
+    return tfx.orchestration.metadata.sqlite_metadata_connection_config(str(metadata_file(config)))
 
 
 def serving_folder(config: Config) -> str:

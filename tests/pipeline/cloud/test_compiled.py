@@ -115,6 +115,10 @@ def test_a_spec_that_is_none_is_refused(job):
         compiled.check({"pipelineSpec": {**job["pipelineSpec"], "schemaVersion": "2.0.0"}})
 
 
-def test_the_same_settings_compile_to_the_same_spec(job):
-    again = compiled.compile_pipeline(cloud_config())
-    assert again == compiled.compile_pipeline(cloud_config())
+def test_the_same_settings_compile_to_the_same_spec_on_every_machine(tmp_path):
+    here, there = (
+        compiled.compile_pipeline(cloud_config(f"root={tmp_path / name}")) for name in "ab"
+    )
+    assert here == there
+    assert str(tmp_path) not in json.dumps(here)
+    assert not list(tmp_path.iterdir())
