@@ -5,6 +5,7 @@ that was lost, finds its own version again instead of making a second one.
 """
 
 import datetime
+import logging
 import time
 
 from google.auth.exceptions import GoogleAuthError
@@ -168,7 +169,10 @@ class AiPlatformTarget(Target):
     def _remove_old(self):
         for version in self._versions()[: -self._keep_last]:
             if not version.get("isDefault") and version["state"] in ("READY", "FAILED"):
-                tfx_runner.delete_version(self._api, self._options, _short(version))
+                try:
+                    tfx_runner.delete_version(self._api, self._options, _short(version))
+                except PushError as error:  # the new version answers: the next push tries again
+                    logging.getLogger(__name__).warning("%s", error)
 
     def _known(self, version: str, versions: list[dict]) -> dict:
         for known in versions:

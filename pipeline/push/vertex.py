@@ -1,8 +1,10 @@
 """Vertex AI Prediction: versions of one registered model, which share the traffic of one endpoint.
 
-The version with the most traffic is the one served; one with less is a canary, which `promote` lets
-answer everything and `rollback` takes away.
+The version with the alias `default` is the one served; another with traffic is a canary, which
+`promote` lets answer everything and `rollback` takes away.
 """
+
+import logging
 
 from pipeline.digests import settings_digest
 from pipeline.push.options import VertexConfig
@@ -18,6 +20,7 @@ from pipeline.push.upload import check_store, model_digest, uploaded
 from pipeline.push.vertex_service import IDENTITY, STATE, VertexService, vertex
 
 _ROLLED_BACK = "rolled-back"
+_ATTEMPTS = 3
 _NEW = "0"  # the service's name, in a traffic split, of the model being deployed
 
 
@@ -56,7 +59,7 @@ class VertexTarget(Target):
     def status(self) -> Status:
         endpoint, versions = self._service.endpoint(), self._service.versions()
         shares = self._version_shares(endpoint, versions)
-        served = self._served(shares)
+        served = _served(shares, versions)
         rows, notes = [], []
         for version in versions:
             number, share = version.version_id, shares.get(version.version_id, 0)
@@ -83,7 +86,7 @@ class VertexTarget(Target):
         endpoint, versions = self._existing()
         shares = self._version_shares(endpoint, versions)
         if version is None:
-            served = self._served(shares)
+            served = _served(shares, versions)
             waiting = [v for v, share in shares.items() if share and v != served]
             if not waiting:
                 raise PushError(f"nothing waits: no canary behind {endpoint.name}")
@@ -98,7 +101,7 @@ class VertexTarget(Target):
     def rollback(self, version: str | None = None) -> str:
         endpoint, versions = self._existing()
         shares = self._version_shares(endpoint, versions)
-        served = self._served(shares)
+        served = _served(shares, versions)
         if version is None:
             good = [v.version_id for v in versions if v.labels.get(STATE) != _ROLLED_BACK]
             canary = any(share for v, share in shares.items() if v != served)
@@ -150,10 +153,26 @@ class VertexTarget(Target):
 
     def _serve(self, endpoint: vertex.Endpoint, version: vertex.Model, percent: int):
         """Lets a version answer so many percent, and the one served now the rest."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                percent = self._share_out(endpoint, version, percent)
+                break
+            except PushError:
+                before, endpoint = _shares(endpoint), self._existing()[0]
+                if _shares(endpoint).keys() == before.keys() or attempt == _ATTEMPTS - 1:
+                    raise  # otherwise another push has changed what the traffic was shared among
+        if percent == 100:
+            self._make_default(version)
+
+    def _share_out(self, endpoint: vertex.Endpoint, version: vertex.Model, percent: int) -> int:
+        """Shares the traffic once; returns the version's percent, 100 where there is no other."""
         deployed = self._service.deployed_id(endpoint, version.version_id)
         shares = _shares(endpoint)
         rest = {i: share for i, share in shares.items() if share and i != deployed}
-        served = max(rest, key=rest.get, default=None)
+        versions = self._service.versions()
+        stable = _served(self._version_shares(endpoint, versions), versions)
+        served = stable and self._service.deployed_id(endpoint, stable)
+        served = served if served in rest else max(rest, key=rest.get, default=None)
         percent = 100 if served is None else percent
         split = dict.fromkeys(shares, 0) | {deployed or _NEW: percent}
         split |= {served: 100 - percent} if served else {}
@@ -161,8 +180,7 @@ class VertexTarget(Target):
             self._service.set_traffic(endpoint.name, split)
         else:
             self._service.deploy(endpoint.name, version.version_id, split)
-        if percent == 100:
-            self._make_default(version)
+        return percent
 
     def _make_default(self, version: vertex.Model):
         if "default" not in version.version_aliases:
@@ -172,19 +190,26 @@ class VertexTarget(Target):
         """Undeploys what has no traffic, then deletes doubles and old versions."""
         endpoint, versions = self._existing()
         shares = self._version_shares(endpoint, versions)
-        served = self._served(shares)
+        served = _served(shares, versions)
         good = [v.version_id for v in versions if v.labels.get(STATE) != _ROLLED_BACK]
         before = [v for v in good if served and int(v) < int(served)][-1:]
         for number, share in shares.items():
             if not share and not (self._options.keep_deployed and number in before):
                 deployed = self._service.deployed_id(endpoint, number)
-                self._service.undeploy(endpoint.name, deployed)
+                self._try(self._service.undeploy, endpoint.name, deployed)
         used = {number for number, share in shares.items() if share} | set(before)
         identities = [v.labels.get(IDENTITY) for v in versions]
         doubles = [v for i, v in enumerate(versions) if identities[i] in identities[:i]]
         for version in [*versions[: -self._keep_last], *doubles]:
             if version.version_id not in used and "default" not in version.version_aliases:
-                self._service.delete(version.version_id)
+                self._try(self._service.delete, version.version_id)
+
+    def _try(self, tidying, *arguments):
+        # The new version answers already: what cannot be tidied now, the next push tries again.
+        try:
+            tidying(*arguments)
+        except PushError as error:
+            logging.getLogger(__name__).warning("%s", error)
 
     def _existing(self) -> tuple[vertex.Endpoint, list[vertex.Model]]:
         endpoint = self._service.endpoint()
@@ -200,16 +225,18 @@ class VertexTarget(Target):
         ids = {v.version_id: self._service.deployed_id(endpoint, v.version_id) for v in versions}
         return {number: shares.get(i, 0) for number, i in ids.items() if i}
 
-    def _served(self, shares: dict[str, int]) -> str | None:
-        """The version with the most traffic; of equal ones the older."""
-        return max(shares, key=lambda v: (shares[v], -int(v)), default=None)
-
     def _known(self, version: str, versions: list[vertex.Model]) -> vertex.Model:
         for known in versions:
             if known.version_id == version:
                 return known
         listed = ", ".join(v.version_id for v in versions) or "none"
         raise PushError(f"no version {version!r} of {self._service.model}; there are: {listed}")
+
+
+def _served(shares: dict[str, int], versions: list[vertex.Model]) -> str | None:
+    """The default version; where that has no traffic, as amid a push, the one with the most."""
+    default = next((v.version_id for v in versions if "default" in v.version_aliases), None)
+    return default if shares.get(default) else max(shares, key=shares.get, default=None)
 
 
 def _shares(endpoint: vertex.Endpoint) -> dict[str, int]:

@@ -120,6 +120,30 @@ def test_a_canary_is_promoted(target, model, service):
         target().promote()
 
 
+def test_a_canary_with_most_of_the_traffic_is_still_a_canary(target, model, service):
+    target().push(model("a"))
+    target(canary_percent=60).push(model("b"))
+    assert shown(target()) == [("1", "served", 40), ("2", "canary", 60)]
+    target(canary_percent=70).push(model("c"))
+    assert shown(target())[::2] == [("1", "served", 30), ("3", "canary", 70)]
+    assert target().promote() == "3"
+    target(canary_percent=60).push(model("d"))
+    assert target().rollback() == "3" and deployed(service) == ["3"]
+
+
+def test_what_cannot_be_tidied_up_does_not_fail_a_push(target, model, service, caplog):
+    target(keep_last=1).push(model("a"))
+    service.fail(lambda r: r.path.endswith(":undeployModel") or r.method == "DELETE", 403)
+    for c in "bcd":
+        target(keep_last=1).push(model(c))
+    assert "undeploying" in caplog.text and "deleting version 1" in caplog.text
+    assert deployed(service) == ["1", "2", "3", "4"]
+    assert "version 3 runs without requests; the next push" in target().status().notes[-1]
+    service.recover()
+    target(keep_last=1).push(model("d"))
+    assert deployed(service) == ["4"] and list(service.models["cats-dogs"]) == ["3", "4"]
+
+
 def test_a_canary_is_rolled_back(target, model, service):
     target().push(model("a"))
     target(canary_percent=10).push(model("b"))
@@ -339,6 +363,21 @@ def test_the_command_line_shows_and_changes_what_is_served(target, model, option
     assert capsys.readouterr().out.startswith("version 1 is served by projects/")
     assert main(["rollback", *here]) == 1
     assert capsys.readouterr().err.startswith("error: no version of projects/")
+
+
+def test_another_push_in_between_is_taken_into_account(target, model, service):
+    target().push(model("z"))
+    late = target(canary_percent=10)
+    deploy = late._service.deploy
+
+    def after_another(*arguments):
+        late._service.deploy = deploy
+        target().push(model("a"))  # undeploys what `late` is about to share the traffic with
+        return deploy(*arguments)
+
+    late._service.deploy = after_another
+    late.push(model("b"))
+    assert sorted(shown(target())[1:]) == [("2", "canary", 10), ("3", "served", 90)]
 
 
 @pytest.fixture
