@@ -2,9 +2,12 @@
 
 import dataclasses
 import datetime
+from pathlib import Path
 
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline.digests import folder_digest
 
 _INPUT = (mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT)
 _OUTPUT = (mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT)
@@ -26,6 +29,11 @@ class PushedModel:
     model_id: int
     """Of the Model artifact that was pushed."""
     model_uri: str
+
+    @property
+    def saved_model(self) -> Path:
+        """The SavedModel in the Model artifact."""
+        return Path(self.model_uri) / "Format-Serving"
 
 
 def pushed_models(store: MetadataStore) -> list[PushedModel]:
@@ -55,6 +63,24 @@ def pushed_models(store: MetadataStore) -> list[PushedModel]:
             )
         )
     return found
+
+
+def push_of(saved_model: Path, pushes: list[PushedModel]) -> PushedModel | None:
+    """The push that a version in a serving folder comes from; None where it is not known.
+
+    Args:
+      saved_model: the version's folder, `<serving folder>/<version>`.
+      pushes: from `pushed_models`.
+    """
+    for push in reversed(pushes):
+        if push.version == saved_model.name == Path(push.destination).name:
+            return push
+    # One that was set aside and promoted again may have a new number, but not a new content.
+    digest = folder_digest(saved_model)
+    for push in reversed(pushes):
+        if push.saved_model.is_dir() and folder_digest(push.saved_model) == digest:
+            return push
+    return None
 
 
 def _model(store: MetadataStore, execution: int) -> mlmd.Artifact | None:

@@ -13,11 +13,11 @@ from pipeline.console import Console
 from pipeline.label_file import read_labels
 from pipeline.local_run import Exit
 from pipeline.predict.photo_folder import Unlabelled, convert_folder, list_folder
-from pipeline.pushed_models import PushedModel, pushed_models
+from pipeline.push.folder import served_version
+from pipeline.pushed_models import PushedModel, push_of, pushed_models
 from pipeline.run_folder import RootError, RunFolder, locked_root
 
 RESULT = "predictions.csv"
-_MODEL_FOLDER = "Format-Serving"  # TFX's name for the SavedModel within a Model artifact
 
 
 class NoModelError(Exception):
@@ -67,12 +67,14 @@ def latest_model(config: Config) -> PushedModel:
         )
     chosen = pushes[-1]
     if config.push.target == "folder":
-        from pipeline.push.folder import served_version
-
-        folder = Path(placement.serving(config))
-        served = served_version(folder)
-        chosen = next((p for p in reversed(pushes) if p.version == str(served)), chosen)
-    if not (Path(chosen.model_uri) / _MODEL_FOLDER / "saved_model.pb").is_file():
+        served = served_version(Path(placement.serving(config)))
+        if served is None:
+            raise NoModelError(f"{placement.serving(config)} serves no version any more")
+        version = Path(placement.serving(config)) / str(served)
+        chosen = push_of(version, pushes)
+        if chosen is None:
+            raise NoModelError(f"{version} was not pushed by a run of {config.root}; train again")
+    if not (chosen.saved_model / "saved_model.pb").is_file():
         raise NoModelError(
             f"the model of version {chosen.version} is gone from {chosen.model_uri}; train again"
         )
@@ -132,5 +134,5 @@ def _infer(
     pipeline = create_prediction_pipeline(config, photos, model.model_uri)
     LocalDagRunner(folder.run_id, listener).run(pipeline)
     (inferred,) = reports[INFERENCE].execution.outputs["inference_result"]
-    labels = read_labels(Path(model.model_uri) / _MODEL_FOLDER)
+    labels = read_labels(model.saved_model)
     return write_predictions(inferred.uri, photos.paths, labels, folder.path / RESULT)

@@ -21,8 +21,8 @@ def lineage_of(path: Path, version: int) -> dict[str, Any]:
 
     Returns:
       `version`; `labels` (list, or None); `card` (the model card, or None); `run` (pipeline, id,
-      time of the push, the executions that made the version, the model's artifact), or None with
-      the reason in `run_missing`.
+      time of the push, the executions that made the version, the model's artifact, and who forced
+      its blessing and why, or None), or None with the reason in `run_missing`.
     """
     run, missing = None, ""
     try:
@@ -48,17 +48,12 @@ def _run(path: Path, version: int) -> dict[str, Any]:
         raise _Unknown(f"there is no {METADATA} beside the folder that is served")
     # ML Metadata takes a moment to import, and is not needed to serve.
     from pipeline.metadata_reader import run_executions, sqlite_store
-    from pipeline.pushed_models import pushed_models
+    from pipeline.pushed_models import push_of, pushed_models
 
     store = sqlite_store(str(file))
-    pushes = [
-        push
-        for push in pushed_models(store)
-        if push.version == str(version) and Path(push.destination).name == path.name
-    ]
-    if not pushes:
+    push = push_of(path, pushed_models(store))
+    if push is None:
         raise _Unknown(f"ML Metadata knows of no push of version {version}")
-    push = pushes[-1]
     executions = run_executions(store, push.pipeline, push.run_id)
     return {
         "pipeline": push.pipeline,
@@ -67,8 +62,18 @@ def _run(path: Path, version: int) -> dict[str, Any]:
         "pushed_artifact": push.artifact_id,
         "model_artifact": push.model_id,
         "model_uri": push.model_uri,
+        "forced": _forced(executions),
         "executions": [{"id": e.id, "node": e.node_id, "state": e.state} for e in executions],
     }
+
+
+def _forced(executions) -> dict[str, str] | None:
+    """Who blessed the model although it failed the quality gate, and why."""
+    for execution in executions:
+        for artifact in (one for made in execution.outputs.values() for one in made):
+            if reason := artifact.properties.get("forced_reason"):
+                return {"by": artifact.properties.get("forced_by", ""), "reason": reason}
+    return None
 
 
 def _card(path: Path, run: dict | None) -> dict | None:

@@ -71,6 +71,7 @@ function show({ version, labels, card, run, run_missing: missing }) {
     ["trained", time(card?.model_details?.version?.date)],
   ]);
   describe(at("run"), [
+    ["forced by", run?.forced && `${run.forced.by}: ${run.forced.reason}`, "forced"],
     ["run", run?.id, "code"],
     ["pipeline", run?.pipeline],
     ["pushed", time(run?.pushed_at)],

@@ -21,7 +21,7 @@ class Root:
         self.store = sqlite_store(str(path / "metadata.sqlite"))
         self.types = {
             name: self.store.put_artifact_type(mlmd.ArtifactType(name=name))
-            for name in ("Model", "PushedModel")
+            for name in ("Model", "ModelBlessing", "PushedModel")
         }
         self.pusher = self.store.put_execution_type(mlmd.ExecutionType(name="Pusher"))
         self.contexts = {
@@ -29,7 +29,7 @@ class Root:
             for name in ("pipeline", "pipeline_run", "node")
         }
 
-    def push(self, run: str, pushed: bool = True) -> str:
+    def push(self, run: str, pushed: bool = True, forced: str = "") -> str:
         model = self.path / "models" / run
         saved = model / "Format-Serving"
         saved.mkdir(parents=True)
@@ -61,6 +61,12 @@ class Root:
             self._edge(used, mlmd.Event.INPUT, "model"),
             self._edge(made, mlmd.Event.OUTPUT, "pushed_model"),
         ]
+        if forced:
+            blessing = mlmd.Artifact(type_id=self.types["ModelBlessing"])
+            blessing.custom_properties["forced_by"].string_value = "ann"
+            blessing.custom_properties["forced_reason"].string_value = forced
+            (blessed,) = self.store.put_artifacts([blessing])
+            edges.append(self._edge(blessed, mlmd.Event.OUTPUT, "blessing"))
         self.store.put_execution(execution, edges, contexts)
         return str(model)
 
@@ -113,17 +119,30 @@ def test_a_model_that_is_gone_is_told(root):
 
 
 def test_a_served_version_knows_its_run_its_card_and_its_labels(root):
-    root.push("one"), root.push("two")
+    root.push("one", forced="the fair is tomorrow"), root.push("two")
     found = lineage_of(root.path / "serving" / "1", 1)
     assert found["labels"] == ["cat", "guinea\\pig"]
     assert found["card"] == {"schema_version": "one"}
     assert found["run"]["id"] == "one" and found["run_missing"] == ""
     assert [e["node"] for e in found["run"]["executions"]] == ["Pusher"]
+    assert found["run"]["forced"] == {"by": "ann", "reason": "the fair is tomorrow"}
+    assert lineage_of(root.path / "serving" / "2", 2)["run"]["forced"] is None
+
+
+def test_a_version_with_a_new_number_is_known_by_its_content(root):
+    first, second = root.push("one"), root.push("two")
+    target = FolderTarget(root.path / "serving")
+    assert target.promote("1") == "3"
+    assert latest_model(config(root)).model_uri == first != second
+    assert lineage_of(root.path / "serving" / "3", 3)["run"]["id"] == "one"
 
 
 def test_a_version_without_metadata_says_so(root, tmp_path):
     root.push("one")
     (root.path / "serving" / "1").rename(root.path / "serving" / "7")
+    (root.path / "serving" / "7" / "saved_model.pb").write_text("from elsewhere")
+    with pytest.raises(NoModelError, match="was not pushed by a run"):
+        latest_model(config(root))
     found = lineage_of(root.path / "serving" / "7", 7)
     assert found["run"] is None and "no push of version 7" in found["run_missing"]
     (root.path / "metadata.sqlite").unlink()
