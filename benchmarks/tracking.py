@@ -80,7 +80,7 @@ def main() -> None:
                 with server(case) as changes:
                     scratch = Path(folder, f"{case}-{number}")
                     changed = fn_args | {"custom_config": config}
-                    results[case].append(finish(start("trainer", changed, scratch, None, changes)))
+                    results[case].append(finish(start("alone", changed, scratch, None, changes)))
                 print(case, results[case][-1], file=sys.stderr, flush=True)
     base = best(results["disabled"])
     print("| | fastest epoch, photos/s | against no W&B | whole Trainer, s |")
