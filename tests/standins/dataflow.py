@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,6 +111,13 @@ class DataflowStandIn(HttpService):
         """What a user does in the console."""
         if self.states[job_id] not in _ENDED:
             self.states[job_id] = "JOB_STATE_CANCELLED"
+
+    def wait(self, job_id: str, timeout_s: float = 300) -> str:
+        """The state in which a job ended, or was left."""
+        until = time.monotonic() + timeout_s
+        while self.states[job_id] not in _ENDED and time.monotonic() < until:
+            time.sleep(0.1)
+        return self.states[job_id]
 
     def _described(self, job_id: str) -> Answer:
         return Answer(self.jobs[job_id] | {"currentState": self.states[job_id]})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from apache_beam.portability import common_urns
@@ -16,11 +17,18 @@ from tests.standins.locked import locked_environment
 from tests.standins.world import CloudWorld
 
 _PORT = 50000
-# As Beam's worker image serves it, with the pool's workers as threads of one process.
+# As Beam's worker image serves it, with the pool's workers as threads of one process; each bundle
+# of elements that it works on leaves a line.
 _POOL = """
 import sys, threading
+from apache_beam.runners.worker import sdk_worker
 from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
-BeamFnExternalWorkerPoolServicer.start(port=int(sys.argv[1]))
+process = sdk_worker.SdkWorker.process_bundle
+def told(self, request, instruction_id):
+    print("bundle", flush=True)
+    return process(self, request, instruction_id)
+sdk_worker.SdkWorker.process_bundle = told
+_, kept = BeamFnExternalWorkerPoolServicer.start(port=int(sys.argv[1]))
 threading.Event().wait()
 """
 
@@ -53,6 +61,18 @@ class DataflowMachines:
         self.logs = self._folder / "logs"
         """Output of the workers, a file for each host and set of packages."""
         self.logs.mkdir()
+
+    def steps(self, job: dict) -> list[str]:
+        """The names of the staged pipeline's transforms, outermost first."""
+        options = job["environment"]["sdkPipelineOptions"]["options"]
+        staged = self._world.storage.get(options["pipelineUrl"])
+        transforms = beam_runner_api_pb2.Pipeline.FromString(staged).components.transforms
+        names = (transform.unique_name for transform in transforms.values())
+        return sorted(names, key=lambda name: name.count("/"))
+
+    def bundles(self, host: str) -> int:
+        """How many bundles of elements a worker has worked on."""
+        return sum(log.read_text().count("bundle\n") for log in self.logs.glob(f"{host}-*.log"))
 
     def __call__(self, job: dict) -> None:
         """Runs one job to its end.
@@ -109,7 +129,8 @@ class DataflowMachines:
         if key in self._pools:
             return self._pools[key]
         port = _PORT + len(self._pools)
-        for host in self._hosts:
+
+        def start(host: str) -> None:
             folder = self._folder / host / key
             try:
                 python = locked_environment(folder, [*self._images[image], *packages])
@@ -124,6 +145,9 @@ class DataflowMachines:
                     stdout=log,
                     stderr=log,
                 )
+
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(start, self._hosts))
         self._pools[key] = [f"{host}:{port}" for host in self._hosts]
         return self._pools[key]
 

@@ -18,13 +18,18 @@ from apache_beam.portability.api import (
 )
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
+# Beam's own clients ping more often than a server allows by default.
+_PINGS = [("grpc.http2.max_pings_without_data", 0), ("grpc.http2.max_ping_strikes", 0)]
+
 
 class Pools(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
     """Hands the runner's demands for workers to the hosts in turn."""
 
     def __init__(self, addresses: list[str]):
         stubs = [
-            beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(grpc.insecure_channel(address))
+            beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(
+                grpc.insecure_channel(address, options=_PINGS)
+            )
             for address in addresses
         ]
         self._turns = itertools.cycle(stubs)
@@ -34,7 +39,7 @@ class Pools(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
 
 
 def main(staged: str, pools: list[str]) -> None:
-    server = grpc.server(futures.ThreadPoolExecutor(4))
+    server = grpc.server(futures.ThreadPoolExecutor(4), options=_PINGS)
     port = server.add_insecure_port("127.0.0.1:0")
     beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(Pools(pools), server)
     server.start()
@@ -49,7 +54,10 @@ def main(staged: str, pools: list[str]) -> None:
         del environment.dependencies[:]
     runner = FnApiRunner()
     runner._num_workers = len(pools)
-    runner.run_via_runner_api(pipeline, PipelineOptions(flags=[])).wait_until_finish()
+    try:
+        runner.run_via_runner_api(pipeline, PipelineOptions(flags=[])).wait_until_finish()
+    finally:
+        server.stop(None)  # else its threads keep this process
 
 
 if __name__ == "__main__":

@@ -61,6 +61,7 @@ class StorageStandIn(HttpService):
         return Answer(
             {"kind": "storage#bucket", "id": bucket, "name": bucket, "projectNumber": "1"}
             | {"location": "EU", "storageClass": "STANDARD", "timeCreated": TIME}
+            | {"softDeletePolicy": {"retentionDurationSeconds": "0", "effectiveTime": TIME}}
         )
 
     @route("GET", r"/storage/v1/b/([^/]+)/o")
