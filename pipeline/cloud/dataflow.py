@@ -68,6 +68,7 @@ def _ended(error) -> CloudError:
     job = error.result._job
     page = job_page(job.id, job.projectId, job.location)
     _, _, said = str(error).partition("Error:\n")
+    said = "" if said == "None" else said  # the client stopped asking before there was a message
     return CloudError(how_it_ended(job.id, str(job.currentState), said, page))
 
 

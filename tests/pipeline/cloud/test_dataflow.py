@@ -93,6 +93,15 @@ def test_any_other_failure_gives_the_workers_last_words(google):
     assert "--setup_file" not in str(told.value)
 
 
+def test_a_failure_without_a_word_is_told_as_that(google):
+    def fails_at_once(job):
+        dataflow.states[job["id"]] = "JOB_STATE_FAILED"
+
+    with DataflowStandIn(fails_at_once) as dataflow, pytest.raises(CloudError) as told:
+        submit(dataflow)
+    assert "failed. The service gave no reason." in str(told.value)
+
+
 def test_a_cancelled_job_is_told_as_that(google):
     def is_cancelled(job):
         time.sleep(0.5)
