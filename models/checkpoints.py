@@ -6,6 +6,8 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -55,7 +57,7 @@ def default_folder(model_run_dir: str, identity: str) -> str:
 
 
 class Checkpoints(tf_keras.callbacks.Callback):
-    """Saves model, optimizer and epoch after each epoch, and restores the last ones.
+    """Saves model, optimizer and epoch at the ends of epochs, and restores the last ones.
 
     The file is written while the next epoch trains: an epoch waits at most for the file of the one
     before it. A callback for every worker, because reading the weights takes all of them; only the
@@ -66,11 +68,14 @@ class Checkpoints(tf_keras.callbacks.Callback):
             training is removed.
         identity: see `identity`.
         is_chief: whether this process is the one that writes `folder`.
+        interval: seconds after a checkpoint in which epochs are passed over; 0 where several
+            processes train, which would not agree on the time.
     """
 
-    def __init__(self, folder: str, identity: str, is_chief: bool):
+    def __init__(self, folder: str, identity: str, is_chief: bool, interval: float = 0.0):
         super().__init__()
         self.folder = folder
+        self._interval, self._saved = interval, -math.inf
         self._is_chief = is_chief
         self._identity = {"training": identity}
         self._writer = ThreadPoolExecutor(1, "checkpoint")
@@ -96,7 +101,10 @@ class Checkpoints(tf_keras.callbacks.Callback):
         return int(arrays[0])
 
     def on_epoch_end(self, epoch, logs=None):
-        """Saves."""
+        """Saves, unless the last checkpoint is but seconds old."""
+        if time.monotonic() - self._saved < self._interval:
+            return
+        self._saved = time.monotonic()
         arrays = [np.asarray(epoch + 1), *(variable.numpy() for variable in _state(self.model))]
         if self._is_chief:
             self._wait()

@@ -29,6 +29,8 @@ from models.options import Options
 if TYPE_CHECKING:
     from tfx.components import FnArgs
 
+_SECONDS_BETWEEN_CHECKPOINTS = 5.0
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -66,7 +68,10 @@ def train_and_export(
     model = build(config, architecture, plan, strategy)
     identity = checkpoints.identity(config, fn_args, plan.batch_size)
     folder = config.checkpoint_dir or checkpoints.default_folder(fn_args.model_run_dir, identity)
-    backup = checkpoints.Checkpoints(folder, identity, task.is_chief)
+    # Early stopping keeps its own best epoch, with which the last checkpoint has to agree.
+    alone = task.workers == 1 and not config.trainer.early_stopping
+    interval = _SECONDS_BETWEEN_CHECKPOINTS if alone else 0.0
+    backup = checkpoints.Checkpoints(folder, identity, task.is_chief, interval)
     done = backup.restore(model)
     history = progress.History(folder, done)
     callbacks: list[tf_keras.callbacks.Callback] = []

@@ -61,6 +61,15 @@ def test_only_the_chief_writes(tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_epochs_of_a_moment_share_a_checkpoint(tmp_path):
+    model = make_model(0)
+    backup = checkpoints.Checkpoints(str(tmp_path), "one", is_chief=True, interval=60)
+    backup.restore(model)
+    fit(model, [backup], 3)
+    again = checkpoints.Checkpoints(str(tmp_path), "one", is_chief=True)
+    assert again.restore(make_model(1)) == 1
+
+
 def test_a_checkpoint_that_cannot_be_written_ends_the_training(tmp_path, monkeypatch):
     model = make_model(0)
     backup = checkpoints.Checkpoints(str(tmp_path), "one", is_chief=True)
