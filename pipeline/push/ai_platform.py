@@ -72,7 +72,7 @@ class AiPlatformTarget(Target):
             if state == "ready":
                 aside = _was_rolled_back(version)
                 state = "served" if served else _ROLLED_BACK if aside else "kept"
-            made, share = version.get("createTime", "")[:19], 100 if served else 0
+            made, share = version["createTime"][:19] + "+00:00", 100 if served else 0
             rows.append(VersionStatus(_short(version), state, share, made, version["name"]))
         notes = [
             f"{r.name} failed; a push of its model makes it anew"

@@ -69,6 +69,7 @@ def test_a_push_does_what_gcloud_does_and_the_version_answers(target, model, ser
     assert version["labels"] == {"team": "pets"} and version["isDefault"]
     assert storage.names(f"{version['deploymentUri']}/") == ["saved_model.pb", "variables/v"]
     assert states(target()) == ["served"]
+    assert target().status().versions[0].made.endswith("+00:00")
 
 
 def test_the_same_model_is_pushed_once_and_another_becomes_the_default(target, model, service):
@@ -243,6 +244,7 @@ def test_a_killed_push_is_completed_by_the_next(target, model, service, options)
     assert states(target()) == ["served"] and len(creations(service)) == 1
 
 
+@pytest.mark.slow
 def test_the_pushed_model_answers_with_its_prediction(target, service, pushed_run, photos):
     target().push(str(pushed_run.root / "serving" / "1"))
     photo = base64.b64encode(next(photos.glob("cat/*.jpg")).read_bytes()).decode()
