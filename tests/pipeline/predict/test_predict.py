@@ -9,6 +9,8 @@ import threading
 
 import pytest
 
+from pipeline.predict.asking import Failure, Prediction
+from pipeline.predict.asking import predict as ask
 from pipeline.push.folder import FolderTarget
 from tests.conftest import REPOSITORY
 from tests.pipeline.serve.conftest import SIZE, Server, models, photo
@@ -77,11 +79,13 @@ def test_any_form_of_url(server, pictures, path):
 
 
 def test_a_serving_folder_and_a_savedmodel(folder, models, pictures):
-    for model, probability in ((folder, "0.800"), (models[1], "0.900")):
-        done = predict(model, pictures / "dark.jpg")
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.splitlines()[1].split()[:2] == ["cat", probability]
-        assert done.stderr == ""
+    paths = [pictures / "dark.jpg", pictures / "letter.jpg", pictures / "bright.png"]
+    for model, probability in ((folder, 0.8), (models[1], 0.9)):
+        assert ask(str(model), paths) == [
+            Prediction("cat", pytest.approx(probability)),
+            Failure("not an image"),
+            Prediction("dog", pytest.approx(probability)),
+        ]
 
 
 @pytest.mark.parametrize("where", ["server", "folder"])
@@ -94,7 +98,7 @@ def test_a_bad_photo_has_a_row_and_the_others_an_answer(where, pictures, request
     assert [row.split()[0] for row in rows] == ["error", "cat", "error", "error"]
     for row, reason in ((0, "cannot be decoded"), (2, "not an image"), (3, "No such file")):
         assert reason in rows[row] and names[row] in rows[row]
-    assert "3 of 4 photos have no prediction" in done.stderr
+    assert done.stderr == "error: 3 of 4 photos have no prediction\n"
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,7 @@ def test_several_photos_by_drag_and_drop(browser, server):
     )
 
 
+@pytest.mark.slow
 def test_a_server_that_is_gone_shows(browser, models):
     server = Server(models[1])
     browser.get(server.url)

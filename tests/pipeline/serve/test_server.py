@@ -123,6 +123,7 @@ def test_metadata_describes_the_signatures(server):
         ({"instances": [b64(BLACK)], "signature_name": "nix"}, 400, "no signature 'nix'"),
         ({"instances": [b64(BLACK)] * 65}, 413, "at most 64"),
         ({"instances": ["x" * (1 << 20)]}, 413, "larger than"),
+        ({"instances": ["x" * (7 << 20)]}, 413, "larger than"),
         ({"instances": [[1, 2]]}, 400, "[0]: serving_pixels takes an array [150, 150, 3]"),
         ({"instances": [PIXELS, [[1], [1, 2]]]}, 400, "[1]: serving_pixels takes an array"),
         ({"instances": [[[[256, 0, 0]] * SIZE] * SIZE]}, 400, "pixels are 0 to 255"),

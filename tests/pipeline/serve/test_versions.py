@@ -54,63 +54,47 @@ class Load:
             thread.join()
 
 
-@pytest.fixture
-def folder(models, tmp_path):
-    folder = tmp_path / "serving"
-    FolderTarget(folder).push(str(models[1]))
-    return folder
+def test_versions_come_and_go_under_load_without_a_dropped_request(models, tmp_path):
+    folder, broken = tmp_path / "serving", tmp_path / "broken"
+    for made in (folder, broken):
+        made.mkdir()
+    (broken / "saved_model.pb").write_bytes(b"no model")
+    target, server = FolderTarget(folder), Server(folder)
 
+    assert "no version yet" in server.greeting, "an empty folder is waited for"
+    for status, content in (server.ask("/healthz"), server.predict(b64(BLACK))):
+        assert status == 503 and "is ready" in content["error"]
+    target.push(str(models[1]))
+    until(lambda: server.ask("/healthz")[0] == 200)
 
-def test_a_push_and_a_rollback_under_load_drop_no_request(folder, models):
-    server = Server(folder)
     with Load(server) as load:
         load.wait_for(0.1)
-        FolderTarget(folder).push(str(models[2]))
+        target.push(str(broken))
+        until(lambda: states(server)[0][2])
+        assert [state[:2] for state in states(server)] == [("2", "END"), ("1", "AVAILABLE")]
+        target.push(str(models[2]))
         load.wait_for(0.2)
-        FolderTarget(folder).rollback()
+        target.rollback("1")
         load.wait_for(0.1)
-        status, _ = server.predict(b64(BLACK), path="/v1/models/pawprint/versions/2:predict")
+        status, _ = server.predict(b64(BLACK), path="/v1/models/pawprint/versions/3:predict")
         assert status == 404, "what was rolled back is not served by its number either"
-        FolderTarget(folder).promote("2")
+        target.promote("3")
         load.wait_for(0.2)
     assert load.failures == [] and set(load.seen) == {0.1, 0.2}
     assert server.stop() == 0
 
 
-def test_a_version_that_cannot_be_loaded_changes_nothing(folder, models, tmp_path):
-    server = Server(folder)
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    (broken / "saved_model.pb").write_bytes(b"no model")
-    with Load(server) as load:
-        load.wait_for(0.1)
-        FolderTarget(folder).push(str(broken))
-        deadline = time.monotonic() + 20
-        while True:
-            versions = server.ask("/v1/models/pawprint")[1]["model_version_status"]
-            if versions[0]["status"]["error_message"]:
-                break
-            assert time.monotonic() < deadline, versions
-        assert [(v["version"], v["state"]) for v in versions] == [("2", "END"), ("1", "AVAILABLE")]
-        FolderTarget(folder).push(str(models[2]))
-        load.wait_for(0.2)
-    assert load.failures == []
-    assert server.stop() == 0
-
-
-def test_an_empty_folder_is_waited_for(models, tmp_path):
-    folder = tmp_path / "serving"
-    folder.mkdir()
-    server = Server(folder)
-    assert "no version yet" in server.greeting
-    for reply in (server.ask("/healthz"), server.predict(b64(BLACK))):
-        assert reply[0] == 503 and "is ready" in reply[1]["error"]
-    FolderTarget(folder).push(str(models[1]))
-    deadline = time.monotonic() + 20
-    while server.ask("/healthz")[0] != 200:
+def until(condition, seconds: float = 60):
+    deadline = time.monotonic() + seconds
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    server.stop()
+
+
+def states(server) -> list[tuple[str, str, str]]:
+    """Version, state and error of every version, newest first."""
+    found = server.ask("/v1/models/pawprint")[1]["model_version_status"]
+    return [(v["version"], v["state"], v["status"]["error_message"]) for v in found]
 
 
 def test_a_stopped_server_answers_what_it_has_begun(slow_model):
