@@ -95,6 +95,21 @@ def upper_bound(config: Config, converts: bool = False) -> Bound:
     return Bound(lines, table["as_of"], table["region"], factor)
 
 
+def deployed_a_day(config: Config) -> Line | None:
+    """What a pushed model costs a day, without requests; None where that is not known."""
+    push = config.push
+    if push.target == "vertex":
+        machine, count = push.vertex.machine_type, push.vertex.min_replicas
+    elif push.target == "ai_platform":
+        machine, count = push.ai_platform.machine_type, push.ai_platform.min_nodes
+    else:
+        return None
+    if machine not in catalog().machines:
+        return None
+    factor = 1.0 if config.cloud.region == prices()["region"] else prices()["elsewhere"]
+    return Line("deployed model", f"{count} x {machine}", 24 * count * _machine_h(machine) * factor)
+
+
 def _machine_h(name: str) -> float:
     machine, family = catalog().machines[name], prices()["machines"][name.partition("-")[0]]
     return machine.cpus * family["cpu_h"] + machine.gb * family["gb_h"]

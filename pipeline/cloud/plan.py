@@ -36,12 +36,21 @@ def text(config: Config, bucket: str, converts: bool = False) -> str:
         *(f"  {line.what:<18}{line.usd:>9,.2f}  {line.quantity}" for line in bound.lines),
         f"  {_prices(bound)}",
         "  every machine is reckoned until its limit (timeout_h): runs mostly end long before it",
-        "  not in it: what is stored, logged or sent elsewhere, and a deployed model, which costs",
-        "  until it is undeployed",
+        "  not in it: what is stored, logged or sent elsewhere",
+        *_deployed(config),
     ]
     if hints := preflight.check(config).hints:
         lines += ["", "look at", *(f"  {hint}" for hint in hints)]
     return "\n".join(lines)
+
+
+def _deployed(config: Config) -> list[str]:
+    line = cost.deployed_a_day(config)
+    if line is None:
+        return ["  nor what a deployed model costs until it is undeployed"]
+    return [
+        f"then {line.usd:,.2f} USD a day for the {line.what}, {line.quantity}, until undeployed"
+    ]
 
 
 def _dataflow(config: Config, converts: bool) -> str:

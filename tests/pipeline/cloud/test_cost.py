@@ -45,6 +45,14 @@ def test_without_jobs_only_the_tasks_cost():
     assert [line.what for line in bound.lines] == ["pipeline tasks"]
 
 
+def test_a_deployed_model_costs_by_the_day():
+    line = cost.deployed_a_day(cloud_config("push.vertex={min_replicas: 2, max_replicas: 3}"))
+    assert line.quantity == "2 x n1-standard-2"
+    assert line.usd == pytest.approx(24 * 2 * (2 * 0.036355 + 7.5 * 0.004873))
+    assert cost.deployed_a_day(cloud_config("push={target: folder, vertex: null}")) is None
+    assert cost.deployed_a_day(cloud_config("push.vertex.machine_type=n9-huge")) is None
+
+
 def test_every_machine_and_accelerator_has_a_price():
     table = cost.prices()
     for name, machine in catalog().machines.items():

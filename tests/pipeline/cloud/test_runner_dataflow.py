@@ -60,6 +60,7 @@ def test_the_plan_tells_what_is_used_and_what_it_costs(cloud, capsys):
     assert "chief: 1 x n1-standard-16 + 4 NVIDIA_TESLA_T4" in told
     assert "one run costs at most 15.67 USD" in told
     assert "custom_model_training_nvidia_t4_gpus of at least 4 in us-central1" in told
+    assert "then 2.62 USD a day for the deployed model, 1 x n1-standard-2" in told
     assert "nothing was sent" in told
     assert cloud.vertex.requests == []
 
