@@ -27,6 +27,7 @@ class ProgressLogger(tf_keras.callbacks.Callback):
         super().__init__()
         self._epochs, self._steps, self._batch = epochs, steps_per_epoch, batch_size
         self._epoch, self._done, self._reported = 0, 0, 0.0
+        self._supports_tf_logs = True  # The metrics of a batch need not be fetched for it.
 
     def on_epoch_begin(self, epoch, logs=None):
         """Counts from the epoch's beginning, which is not the first in a resumed training."""

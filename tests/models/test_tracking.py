@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -184,11 +183,10 @@ def test_a_remote_folder_gets_the_files_and_the_upload_is_waited_for(tmp_path, m
     with socket.socket() as refused:
         refused.bind(("127.0.0.1", 0))
         monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{refused.getsockname()[1]}")
-        monkeypatch.setattr(tracking, "_REMOTE_UPLOAD_SECONDS", 12)
+        monkeypatch.setattr(tracking, "_REMOTE_UPLOAD_SECONDS", 60)
         monkeypatch.setenv("TMPDIR", str(tmp_path))
-        began = time.monotonic()
-        log_epochs(f"file://{tmp_path}/run", "online")
-        assert time.monotonic() - began < 25
+        tracker = log_epochs(f"file://{tmp_path}/run", "online")
+    assert tracker._upload.poll() == 1
     assert len(rows(tmp_path / "run")) == 2
     assert "not uploaded: " in (tmp_path / "run" / "wandb" / "upload.log").read_text()
 
@@ -209,12 +207,13 @@ def test_a_failure_inside_wandb_does_not_reach_the_training(tmp_path, caplog):
 
 def test_a_hanging_client_is_left_behind(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(tracking, "_FINISH_SECONDS", 1)
+    answered = threading.Event()
     with caplog.at_level(logging.WARNING, "pawprint"):
-        began = time.monotonic()
         with tracking.tracking(config_of("offline"), str(tmp_path)) as tracker:
-            tracker.submit(lambda run: time.sleep(5))
-        assert time.monotonic() - began < 4
+            tracker.submit(lambda run: answered.wait())
+        assert tracker._thread.is_alive()
     assert "is not done after 1 s" in caplog.text
+    answered.set()
     tracker._thread.join(60)  # W&B knows one run a process at a time.
 
 
@@ -249,7 +248,7 @@ def test_online_the_run_arrives_by_itself(wandb_server, tmp_path):
 
 def test_a_server_that_fails_in_the_middle_gets_the_run_later(wandb_server, tmp_path):
     wandb_server.fail(lambda request: request.path.endswith("file_stream"), status=500)
-    tracker = log_epochs(tmp_path / "run", "online", timeout=6)
+    tracker = log_epochs(tmp_path / "run", "online", timeout=4)
     assert tracker._upload.wait(60) == 1
     assert "not uploaded: " in upload_log(tmp_path)
     wandb_server.heal()
