@@ -86,10 +86,11 @@ def mirror(store: Path, server: WandbStandIn) -> tuple[float, float]:
 
 
 def _memory(pid: int) -> int:
+    """Bytes of a process and its children; pages that they share count once."""
     try:
         root = psutil.Process(pid)
-        return sum(p.memory_info().rss for p in (root, *root.children(recursive=True)))
-    except psutil.NoSuchProcess:
+        return sum(p.memory_full_info().pss for p in (root, *root.children(recursive=True)))
+    except psutil.Error:
         return 0
 
 

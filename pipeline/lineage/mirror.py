@@ -17,6 +17,10 @@ _CHUNK = 20
 """Executions that are read, written and confirmed together."""
 
 
+_RENEWAL = 100
+"""Executions after which W&B's service process is started afresh, so that memory stays flat."""
+
+
 @dataclasses.dataclass
 class Pass:
     """What one pass of the mirror did."""
@@ -175,6 +179,8 @@ class _Copier:
                     + "; ".join(problems)
                 )
             self.result.written += 1
+            if self.result.written % _RENEWAL == 0:
+                self._target.renew()
 
     def _remember(self, versions: Iterable[Version]) -> None:
         if len(self._known) > 10_000:

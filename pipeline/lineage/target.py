@@ -86,6 +86,13 @@ class Target:
         """Whether a version is there and committed."""
         return self._api.artifact_exists(f"{self.entity}/{self.project}/{version}")
 
+    def renew(self) -> None:
+        """Ends W&B's service process, which grows with each run; the next run starts another."""
+        import wandb
+
+        wandb.teardown()
+        self._api = wandb.Api(timeout=TIMEOUT)
+
     def run_ids(self, prefix: str) -> Iterator[str]:
         """Ids of the project's runs that begin with `prefix`."""
         runs = self._api.runs(f"{self.entity}/{self.project}", per_page=100)
