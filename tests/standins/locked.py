@@ -37,6 +37,7 @@ def locked_environment(folder: Path, packages: Sequence[Path] = ()) -> Path:
     if packages:
         subprocess.run(
             [_PYTHON, "-m", "pip", "--isolated", "--python", python, *_INSTALL, *packages],
+            cwd=folder,  # in the repository pip would find an egg-info, and install nothing
             check=True,
             capture_output=True,
             text=True,
