@@ -68,8 +68,9 @@ def test_a_whole_run_with_wandb_and_again_without_its_server(photos, tmp_path, m
             monkeypatch.setenv(name, value)
         first = run_local("--images", photos, *QUICK, *ONLINE, root=tmp_path)
         assert first.status == 0, first.output + first.errors
-        assert "lineage   mirrored 12 executions into " in first.output
         store = tmp_path / "metadata.sqlite"
+        number = len(sqlite_store(str(store)).get_executions())
+        assert f"lineage   mirrored {number} executions into " in first.output
         held = Held(server, store)
         assert held.edges == recorded(store)
         [trainer] = [r for r in held.runs.values() if r.jobType == "Trainer"]
@@ -89,6 +90,5 @@ def test_a_whole_run_with_wandb_and_again_without_its_server(photos, tmp_path, m
         assert run(*shlex.split(command)[3:], environment=server.environment()).status == 0
         held = Held(server, store)
         assert held.edges == recorded(store)
-        reader = sqlite_store(str(store))
-        assert len(held.runs) == len(reader.get_executions()) == 24
+        assert len(held.runs) == len(sqlite_store(str(store)).get_executions()) == 2 * number
         assert server.unknown == []
