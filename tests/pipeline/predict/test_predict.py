@@ -141,16 +141,13 @@ def test_something_else_than_a_model_server(pictures):
 def test_the_article_s_client_sends_an_array(server, pictures):
     """A JPEG as a JSON array [150, 150, 3], as the published workflow sends its photos."""
     import numpy as np
-    import requests
     from PIL import Image
 
     image = np.array(Image.open(pictures / "dark.jpg").resize((SIZE, SIZE)))
     assert image.shape == (150, 150, 3)
-    reply = requests.post(
-        f"{server.url}/v1/projects/demo/models/pawprint/versions/v1:predict",
-        data=json.dumps({"instances": [image.tolist()]}),
-    )
-    assert reply.json()["predictions"][0]["label"] == "cat"
+    path = "/v1/projects/demo/models/pawprint/versions/v1:predict"
+    status, content = server.ask(path, {"instances": [image.tolist()]})
+    assert status == 200 and content["predictions"][0]["label"] == "cat"
 
 
 @pytest.mark.slow
