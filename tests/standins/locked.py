@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -37,7 +38,9 @@ def locked_environment(folder: Path, packages: Sequence[Path] = ()) -> Path:
     if packages:
         subprocess.run(
             [_PYTHON, "-m", "pip", "--isolated", "--python", python, *_INSTALL, *packages],
-            cwd=folder,  # in the repository pip would find an egg-info, and install nothing
+            # Where pip sees the repository it finds an egg-info there, and installs nothing.
+            cwd=folder,
+            env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
             check=True,
             capture_output=True,
             text=True,
