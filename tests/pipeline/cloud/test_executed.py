@@ -74,8 +74,7 @@ def executed(pushed_run, tmp_path_factory):
         time.sleep(1)  # the id of a run is its second
         run = vertex.submit(config, spec)
         vertex_ai.finish(run)
-        cloud = Cloud(vertex_ai, storage, {})
-        yield Executed(cloud, service, bucket, config, spec, failed, run)
+        yield Executed(Cloud(vertex_ai, storage, {}), service, bucket, config, spec, failed, run)
 
 
 def read(executed, run):
