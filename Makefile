@@ -40,10 +40,11 @@ lock:  ## resolve requirements/*.in into the hash-locked requirements/*.txt
 	@$(COMPILE) -c requirements/py310.txt $(IN) requirements/gpu.in -o requirements/image-gpu.txt
 
 IMAGE := pawprint
+COMMIT := $(shell git rev-parse HEAD 2>/dev/null)
 TAG := $(shell git rev-parse --short HEAD 2>/dev/null)
 images:  ## build both images with Docker: IMAGE=REGION-docker.pkg.dev/PROJECT/REPOSITORY/pawprint TAG=1
-	docker build --file docker/worker.Dockerfile --tag $(IMAGE)-worker:$(TAG) .
-	docker build --file docker/train.Dockerfile --tag $(IMAGE)-train:$(TAG) .
+	docker build --build-arg GIT_COMMIT=$(COMMIT) --file docker/worker.Dockerfile --tag $(IMAGE)-worker:$(TAG) .
+	docker build --build-arg GIT_COMMIT=$(COMMIT) --file docker/train.Dockerfile --tag $(IMAGE)-train:$(TAG) .
 
 clean:  ## remove the demo and the caches (not .venv)
 	rm -rf $(DEMO) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis

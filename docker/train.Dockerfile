@@ -28,7 +28,9 @@ FROM python:3.10-slim-bookworm
 RUN useradd --create-home --uid 1000 pawprint
 COPY --from=build /opt/pawprint /opt/pawprint
 # TF_USE_LEGACY_KERAS: TFX's entry points import Keras before the project's code can choose it.
+ARG GIT_COMMIT=""
 ENV PATH=/opt/pawprint/bin:$PATH \
-    TF_USE_LEGACY_KERAS=1
+    TF_USE_LEGACY_KERAS=1 \
+    GIT_COMMIT=$GIT_COMMIT
 USER 1000
 WORKDIR /home/pawprint

@@ -30,8 +30,10 @@ COPY --from=build /opt/pawprint /opt/pawprint
 # What starts a worker on Dataflow; its version is the one of apache-beam in the lock.
 COPY --from=apache/beam_python3.10_sdk:2.74.0 /opt/apache/beam /opt/apache/beam
 # TF_USE_LEGACY_KERAS: TFX's entry points import Keras before the project's code can choose it.
+ARG GIT_COMMIT=""
 ENV PATH=/opt/pawprint/bin:$PATH \
     TF_USE_LEGACY_KERAS=1 \
+    GIT_COMMIT=$GIT_COMMIT \
     RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
 USER 1000
 WORKDIR /home/pawprint

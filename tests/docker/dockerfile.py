@@ -14,6 +14,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Template
 
 
 @dataclass
@@ -79,6 +80,7 @@ class Builder:
                 "0",
                 ["/bin/sh", "-c"],
             )
+            arguments: dict[str, str] = {}
             place = "/"
             for word, rest in stage.instructions:
                 if word == "RUN":
@@ -88,7 +90,7 @@ class Builder:
                 elif word == "ENV":
                     for pair in shlex.split(rest):
                         name, _, value = pair.partition("=")
-                        environment[name] = value.replace("$PATH", environment["PATH"])
+                        environment[name] = Template(value).substitute(arguments | environment)
                 elif word == "WORKDIR":
                     place = rest
                     (root / place.lstrip("/")).mkdir(parents=True, exist_ok=True)
@@ -96,6 +98,9 @@ class Builder:
                     shell = json.loads(rest)
                 elif word == "USER":
                     user = rest
+                elif word == "ARG":
+                    name, _, default = rest.partition("=")
+                    arguments[name] = default.strip('"')
                 elif word not in ("ENTRYPOINT", "CMD"):
                     raise NotImplementedError(word)
         return root, environment, user
