@@ -135,5 +135,5 @@ def _git_commit() -> str | None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
-        return os.environ.get(_COMMIT_VARIABLE)
+        return os.environ.get(_COMMIT_VARIABLE) or None
     return done.stdout.strip()
