@@ -8,7 +8,7 @@ from pipeline.config import RecordsConfig
 from pipeline.gate import tfserving
 from pipeline.pipeline import create_pipeline
 
-CHOSEN = ["serving.validator=tfserving", "serving.image=registry:5000/tfs:2.16", "root=nowhere"]
+CHOSEN = ["serving.validator=tfserving", "serving.image=registry:5000/tfs:2.16"]
 
 
 def test_without_docker_it_is_refused_before_anything_starts(monkeypatch):
@@ -20,7 +20,7 @@ def test_without_docker_it_is_refused_before_anything_starts(monkeypatch):
     tfserving.preflight(config_files.load(None))
 
 
-def test_the_pusher_waits_for_its_blessing():
+def test_the_pusher_waits_for_its_blessing(tmp_path):
     records = RecordsConfig(
         path="records",
         labels=("cat", "dog"),
@@ -29,7 +29,8 @@ def test_the_pusher_waits_for_its_blessing():
         features=("image", "label"),
         digest="0",
     )
-    config = config_files.load(None, CHOSEN).model_copy(update={"records": records})
+    config = config_files.load(None, [*CHOSEN, f"root={tmp_path}"])
+    config = config.model_copy(update={"records": records})
     compiled = compiler.Compiler().compile(create_pipeline(config))
     nodes = {node.pipeline_node.node_info.id: node.pipeline_node for node in compiled.nodes}
     assert "InfraValidator" in nodes and "ServingCheck" not in nodes
