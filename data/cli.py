@@ -118,12 +118,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _csv(arguments: argparse.Namespace) -> None:
     from data import files, folders
+    from data.table import image_csv
 
     found = folders.scan(
         arguments.folder, split=tuple(arguments.split), conflicts=arguments.conflicts
     )
-    text = found[["split", "image_uri", "label"]].to_csv(index=False)
-    files.write(arguments.output, text.encode("utf-8", "surrogateescape"))
+    files.write(arguments.output, image_csv(found))
     counts = found.groupby("split").size()
     print(f"{len(found)} photos in {arguments.output}: {counts.to_dict()}")
 

@@ -62,6 +62,17 @@ def read_csv(
     return check_table(table, schema, source=path)
 
 
+def image_csv(table: pd.DataFrame) -> bytes:
+    """An Image CSV that `read_csv` reads back as it is, whatever characters paths and labels have.
+
+    Line ends are those of RFC 4180: with a plain line feed, Python's csv module leaves a carriage
+    return in a field unquoted, and it would read as the end of the row.
+    """
+    columns = ["split", "image_uri", "label"]
+    text = table.to_csv(columns=columns, index=False, lineterminator="\r\n")
+    return text.encode("utf-8", "surrogateescape")
+
+
 def check_table(
     table: pd.DataFrame,
     schema: Mapping[str, ColumnType] = IMAGE_CSV_SCHEMA,

@@ -17,6 +17,7 @@ from data.errors import DataError
 from data.manifest import MANIFEST, read_manifest
 from data.record_set import shards_of
 from data.records import IMAGE_FEATURES
+from data.table import image_csv
 from pipeline.cloud import conversion, placement
 from pipeline.config import Config, RecordsConfig
 from pipeline.digests import settings_digest
@@ -132,8 +133,7 @@ def _table(source: Source, config: Config, schema: data.Schema) -> pd.DataFrame:
 
 def _write_csv(table: pd.DataFrame, config: Config) -> str:
     """Writes what a scan found as an Image CSV; equal tables give one file."""
-    text = table.to_csv(columns=["split", "image_uri", "label"], index=False)
-    content = text.encode("utf-8", "surrogateescape")
+    content = image_csv(table)
     name = f"images-{hashlib.sha256(content).hexdigest()[:_DIGEST_LENGTH]}.csv"
     path = files.join(placement.records(config), name)
     if not files.exists(path):

@@ -10,7 +10,7 @@ import data
 from data import DataError, cli
 from tests.data.drawn import image_table, photo_folder
 from tests.data.test_convert import quiet, tree
-from tests.standins.accounts import TokenStandIn
+from tests.standins.accounts import TokenStandIn, forget_login
 from tests.standins.dataflow import DataflowStandIn
 from tests.standins.storage import StorageStandIn
 
@@ -27,8 +27,10 @@ def storage(tmp_path_factory):
             patch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
             patch.setenv("NO_GCE_CHECK", "true")
             gs._client.cache_clear()
+            forget_login()
             yield service
             gs._client.cache_clear()
+            forget_login()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from PIL import Image
 import data
 from data import records
 from data.photos import pixels, to_grey_or_rgb
+from data.table import image_csv
 from tests.data.drawn import encoded, picture, read_all
 
 MODES = {
@@ -56,7 +57,7 @@ def test_photos_names_and_labels_round_trip(rows, encoding, through_csv):
             table.append(("TRAIN", str(path), label))
         source = pd.DataFrame(table, columns=["split", "image_uri", "label"])
         if through_csv:
-            source.to_csv(f"{folder}/data.csv", index=False)
+            Path(folder, "data.csv").write_bytes(image_csv(source))
             source = f"{folder}/data.csv"
         made = data.convert(
             source,

@@ -4,7 +4,7 @@ import pytest
 
 import data
 from data import DataError, Schema
-from data.table import check_table, vocabulary
+from data.table import check_table, image_csv, vocabulary
 
 
 def csv_file(folder, text: str):
@@ -24,9 +24,9 @@ def test_columns_are_found_by_name_in_any_order(tmp_path):
 
 
 def test_commas_quotes_newlines_and_unicode_come_through(tmp_path):
-    odd = ["a,b.jpg", 'quo"te.jpg', "new\nline.jpg", "snow ☃.jpg", " blank .jpg"]
+    odd = ["a,b.jpg", 'quo"te.jpg', "new\nline.jpg", "re\rturn.jpg", "snow ☃.jpg", " blank .jpg"]
     frame = pd.DataFrame({"split": "TRAIN", "image_uri": odd, "label": 'la,b"el\n☃'})
-    frame.to_csv(tmp_path / "data.csv", index=False)
+    (tmp_path / "data.csv").write_bytes(image_csv(frame))
     table = data.read_csv(tmp_path / "data.csv")
     assert table["image_uri"].tolist() == odd
     assert set(table["label"]) == {'la,b"el\n☃'}

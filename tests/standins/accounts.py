@@ -11,6 +11,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.standins.http_service import Answer, HttpService, Request, route
 
 
+def forget_login() -> None:
+    """Beam keeps the first login of a process, whose token service may be gone by now."""
+    from apache_beam.internal.gcp import auth
+
+    auth._Credentials._credentials_init = False
+    auth._Credentials._credentials = None
+
+
 class TokenStandIn(HttpService):
     """Gives every caller a token."""
 

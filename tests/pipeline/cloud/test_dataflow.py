@@ -9,7 +9,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.cloud.dataflow import explained
 from pipeline.cloud.errors import CloudError, NoAnswerError
-from tests.standins.accounts import TokenStandIn
+from tests.standins.accounts import TokenStandIn, forget_login
 from tests.standins.dataflow import DataflowStandIn, JobFailed
 from tests.standins.storage import StorageStandIn
 
@@ -29,7 +29,9 @@ def google(tmp_path_factory):
             patch.setenv("STORAGE_EMULATOR_HOST", storage.url)
             patch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
             patch.setenv("NO_GCE_CHECK", "true")
+            forget_login()
             yield storage
+            forget_login()
 
 
 @pytest.fixture(autouse=True)

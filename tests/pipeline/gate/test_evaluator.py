@@ -1,5 +1,7 @@
 """The Evaluator as the pipeline configures it, on real records and a model that keeps count."""
 
+import sys
+
 import tensorflow as tf
 
 from benchmarks.evaluation import evaluate
@@ -52,7 +54,8 @@ def write_records(photos, folder):
             writer.write(example.SerializeToString())
 
 
-def test_every_example_is_predicted_once_in_batches_that_fit_memory(tmp_path):
+def test_every_example_is_predicted_once_in_batches_that_fit_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", sys.argv[:1])  # absl would read pytest's flags as its own
     samples.draw(tmp_path / "photos", count=PHOTOS, size=32)
     write_records(tmp_path / "photos", tmp_path / "examples" / "Split-test")
     notes = tmp_path / "notes"
