@@ -207,8 +207,9 @@ def test_an_address_where_nobody_answers_is_told(target):
 def test_two_pushes_at_once(target, model, service):
     service.operation_s = 0.3
     pushes, targets = [], [target() for _ in range(4)]
+    made = {content: model(content) for content in "ab"}  # whole before anybody reads them
     threads = [
-        threading.Thread(target=lambda t=t, c=c: pushes.append(t.push(model(c))))
+        threading.Thread(target=lambda t=t, c=c: pushes.append(t.push(made[c])))
         for t, c in zip(targets, "aabb", strict=True)
     ]
     for thread in threads:

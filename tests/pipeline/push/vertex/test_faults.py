@@ -130,10 +130,11 @@ def test_two_pushes_at_once(target, model, service):
     service.operation_s = 0.2
     target().push(model("z"))
     pushes, failed, targets = [], [], [target() for _ in range(4)]
+    made = {content: model(content) for content in "ab"}  # whole before anybody reads them
 
     def push(one, content):
         try:
-            pushes.append(one.push(model(content)))
+            pushes.append(one.push(made[content]))
         except PushError as error:
             failed.append(error)
 
