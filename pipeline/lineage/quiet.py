@@ -14,6 +14,7 @@ class Quiet:
     def __init__(self, verbose: bool = False):
         self._verbose = verbose
         self._bar: tqdm | None = None
+        self._ended = False
 
     def __enter__(self) -> Quiet:
         sys.stdout.flush()
@@ -39,7 +40,13 @@ class Quiet:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-        self._terminal.write(f"{text}\n")
+        if not self._ended:
+            self._terminal.write(f"{text}\n")
+
+    def last_line(self, text: str):
+        """Prints a line after which no other thread's line is printed."""
+        self.line(text)
+        self._ended = True
 
     def progress(self, done: int, total: int):
         """Draws a bar of executions; off a terminal nothing is drawn."""

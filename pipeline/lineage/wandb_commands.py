@@ -21,7 +21,7 @@ def mirror(source: Source, arguments: argparse.Namespace) -> None:
 
         def late():
             reason = f"unfinished after {arguments.deadline:g} s"
-            terminal.line(f"not mirrored: {reason}; {again(arguments)}")
+            terminal.last_line(f"not mirrored: {reason}; {again(arguments)}")
 
         with watchdog.deadline(arguments.deadline, scratch, late):
             status, text = _attempt(source, arguments, terminal)
