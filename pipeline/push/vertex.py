@@ -187,20 +187,21 @@ class VertexTarget(Target):
             self._service.make_default(version.version_id)
 
     def _tidy(self):
-        """Undeploys what has no traffic, then deletes doubles and old versions."""
+        """Undeploys what has no traffic, then deletes doubles and old versions that pushes made."""
         endpoint, versions = self._existing()
         shares = self._version_shares(endpoint, versions)
         served = _served(shares, versions)
-        good = [v.version_id for v in versions if v.labels.get(STATE) != _ROLLED_BACK]
-        before = [v for v in good if served and int(v) < int(served)][-1:]
+        ours = [v for v in versions if IDENTITY in v.labels]
+        identities = [v.labels[IDENTITY] for v in ours]
+        doubles = [v for i, v in enumerate(ours) if identities[i] in identities[:i]]
+        good = [v for v in versions if v.labels.get(STATE) != _ROLLED_BACK and v not in doubles]
+        before = [v.version_id for v in good if served and int(v.version_id) < int(served)][-1:]
         for number, share in shares.items():
             if not share and not (self._options.keep_deployed and number in before):
                 deployed = self._service.deployed_id(endpoint, number)
                 self._try(self._service.undeploy, endpoint.name, deployed)
         used = {number for number, share in shares.items() if share} | set(before)
-        identities = [v.labels.get(IDENTITY) for v in versions]
-        doubles = [v for i, v in enumerate(versions) if identities[i] in identities[:i]]
-        for version in [*versions[: -self._keep_last], *doubles]:
+        for version in [*ours[: -self._keep_last], *doubles]:
             if version.version_id not in used and "default" not in version.version_aliases:
                 self._try(self._service.delete, version.version_id)
 

@@ -152,6 +152,26 @@ def test_two_pushes_at_once(target, model, service):
     assert len(identities) == len(set(identities)) == 3, "doubles are gone"
 
 
+def test_a_double_is_deleted_even_where_it_precedes_the_one_served(target, model, service):
+    for content in "za":
+        target().push(model(content))
+    versions = service.models["cats-dogs"]
+    double = versions["3"] = type(versions["2"])(versions["2"])
+    double.version_id, double.version_aliases = "3", []
+    service._last_version["cats-dogs"] = 3
+    target().push(model("b"))
+    assert shown(target()) == [("1", "kept", 0), ("2", "kept", 0), ("4", "served", 100)]
+
+
+def test_versions_that_somebody_else_registered_are_left_alone(target, model, service):
+    for content in "abcde":
+        target().push(model(content))
+    for number in "23":
+        service.models["cats-dogs"][number].labels.clear()
+    target(keep_last=1).push(model("f"))
+    assert list(service.models["cats-dogs"]) == ["2", "3", "5", "6"]
+
+
 def test_another_push_in_between_is_taken_into_account(target, model, service):
     target().push(model("z"))
     late = target(canary_percent=10)
