@@ -27,7 +27,7 @@ _BEST_FILE = "best.npz"
 
 
 # Settings that change nothing about the weights.
-_OF_NO_EFFECT = ("cache", "cluster_timeout", "collective", "memory_growth")
+_OF_NO_EFFECT = ("cache", "cluster_timeout", "collective", "memory_growth", "steps_per_execution")
 
 
 def identity(config: Options, fn_args: FnArgs, batch_size: int) -> str:

@@ -69,6 +69,7 @@ def compile_model(
         # Weighted, so that the filling of the last validation batches counts for nothing.
         weighted_metrics=_metrics(labels),
         jit_compile=options.xla,
+        steps_per_execution=options.steps_per_execution,
     )
 
 

@@ -36,6 +36,8 @@ class TrainerOptions:
     """Epochs without a better validation loss after which training ends; 0 never."""
     steps_per_epoch: int | None = None
     """Steps an epoch; None takes every training photo once."""
+    steps_per_execution: int = 10
+    """Steps in one call of the compiled function, between which no Python runs."""
     seed: int | None = 0
     """Seed of weights, order and augmentation; None draws a new one each time."""
     cache: str = "auto"
@@ -54,7 +56,7 @@ class TrainerOptions:
     def __post_init__(self):
         for name in ("epochs", "steps_per_epoch"):
             _require(getattr(self, name) is None or getattr(self, name) >= 1, self, name, ">= 1")
-        for name in ("batch_size", "cluster_timeout"):
+        for name in ("batch_size", "steps_per_execution", "cluster_timeout"):
             _require(getattr(self, name) >= 1, self, name, ">= 1")
         rate, smoothing = self.learning_rate, self.label_smoothing
         _require(rate is None or rate > 0, self, "learning_rate", "> 0")

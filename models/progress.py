@@ -35,8 +35,8 @@ class ProgressLogger(tf_keras.callbacks.Callback):
         self._done = epoch * self._steps
 
     def on_train_batch_end(self, batch, logs=None):
-        """Counts a step."""
-        self._done += 1
+        """Counts the steps up to `batch`, the last of those that one call has taken."""
+        self._done = (self._epoch - 1) * self._steps + batch + 1
         if time.monotonic() - self._reported >= _SECONDS_BETWEEN:
             self._report()
 
