@@ -29,57 +29,55 @@ from types import SimpleNamespace
 
 from benchmarks.prepared import prepare
 
-MODES = ("alone", "in turns")
+MODES = ("alone", "against bare", "against untracked")
+Training = Callable[[Callable[..., None]], None]
+"""Trains, and calls its argument at the end of every epoch."""
 
 
 class Turns:
     """Lets two trainings of one process do an epoch each in turn, and times the epochs.
 
     Attributes:
-        seconds: wall-clock and processor seconds of every epoch, by side.
+        seconds: wall-clock and processor seconds of every epoch, of either training.
     """
 
-    def __init__(self):
-        self.seconds: dict[str, list[tuple[float, float]]] = {"trainer": [], "bare": []}
-        self._turn = {side: threading.Semaphore(0) for side in self.seconds}
+    def __init__(self, *trainings: Training):
+        """Runs both to their ends."""
+        self.seconds: tuple[list[tuple[float, float]], ...] = ([], [])
+        self._turn = (threading.Semaphore(0), threading.Semaphore(0))
         self._began = (0.0, 0.0)
-        self.is_over = False
+        threads = [
+            threading.Thread(target=self._run, args=(side, training))
+            for side, training in enumerate(trainings)
+        ]
+        for thread in threads:
+            thread.start()
+        self._turn[0].release()
+        for thread in threads:
+            thread.join()
 
-    def wait(self, side: str) -> None:
-        """Returns when it is the side's turn, and starts its clock."""
+    def _run(self, side: int, training: Training) -> None:
+        self._wait(side)
+        try:
+            training(lambda *_: self._end_epoch(side))
+        finally:
+            self._turn[1 - side].release()
+
+    def _wait(self, side: int) -> None:
         self._turn[side].acquire()
         self._began = time.perf_counter(), time.process_time()
 
-    def end_epoch(self, side: str) -> None:
-        """Notes the side's epoch, lets the other do one, and returns after that."""
+    def _end_epoch(self, side: int) -> None:
         wall, processor = self._began
         self.seconds[side].append((time.perf_counter() - wall, time.process_time() - processor))
-        if not self.is_over:
-            self.give(side)
-            self.wait(side)
-
-    def give(self, side: str) -> None:
-        """Gives the turn to the other side."""
-        self._turn["bare" if side == "trainer" else "trainer"].release()
+        self._turn[1 - side].release()
+        self._wait(side)
 
 
-def run_in_turns(fn_args: dict, folder: str) -> dict:
-    """Seconds of each epoch but the first, of run_fn and of what a notebook would do.
-
-    Returns:
-        As `Turns.seconds`.
-    """
-    turns = Turns()
-    bare = threading.Thread(target=train_bare, args=(fn_args, turns), daemon=True)
-    bare.start()
-    turns.give("bare")
-    turns.wait("trainer")
-    run_trainer(fn_args, folder, lambda done: turns.end_epoch("trainer"))
-    turns.is_over = True
-    turns.give("trainer")
-    bare.join()
-    epochs = fn_args["custom_config"]["trainer"]["epochs"]
-    return {side: seconds[1:epochs] for side, seconds in turns.seconds.items()}
+def run_in_turns(fn_args: dict, folder: str, other: Training) -> list:
+    """Seconds of each epoch but the first, of another training and of run_fn, in pairs."""
+    turns = Turns(other, lambda end: run_trainer(fn_args, f"{folder}/measured", end))
+    return list(zip(*turns.seconds, strict=True))[1:]
 
 
 def run_alone(fn_args: dict, folder: str) -> dict:
@@ -97,9 +95,12 @@ def run_trainer(fn_args: dict, folder: str, on_epoch_end: Callable[[int], None])
     """Trains by run_fn; its log for the terminal tells the photos done at the ends of epochs."""
     from models import trainer
 
+    thread = threading.get_ident()
+
     class Epochs(logging.Handler):
-        def emit(self, record):
-            if "validation accuracy" in record.getMessage():
+        # In place of emit, which holds a lock that the other training would wait for.
+        def handle(self, record):
+            if record.thread == thread and "validation accuracy" in record.getMessage():
                 on_epoch_end(record.progress["done"])
 
     logger = logging.getLogger("pawprint.progress")
@@ -112,9 +113,8 @@ def run_trainer(fn_args: dict, folder: str, on_epoch_end: Callable[[int], None])
     trainer.run_fn(SimpleNamespace(**fn_args | places))
 
 
-def train_bare(fn_args: dict, turns: Turns) -> None:
+def train_bare(fn_args: dict, on_epoch_end: Callable[[], None]) -> None:
     """Trains the same model on the same photos, in memory, with nothing but tf_keras."""
-    turns.wait("bare")
     import tensorflow as tf
     import tf_keras
 
@@ -143,16 +143,15 @@ def train_bare(fn_args: dict, turns: Turns) -> None:
         metrics=["accuracy"],
     )
 
-    class Baton(tf_keras.callbacks.Callback):
+    class Epochs(tf_keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
-            turns.end_epoch("bare")
-            self.model.stop_training = turns.is_over
+            on_epoch_end()
 
     model.fit(
         train,
         validation_data=validation.batch(batch).prefetch(tf.data.AUTOTUNE),
-        epochs=1 << 20,
-        callbacks=[Baton()],
+        epochs=options["epochs"],
+        callbacks=[Epochs()],
         verbose=0,
     )
 
@@ -176,7 +175,7 @@ def start(
     )
 
 
-def finish(process: subprocess.Popen) -> dict:
+def finish(process: subprocess.Popen):
     """What a measurement printed."""
     output, errors = process.communicate()
     if process.returncode:
@@ -186,26 +185,30 @@ def finish(process: subprocess.Popen) -> dict:
 
 def against_bare(fn_args: dict, scratch: Path) -> None:
     """Prints the first table."""
-    seconds = finish(start("in turns", fn_args, scratch / "turns"))
+    pairs = finish(start("against bare", fn_args, scratch / "turns"))
     config = fn_args["custom_config"]
     batch = config["trainer"]["batch_size"]
     steps = config["counts"]["train"] // batch
-    pairs = list(zip(seconds["bare"], seconds["trainer"], strict=False))
     print(
         f"| {len(pairs)} epochs of {steps} steps of {batch} photos | steps/s | best | CPU s/epoch |"
     )
     print("|---|---:|---:|---:|")
-    for side, name in (("bare", "bare tf_keras, arrays in memory"), ("trainer", "the Trainer")):
-        walls, processor = zip(*seconds[side], strict=True)
+    for side, name in enumerate(("bare tf_keras, arrays in memory", "the Trainer")):
+        walls, processor = zip(*(pair[side] for pair in pairs), strict=True)
         print(
             f"| {name} | {steps / statistics.median(walls):.2f} | {steps / min(walls):.2f} "
             f"| {statistics.median(processor):.2f} |"
         )
-    wall, processor = (
-        statistics.median(bare[kind] / trainer[kind] for bare, trainer in pairs) for kind in (0, 1)
-    )
+    wall, processor = speeds(pairs)
     print(f"\nThe Trainer's speed: {wall:.1%} of bare tf_keras, by processor time {processor:.1%}")
     print("(medians over pairs of epochs, one after the other)\n")
+
+
+def speeds(pairs: list) -> tuple[float, float]:
+    """The second training's speed as a share of the first's, by wall clock and processor time."""
+    return tuple(
+        statistics.median(first[kind] / second[kind] for first, second in pairs) for kind in (0, 1)
+    )
 
 
 def scaling(fn_args: dict, rounds: int, scratch: Path) -> None:
@@ -230,6 +233,19 @@ def scaling(fn_args: dict, rounds: int, scratch: Path) -> None:
     print("|---|---:|---:|---:|")
     print(f"| one worker, one core | {one:.1f} | 1.00 | 100 % |")
     print(f"| two workers, one core each | {two:.1f} | {two / one:.2f} | {two / one / 2:.0%} |")
+
+
+def measure(mode: str, fn_args: dict, folder: Path) -> dict | list:
+    """What a process of its own is started for."""
+    if mode == "alone":
+        return run_alone(fn_args, str(folder))
+    if mode == "against bare":
+        return run_in_turns(fn_args, str(folder), lambda end: train_bare(fn_args, end))
+    config = fn_args["custom_config"] | {"wandb": {"mode": "disabled"}}
+    untracked = fn_args | {"custom_config": config}
+    return run_in_turns(
+        fn_args, str(folder), lambda end: run_trainer(untracked, f"{folder}/untracked", end)
+    )
 
 
 def with_trainer(fn_args: dict, **settings) -> dict:
@@ -267,8 +283,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.measure:
         path = Path(arguments.photos)
-        run = run_alone if arguments.measure == "alone" else run_in_turns
-        print(json.dumps(run(json.loads(path.read_text()), str(path.parent))))
+        print(json.dumps(measure(arguments.measure, json.loads(path.read_text()), path.parent)))
         return
     with tempfile.TemporaryDirectory() as folder:
         fn_args = prepare(arguments.photos, arguments.prepared or Path(folder, "prepared"))
