@@ -49,7 +49,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     forced.add_option(parser)
     parser.add_argument("--verbose", action="store_true", help="show the libraries' output too")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.predict and arguments.bless:
+        parser.error("--bless is for a model that is trained; --predict takes the served one")
+    return arguments
 
 
 def main(argv: list[str] | None = None) -> int:

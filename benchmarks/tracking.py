@@ -9,16 +9,12 @@ alike. The first row compares two trainings without W&B: what it differs from 10
 """
 
 import argparse
-import contextlib
-import socket
 import tempfile
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from benchmarks.prepared import prepare
 from benchmarks.training import finish, speeds, start, with_trainer
+from tests.standins.wandb.broken import broken_server
 
 CASES = {
     "disabled": "none: noise",
@@ -27,36 +23,6 @@ CASES = {
     "silent": "online, server never answers",
     "500": "online, server answers 500",
 }
-
-
-class _Failing(BaseHTTPRequestHandler):
-    def do_POST(self):
-        self.send_response(500)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    do_GET = do_POST
-
-    def log_message(self, *_):
-        pass
-
-
-@contextlib.contextmanager
-def server(case: str) -> Iterator[dict[str, str]]:
-    """The environment that leads W&B's client to a server in the state of the case."""
-    with contextlib.ExitStack() as stack:
-        if case == "500":
-            failing = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), _Failing))
-            threading.Thread(target=failing.serve_forever, daemon=True).start()
-            stack.callback(failing.shutdown)
-            port = failing.server_port
-        else:
-            listening = stack.enter_context(socket.socket())
-            listening.bind(("127.0.0.1", 0))
-            if case == "silent":
-                listening.listen()
-            port = listening.getsockname()[1]
-        yield {"WANDB_BASE_URL": f"http://127.0.0.1:{port}", "WANDB_API_KEY": "0" * 40}
 
 
 def main() -> None:
@@ -74,8 +40,9 @@ def main() -> None:
             mode = case if case in ("disabled", "offline") else "online"
             config = fn_args["custom_config"] | {"wandb": {"mode": mode, "upload_timeout": 5}}
             changed = fn_args | {"custom_config": config}
-            with server(case) as changes:
-                process = start("against untracked", changed, Path(folder, case), None, changes)
+            with broken_server(case) as address:
+                login = {"WANDB_BASE_URL": address, "WANDB_API_KEY": "0" * 40}
+                process = start("against untracked", changed, Path(folder, case), None, login)
                 wall, processor = speeds(finish(process))
             print(f"| {name} | {wall:.1%} | {processor:.1%} |", flush=True)
 

@@ -2,11 +2,19 @@
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from pipeline.cloud.catalog import catalog
 from pipeline.section import Section
 
+
+def _is_a_region(region: str) -> str:
+    if region not in catalog().regions:
+        raise ValueError(f"not a region of Vertex AI; known: {', '.join(catalog().regions)}")
+    return region
+
+
+Region = Annotated[str, AfterValidator(_is_a_region)]
 # https://cloud.google.com/resource-manager/docs/creating-managing-projects
 Project = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$")]
 # https://cloud.google.com/storage/docs/buckets#naming, without dots
@@ -105,7 +113,7 @@ class CloudConfig(Section):
 
     project: Project
     """Project id."""
-    region: str
+    region: Region
     """Region of everything, e.g. `us-central1`."""
     bucket: Bucket
     """Bucket (without `gs://`) for records, artifacts and temporary files, in that region."""
@@ -129,13 +137,6 @@ class CloudConfig(Section):
     """None: Beam works inside each task, with `beam.pipeline_args`."""
     training: TrainingConfig | None = TrainingConfig()
     """None: training is done inside the Trainer's task, without accelerators."""
-
-    @field_validator("region")
-    @classmethod
-    def _is_a_region(cls, region: str) -> str:
-        if region not in catalog().regions:
-            raise ValueError(f"not a region of Vertex AI; known: {', '.join(catalog().regions)}")
-        return region
 
     @property
     def address(self) -> str:

@@ -2,10 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from pipeline.cloud.catalog import catalog
-from pipeline.cloud.options import LabelKey, LabelValue, Project, ServiceAccount
+from pipeline.cloud.options import LabelKey, LabelValue, Project, Region, ServiceAccount
 from pipeline.section import Section
 
 TARGETS = ("folder", "ai_platform", "vertex")
@@ -19,7 +18,7 @@ class CloudTarget(Section):
 
     project: Project
     """Project id."""
-    region: str
+    region: Region
     """Region of the service and of its machines, e.g. `us-central1`."""
     models_at: CloudFolder
     """`gs://bucket/folder` to which models are uploaded; the service reads them there."""
@@ -29,13 +28,6 @@ class CloudTarget(Section):
     """Seconds until a push, promotion or rollback gives up; it can be continued later."""
     api_endpoint: str | None = Field(None, pattern=r"^https?://[^/]+$")
     """Another address of the service, e.g. of Private Service Connect; None: the region's own."""
-
-    @field_validator("region")
-    @classmethod
-    def _is_a_region(cls, region: str) -> str:
-        if region not in catalog().regions:
-            raise ValueError(f"not a region of Vertex AI; known: {', '.join(catalog().regions)}")
-        return region
 
 
 class AiPlatformConfig(CloudTarget):

@@ -102,7 +102,7 @@ class Builder:
                     name, _, default = rest.partition("=")
                     arguments[name] = default.strip('"')
                 elif word not in ("ENTRYPOINT", "CMD"):
-                    raise NotImplementedError(word)
+                    raise ValueError(f"{word} is not among the instructions that are run here")
         return root, environment, user
 
     def _run(self, root: Path, shell: list[str], rest: str, environment: dict, place: str) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import logging
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +16,7 @@ import pytest
 from models import input as examples
 from models import options, tracking
 from models.run_id import training_run_id
+from tests.standins.wandb import broken
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
@@ -138,32 +137,11 @@ def test_predictions_are_logged_as_pictures(transformed, tmp_path):
     assert b"labelled disc" in kept and b"labelled square" in kept
 
 
-class _Failing(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        self.send_response(500)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    do_GET = do_POST
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture(params=["refused", "silent", "500"])
+@pytest.fixture(params=broken.STATES)
 def server(request):
     """Address of a W&B server that does not work."""
-    if request.param == "500":
-        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Failing) as failing:
-            threading.Thread(target=failing.serve_forever, daemon=True).start()
-            yield f"http://127.0.0.1:{failing.server_port}"
-            failing.shutdown()
-        return
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        if request.param == "silent":
-            listening.listen()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    with broken.broken_server(request.param) as address:
+        yield address
 
 
 def test_a_broken_server_holds_nothing_up(server, tmp_path, monkeypatch, caplog):
@@ -180,9 +158,8 @@ def test_a_broken_server_holds_nothing_up(server, tmp_path, monkeypatch, caplog)
 
 
 def test_a_remote_folder_gets_the_files_and_the_upload_is_waited_for(tmp_path, monkeypatch, caplog):
-    with socket.socket() as refused:
-        refused.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{refused.getsockname()[1]}")
+    with broken.broken_server("refused") as address:
+        monkeypatch.setenv("WANDB_BASE_URL", address)
         monkeypatch.setattr(tracking, "_REMOTE_UPLOAD_SECONDS", 60)
         monkeypatch.setenv("TMPDIR", str(tmp_path))
         tracker = log_epochs(f"file://{tmp_path}/run", "online")
