@@ -15,11 +15,13 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
+from typing import IO
 
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from tests.standins.vertex_conditions import holds
+from tests.standins.vertex_dag import in_order, upstream
 from tests.standins.vertex_metadata import Artifact, MetadataStore
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -81,10 +83,10 @@ class PipelinesStandIn:
         """
         spec = json_format.ParseDict(job["pipelineSpec"], pipeline_spec_pb2.PipelineSpec())
         run = _Run(self, job, spec, job_id)
-        for name in _in_order(spec.root.dag.tasks):
+        for name in in_order(spec.root.dag.tasks):
             task = run.tasks[name]
-            upstream = [run.tasks[other] for other in _upstream(spec.root.dag.tasks[name])]
-            if not all(other.done for other in upstream) or run.cancelled:
+            needed = [run.tasks[other] for other in upstream(spec.root.dag.tasks[name])]
+            if not all(other.done for other in needed) or run.cancelled:
                 task.state = "CANCELLED" if run.cancelled else "NOT_TRIGGERED"
                 continue
             task.state, task.started = "RUNNING", now()
@@ -113,6 +115,14 @@ class PipelinesStandIn:
         scratch = self._folder / f"{task.name}-{uuid.uuid4().hex[:8]}"
         scratch.mkdir(parents=True)
         task.log = scratch / "log.txt"
+        with task.log.open("w") as log:
+            process = self._start(filled, scratch, log)
+            if task.name in self.broken:
+                process.kill()
+            return process.wait()
+
+    def _start(self, command: list[str], scratch: Path, log: IO) -> subprocess.Popen:
+        """Starts a container's process."""
         # What an image has: the interpreter first on the path, the project installed, no more.
         environment = {
             "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
@@ -122,13 +132,16 @@ class PipelinesStandIn:
             "TF_USE_LEGACY_KERAS": "1",
             **self.environment,
         }
-        with task.log.open("w") as log:
-            process = subprocess.Popen(
-                filled, env=environment, cwd=scratch, stdout=log, stderr=subprocess.STDOUT
-            )
-            if task.name in self.broken:
-                process.kill()
-            return process.wait()
+        return subprocess.Popen(
+            command, env=environment, cwd=scratch, stdout=log, stderr=subprocess.STDOUT
+        )
+
+    def _make_folder(self, uri: str) -> None:
+        """In a bucket, every folder is there."""
+        Path(self.here(uri)).mkdir(parents=True)
+
+    def _read(self, uri: str) -> str:
+        return Path(self.here(uri)).read_text()
 
 
 class _Run:
@@ -217,8 +230,8 @@ class _Run:
             },
         }
         json_format.ParseDict(asked, pipeline_spec_pb2.ExecutorInput())
-        for artifact in outputs.values():  # in a bucket, every folder is there
-            Path(self._service.here(artifact.uri)).mkdir(parents=True)
+        for artifact in outputs.values():
+            self._service._make_folder(artifact.uri)
         driver = container.lifecycle.pre_cache_check
         if driver.command:
             status = self._service.contain(task, [*driver.command, *driver.args], asked)
@@ -246,8 +259,7 @@ class _Run:
 
     def _take(self, output_file: str, outputs: dict[str, Artifact], parameters: dict) -> None:
         """Takes up what a container wrote about its outputs."""
-        path = Path(self._service.here(output_file))
-        written = json.loads(self._service.there(path.read_text()))
+        written = json.loads(self._service.there(self._service._read(output_file)))
         told = json_format.ParseDict(written, pipeline_spec_pb2.ExecutorOutput())
         parameters |= {k: json_format.MessageToDict(v) for k, v in told.parameter_values.items()}
         for key, given in told.artifacts.items():
@@ -276,20 +288,3 @@ class _Run:
 def now() -> str:
     """The time, as the service writes it."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat().replace("+00:00", "Z")
-
-
-def _upstream(task) -> set[str]:
-    produced = {
-        given.task_output_artifact.producer_task for given in task.inputs.artifacts.values()
-    }
-    return {*task.dependent_tasks, *produced}
-
-
-def _in_order(tasks) -> list[str]:
-    done: list[str] = []
-    left = sorted(tasks)
-    while left:
-        ready = next(name for name in left if _upstream(tasks[name]) <= set(done))
-        left.remove(ready)
-        done.append(ready)
-    return done

@@ -13,6 +13,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import grpc
 from google.cloud.aiplatform_v1.types import (
@@ -34,18 +35,18 @@ class TrainingStandIn:
 
     Attributes:
         address: Host and port of the gRPC server, once entered.
+        handler: For another gRPC server; then this one need not be entered.
         jobs: Name to CustomJob, as they stand.
         logs: Name of a job to the logs of its replicas.
+        clusters: Name of a job to the addresses of its replicas by kind, as in TF_CONFIG.
     """
 
-    def __init__(self, folder: Path, certificates: Certificates):
+    def __init__(self, folder: Path, certificates: Certificates | None = None):
         self._folder = folder
         self._certificates = certificates
         self.jobs: dict[str, CustomJob] = {}
         self.logs: dict[str, list[Path]] = {}
-
-    def __enter__(self):
-        self._server = grpc.server(ThreadPoolExecutor(4))
+        self.clusters: dict[str, dict[str, list[str]]] = {}
         handlers = {
             "CreateCustomJob": (self._create, CreateCustomJobRequest),
             "GetCustomJob": (self._get, GetCustomJobRequest),
@@ -54,9 +55,10 @@ class TrainingStandIn:
             name: grpc.unary_unary_rpc_method_handler(answer, kind.deserialize, CustomJob.serialize)
             for name, (answer, kind) in handlers.items()
         }
-        self._server.add_generic_rpc_handlers(
-            [grpc.method_handlers_generic_handler(_SERVICE, methods)]
-        )
+        self.handler = grpc.method_handlers_generic_handler(_SERVICE, methods)
+
+    def __enter__(self):
+        self._server = grpc.server(ThreadPoolExecutor(4), handlers=(self.handler,))
         key, chain = (p.read_bytes() for p in (self._certificates.key, self._certificates.server))
         port = self._server.add_secure_port(
             "127.0.0.1:0", grpc.ssl_server_credentials([(key, chain)])
@@ -94,10 +96,11 @@ class TrainingStandIn:
     def _run(self, job: CustomJob) -> None:
         folder = self._folder / job.name.rpartition("/")[2]
         pools = dict(zip(_KINDS, job.job_spec.worker_pool_specs, strict=False))
-        free = iter(addresses(sum(pool.replica_count for pool in pools.values())))
+        free = iter(self._addresses(sum(pool.replica_count for pool in pools.values())))
         cluster = {
             kind: [next(free) for _ in range(pool.replica_count)] for kind, pool in pools.items()
         }
+        self.clusters[job.name] = cluster
         logs = self.logs.setdefault(job.name, [])
         processes = []
         with contextlib.ExitStack() as stack:
@@ -107,12 +110,12 @@ class TrainingStandIn:
                     scratch.mkdir(parents=True)
                     logs.append(scratch / "log.txt")
                     processes.append(
-                        subprocess.Popen(
+                        self._start(
+                            cluster[kind][index],
                             list(pool.container_spec.command) + list(pool.container_spec.args),
-                            env=_environment(pool, cluster, kind, index, scratch),
-                            cwd=scratch,
-                            stdout=stack.enter_context(logs[-1].open("w")),
-                            stderr=subprocess.STDOUT,
+                            _environment(pool, cluster, kind, index, scratch),
+                            scratch,
+                            stack.enter_context(logs[-1].open("w")),
                         )
                     )
             ended = [process.wait() for process in processes]
@@ -120,6 +123,18 @@ class TrainingStandIn:
         if failed:
             job.error.message = f"The replica exited with a non-zero status of {failed[0]}."
         job.state = JobState.JOB_STATE_FAILED if failed else JobState.JOB_STATE_SUCCEEDED
+
+    def _addresses(self, count: int) -> list[str]:
+        """Where the replicas of a job will listen."""
+        return addresses(count)
+
+    def _start(
+        self, address: str, command: list[str], environment: dict, scratch: Path, log: IO
+    ) -> subprocess.Popen:
+        """Starts the process of the replica that will listen at an address."""
+        return subprocess.Popen(
+            command, env=environment, cwd=scratch, stdout=log, stderr=subprocess.STDOUT
+        )
 
 
 def _environment(pool, cluster: dict, kind: str, index: int, scratch: Path) -> dict[str, str]:
