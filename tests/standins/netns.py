@@ -25,6 +25,8 @@ cat >/dev/null
 names=$(ip netns list | cut -d' ' -f1 | grep "^$1-")
 for ns in $names; do ip netns pids "$ns" | xargs -r kill -9; done
 for ns in $names; do ip netns delete "$ns"; rm -rf "/etc/netns/$ns"; done
+# Connections that ended with their hosts keep namespaces for minutes, and these their wires.
+for wire in /sys/class/net/"$1"h*; do ip link delete "${wire##*/}" 2>/dev/null; done
 ip link delete "$1" 2>/dev/null
 rmdir /etc/netns 2>/dev/null
 true

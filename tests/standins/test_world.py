@@ -1,7 +1,9 @@
 """The stand-in world itself: what its hosts reach, what they do not, and that nothing is left."""
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -90,6 +92,26 @@ def test_a_killed_test_leaves_nothing(world):
         time.sleep(0.1)
     assert not left(namespace.removesuffix("-alone"))
     assert left(world.network.namespace("client"))  # another's stays
+
+
+def test_a_world_ends_at_once_whatever_was_under_way():
+    send = """
+        import socket, sys, time
+        connection = socket.create_connection((sys.argv[1], 7))
+        connection.settimeout(1)
+        try:
+            connection.sendall(b"x" * 100_000_000)  # nobody reads
+        except TimeoutError:
+            print("full", flush=True)
+        time.sleep(600)
+    """
+    with contextlib.ExitStack() as later, cloud_world(hosts=["sender"]) as world:
+        name, service = world.network.namespace("sender"), world.network.services[1]
+        later.enter_context(socket.create_server((service, 7)))
+        command = [sys.executable, "-c", textwrap.dedent(send), service]
+        sender = world.start(command, "sender", stdout=subprocess.PIPE)
+        assert sender.stdout.readline() == b"full\n"
+    assert not left(name.removesuffix("-sender"))
 
 
 @pytest.mark.slow
