@@ -28,11 +28,7 @@ class ModelStorage:
         """The answer of the model at that address; see `ServedModel.predict`."""
         if uri not in self._served:
             folder = Path(self._scratch.name) / str(len(self._served))
-            for name in self._storage.names(f"{uri.rstrip('/')}/"):
-                path = folder / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(self._storage.get(f"{uri.rstrip('/')}/{name}"))
-            self._served[uri] = ServedModel(folder)
+            self._served[uri] = ServedModel(self._storage.fetch(uri, folder))
         return self._served[uri].predict(body)
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ import json
 import uuid
 from email.policy import HTTP
 from http import HTTPStatus
+from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import google_crc32c
@@ -53,6 +54,15 @@ class StorageStandIn(HttpService):
         bucket, _, prefix = uri.removeprefix("gs://").partition("/")
         found = self.buckets[bucket]
         return sorted(name[len(prefix) :] for name in found if name.startswith(prefix))
+
+    def fetch(self, uri: str, folder: Path) -> Path:
+        """Copies what is below an address to a folder; markers of folders are no files."""
+        for name in self.names(f"{uri.rstrip('/')}/"):
+            if name and not name.endswith("/"):
+                path = folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(self.get(f"{uri.rstrip('/')}/{name}"))
+        return folder
 
     @route("GET", r"/storage/v1/b/([^/]+)")
     def _bucket(self, request: Request, bucket: str) -> Answer:
