@@ -17,7 +17,6 @@ from tests.standins.world import PROJECT, REGION, CloudWorld, cloud_world
 IMAGE = f"{REGION}-docker.pkg.dev/{PROJECT}/pawprint/pawprint-worker:1"
 BEAMS_OWN = f"gcr.io/cloud-dataflow/v1beta3/beam_python3.10_sdk:{metadata.version('apache-beam')}"
 SETTINGS = (
-    "cloud.training=null",
     "cloud.bucket=bucket",
     f"cloud.region={REGION}",
     "wandb.mode=disabled",
@@ -33,18 +32,8 @@ class Cloud:
     dataflow: DataflowStandIn
     machines: DataflowMachines
     scratch: Path
-
-    def run(self, name: str, image: str) -> subprocess.CompletedProcess:
-        """Runs the components from the client's host, artifacts of `name` in the bucket."""
-        return self.python(
-            "-m",
-            "tests.pipeline.cloud.beam_from_here",
-            "gs://bucket/photos",
-            f"cloud.image={image}",
-            f"root={self.scratch / name}",
-            f"name={name}",
-            *SETTINGS,
-        )
+    wheel: Path
+    """The project's, which its image has."""
 
     def python(self, *arguments) -> subprocess.CompletedProcess:
         """Runs a Python program on the client's host."""
@@ -53,29 +42,17 @@ class Cloud:
             [sys.executable, *arguments], "client", env=environment, cwd=REPOSITORY, timeout=900
         )
 
-    def fetch(self, uri: str, folder: Path) -> Path:
-        """Copies a folder of the bucket to here."""
-        for name in self.world.storage.names(f"{uri}/"):
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(self.world.storage.get(f"{uri}/{name}"))
-        return folder
-
-    def options(self, job_id: str) -> dict:
-        return self.dataflow.jobs[job_id]["environment"]["sdkPipelineOptions"]["options"]
-
 
 @contextmanager
 def dataflow_cloud(photos: Path, scratch: Path) -> Iterator[Cloud]:
     """The world with photos at `gs://bucket/photos`, and images with and without the project."""
     with cloud_world() as world:
+        wheel = project_wheel(scratch / "wheel")
         for path in photos.rglob("*"):
             if path.is_file():
                 at = f"gs://bucket/photos/{path.relative_to(photos)}"
                 world.storage.put(at, path.read_bytes())
-        machines = DataflowMachines(
-            world, {IMAGE: [project_wheel(scratch / "wheel")], BEAMS_OWN: []}
-        )
+        machines = DataflowMachines(world, {IMAGE: [wheel], BEAMS_OWN: []})
         dataflow = DataflowStandIn(machines)
         world.serve(dataflow, "dataflow")
-        yield Cloud(world, dataflow, machines, scratch)
+        yield Cloud(world, dataflow, machines, scratch, wheel)
