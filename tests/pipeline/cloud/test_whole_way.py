@@ -172,3 +172,21 @@ def test_a_refused_model_makes_no_call_to_the_prediction_service(whole, first, r
     assert refused.states["Pusher"] == "SUCCEEDED"
     assert not refused.output("Pusher", "pushed_model")["metadata"]["pushed"]
     assert refused.asked == 0 < first.asked
+
+
+def test_the_pipeline_runs_from_the_users_machine_too(whole):
+    """`beam`: the same components, their Beam work on Dataflow, and no Vertex AI Pipelines."""
+    jobs, runs = len(whole.cloud.dataflow.jobs), len(whole.vertex.pipelines.jobs)
+    trained = len(whole.vertex.training.jobs)
+    settings = ("name=from-here", "push.vertex.model=from-here")
+    told = whole.command("beam", "--images", "gs://bucket/photos", settings=settings)
+    assert "Pushed version 1" in told
+    dataflow = whole.cloud.dataflow
+    started = list(dataflow.jobs)[jobs:]
+    assert {dataflow.states[job] for job in started} == {"JOB_STATE_DONE"}
+    names = [whole.cloud.machines.steps(dataflow.jobs[job]) for job in started]
+    for component, own in STEPS.items():
+        assert any(own in step for steps in names for step in steps), component
+    assert len(whole.vertex.training.jobs) == trained + 1
+    assert len(whole.vertex.pipelines.jobs) == runs
+    assert list(whole.vertex.prediction.models["from-here"]) == ["1"]
