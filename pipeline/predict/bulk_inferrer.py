@@ -1,8 +1,5 @@
 """TFX's BulkInferrer for signatures that return one string an example, such as a label."""
 
-import contextlib
-from collections.abc import Iterator
-
 import numpy as np
 from tfx import v1 as tfx
 from tfx.components.bulk_inferrer import executor
@@ -15,8 +12,13 @@ class StringsExecutor(executor.Executor):
 
     def Do(self, input_dict, output_dict, exec_properties):
         """Runs inference; see TFX's executor."""
-        with _string_vectors():
+        original = run_inference._PredictModelHandler
+        # A class of this module, not a patched method: Beam's workers elsewhere import it by name.
+        run_inference._PredictModelHandler = StringsModelHandler
+        try:
             super().Do(input_dict, output_dict, exec_properties)
+        finally:
+            run_inference._PredictModelHandler = original
 
 
 class StringsBulkInferrer(tfx.components.BulkInferrer):
@@ -25,25 +27,16 @@ class StringsBulkInferrer(tfx.components.BulkInferrer):
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(StringsExecutor)
 
 
-@contextlib.contextmanager
-def _string_vectors() -> Iterator[None]:
-    """Lets tfx-bsl log an output of strings that is a vector.
+class StringsModelHandler(run_inference._PredictModelHandler):
+    """Has tfx-bsl log an output of strings that is a vector.
 
     It asks each example's value for its dtype, and the elements of an array of Python bytes have
     none; those of an array of NumPy's own strings do.
     """
-    handler = run_inference._PredictModelHandler
-    original = handler._post_process
 
-    def post_process(self, examples, serialized_examples, outputs):
+    def _post_process(self, examples, serialized_examples, outputs):
         typed = {
             name: value.astype(np.bytes_) if value.dtype == object and value.ndim == 1 else value
             for name, value in outputs.items()
         }
-        return original(self, examples, serialized_examples, typed)
-
-    handler._post_process = post_process
-    try:
-        yield
-    finally:
-        handler._post_process = original
+        return super()._post_process(examples, serialized_examples, typed)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.label_file import read_labels
+from pipeline.predict import photo_folder, results
 from tests.pipeline.cloud import up_to_transform
 from tests.pipeline.cloud.whole_way import whole_cloud
 from tests.standins.world import PROJECT, REGION
@@ -172,6 +174,32 @@ def test_a_refused_model_makes_no_call_to_the_prediction_service(whole, first, r
     assert refused.states["Pusher"] == "SUCCEEDED"
     assert not refused.output("Pusher", "pushed_model")["metadata"]["pushed"]
     assert refused.asked == 0 < first.asked
+
+
+def test_photos_are_predicted_in_bulk_on_dataflow(whole, first, photos, tmp_path):
+    import tensorflow as tf
+
+    paths = photo_folder.list_folder(str(photos))
+    local = photo_folder.convert_folder(paths, str(tmp_path), lambda *_: None)
+    for shard in Path(local.folder).glob(photo_folder.PATTERN):
+        whole.cloud.world.storage.put(f"gs://bucket/bulk/{shard.name}", shard.read_bytes())
+    jobs, model = len(whole.cloud.dataflow.jobs), first.output("Trainer", "model")["uri"]
+    result = whole.predict_in_bulk("gs://bucket/bulk", model)
+    dataflow, storage = whole.cloud.dataflow, whole.cloud.world.storage
+    assert [dataflow.states[job] for job in list(dataflow.jobs)[jobs:]] == ["JOB_STATE_DONE"] * 2
+    here = storage.fetch(f"{model.rstrip('/')}/Format-Serving", tmp_path / "model")
+    told = results.write_predictions(
+        str(storage.fetch(result, tmp_path / "result")),
+        paths,
+        read_labels(here),
+        tmp_path / "result.csv",
+    )
+    ask = tf.saved_model.load(str(here)).signatures["serving_jpeg"]
+    broken = {row["path"] for row in local.discarded}
+    kept = [Path(path) for path in paths if path not in broken]
+    answers = (ask(image_bytes=tf.constant([path.read_bytes()])) for path in kept)
+    assert len(kept) == local.count > 0
+    assert told == [answer["label"].numpy().item().decode() for answer in answers]
 
 
 def test_the_pipeline_runs_from_the_users_machine_too(whole):

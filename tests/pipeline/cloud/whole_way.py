@@ -42,6 +42,21 @@ record = records.serialize({"image": photo})
 answer = endpoint.predict(instances=[{"b64": base64.b64encode(record).decode()}])
 print(json.dumps({"version": answer.model_version_id, "predictions": answer.predictions}))
 """
+_PREDICT_IN_BULK = """
+import sys
+from pipeline import config_files
+from pipeline.local_dag_runner import LocalDagRunner
+from pipeline.predict.bulk_pipeline import INFERENCE, create_prediction_pipeline
+from pipeline.predict.photo_folder import Unlabelled
+records, model, *settings = sys.argv[1:]
+config = config_files.load("conf/production.yaml", settings)
+photos = Unlabelled([], records, 0, [], False)
+reports = {}
+runner = LocalDagRunner("bulk", lambda report: reports.update({report.node_id: report}))
+runner.run(create_prediction_pipeline(config, photos, model))
+(result,) = reports[INFERENCE].execution.outputs["inference_result"]
+print(result.uri)
+"""
 
 
 @dataclass(frozen=True)
@@ -106,6 +121,10 @@ class WholeCloud:
     def predict(self, photo: Path) -> dict:
         """The answer of the endpoint, asked with Google's client."""
         return json.loads(self._print("-c", _PREDICT, photo, PROJECT, REGION))
+
+    def predict_in_bulk(self, records: str, model: str) -> str:
+        """Where the BulkInferrer left its results."""
+        return self._print("-c", _PREDICT_IN_BULK, records, model, *self._settings)
 
     def text(self, uri: str) -> str:
         """A file of the bucket."""
