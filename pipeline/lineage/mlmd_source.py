@@ -87,8 +87,7 @@ class MlmdSource:
 
     def create_note(self, name: str, text: str) -> bool:
         """Makes a note; False where one of this name exists."""
-        kind = self._store.put_context_type(mlmd.ContextType(name=_NOTES))
-        note = mlmd.Context(type_id=kind, name=name)
+        note = mlmd.Context(type_id=self._notes_type(), name=name)
         note.custom_properties[_TEXT].string_value = text
         try:
             self._store.put_contexts([note])
@@ -104,6 +103,19 @@ class MlmdSource:
         note = note or self._store.get_context_by_type_and_name(_NOTES, name)
         note.custom_properties[_TEXT].string_value = text
         self._store.put_contexts([note])
+
+    def _notes_type(self) -> int:
+        try:
+            return self._store.get_context_type(_NOTES).id
+        except errors.NotFoundError:
+            pass
+        # PostgreSQL would let two processes make two types of one name, and then two notes of one
+        # name; an external id is unique in every backend.
+        kind = mlmd.ContextType(name=_NOTES, external_id=_NOTES)
+        try:
+            return self._store.put_context_type(kind)
+        except (errors.AlreadyExistsError, errors.InternalError):  # As PostgreSQL's is told.
+            return self._store.get_context_type(_NOTES).id
 
     def _all_executions(self) -> Iterator[mlmd.Execution]:
         newest = self._store.get_executions(

@@ -93,6 +93,23 @@ def test_two_mirrors_of_one_database_make_one_copy(database, stores):
         assert server.unknown == []
 
 
+@pytest.mark.parametrize("kind", ["mariadb", "postgresql"])
+def test_of_processes_that_start_at_once_one_makes_a_note(kind, tmp_path, monkeypatch):
+    """In a new store, where each of them finds that the notes' type is still to be made."""
+    monkeypatch.setenv(PASSWORD, databases.PASSWORD)
+    with getattr(databases, kind)(tmp_path) as uri:
+        open_source(uri)
+        command = [sys.executable, "-c", _NOTER, uri]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        processes = [subprocess.Popen(command, cwd=REPOSITORY, **pipes) for _ in range(4)]
+        assert [process.stdout.readline() for process in processes] == ["ready\n"] * 4
+        for process in processes:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        said = [process.communicate(timeout=60)[0] for process in processes]
+    assert sorted(" ".join(said).split()) == ["first", "second"]
+
+
 def test_a_lease_is_one_for_all_hosts(database):
     """Processes that cannot see each other's process ids, as on two hosts."""
     holder = subprocess.Popen(
@@ -121,6 +138,14 @@ def _other_host() -> list[str]:
     return ["unshare", "--pid", "--fork", "--kill-child"]
 
 
+_NOTER = """
+import sys
+from pipeline.lineage.stores import open_source
+source = open_source(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+print(*[name for name in ("first", "second") if source.create_note(name, "text")])
+"""
 _HOLDER = """
 import sys, time
 from pipeline.lineage.lease import exclusive
