@@ -77,7 +77,9 @@ def _cut(extracts):
 
 
 def _derive(extracts, ranged: list[str]):
-    features = {k: v for k, v in extracts[tfma.FEATURES_KEY].items() if k != _PIXELS}
+    # Copies: what Arrow decoded is one piece of memory, and a view of its labels, which metrics
+    # keep, would keep the pixels too.
+    features = {k: np.array(v) for k, v in extracts[tfma.FEATURES_KEY].items() if k != _PIXELS}
     for key in ranged:
         name, edges = _parse(key)
         if name == IMAGE_SIZE:
@@ -85,8 +87,9 @@ def _derive(extracts, ranged: list[str]):
         else:
             values = np.asarray(features[name]).reshape(-1)
         features[key] = np.array([[range_name(value, edges)] for value in values])
+    labels = np.array(extracts[tfma.LABELS_KEY])
     kept = {k: v for k, v in extracts.items() if k not in _SPENT}
-    return {**kept, tfma.FEATURES_KEY: features}
+    return {**kept, tfma.FEATURES_KEY: features, tfma.LABELS_KEY: labels}
 
 
 def _parse(key: str) -> tuple[str, list[float]]:
