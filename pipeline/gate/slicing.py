@@ -77,9 +77,7 @@ def _cut(extracts):
 
 
 def _derive(extracts, ranged: list[str]):
-    # Copies: what Arrow decoded is one piece of memory, and a view of its labels, which metrics
-    # keep, would keep the pixels too.
-    features = {k: np.array(v) for k, v in extracts[tfma.FEATURES_KEY].items() if k != _PIXELS}
+    features = {k: _own(v) for k, v in extracts[tfma.FEATURES_KEY].items() if k != _PIXELS}
     for key in ranged:
         name, edges = _parse(key)
         if name == IMAGE_SIZE:
@@ -87,9 +85,23 @@ def _derive(extracts, ranged: list[str]):
         else:
             values = np.asarray(features[name]).reshape(-1)
         features[key] = np.array([[range_name(value, edges)] for value in values])
-    labels = np.array(extracts[tfma.LABELS_KEY])
     kept = {k: v for k, v in extracts.items() if k not in _SPENT}
-    return {**kept, tfma.FEATURES_KEY: features, tfma.LABELS_KEY: labels}
+    return {
+        **kept,
+        tfma.FEATURES_KEY: features,
+        tfma.LABELS_KEY: _own(extracts[tfma.LABELS_KEY]),
+    }
+
+
+def _own(values):
+    """A copy, of each model's where there are two.
+
+    What Arrow decoded is one piece of memory, and a view of its labels, which metrics keep, would
+    keep the pixels too.
+    """
+    if isinstance(values, dict):
+        return {model: _own(its) for model, its in values.items()}
+    return np.array(values)
 
 
 def _parse(key: str) -> tuple[str, list[float]]:
