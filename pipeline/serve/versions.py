@@ -1,7 +1,6 @@
 """The versions of a model: which are there, which are in memory, which one is served."""
 
 import asyncio
-import contextlib
 import dataclasses
 import gc
 import logging
@@ -16,6 +15,7 @@ from pipeline.serve.served_model import ServedModel
 LOG = logging.getLogger(__name__)
 _RETRY_S = 30  # until a version that could not be loaded is tried again
 _SINGLE = 1  # the number of a SavedModel that is in no folder of versions
+_Stamp = tuple[int, int] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Versions:
 
     A new version is loaded and warmed up beside the one that is served and then takes its place;
     requests that have begun end on the version they began with. A version that cannot be loaded
-    changes nothing.
+    changes nothing. A number whose folder is another one now is loaded anew.
 
     Args:
       folder: a folder of versions, or one SavedModel.
@@ -49,6 +49,7 @@ class Versions:
         self._max_loaded = max_loaded
         self._single = (folder / "saved_model.pb").is_file()
         self._loaded: dict[int, ServedModel] = {}
+        self._stamps: dict[int, _Stamp] = {}
         self._errors: dict[int, str] = {}
         self._try_again = 0.0
         self._loading: set[int] = set()
@@ -67,15 +68,25 @@ class Versions:
 
     async def follow(self, poll: float) -> None:
         """Looks at the folder every `poll` seconds, for ever."""
+        told = ""
         while True:
             await asyncio.sleep(poll)
-            with contextlib.suppress(RequestError):  # told in the status and the log
+            try:
                 await self.refresh()
+                told = ""
+            except RequestError:  # told in the status and the log
+                pass
+            except Exception as error:  # a disk that fails once must not end the following
+                if told != str(error):
+                    LOG.exception("cannot look at %s; trying again", self._folder)
+                told = str(error)
 
     async def refresh(self) -> None:
         """Serves what the folder says now, and forgets versions that are gone."""
         wanted = self.wanted()
         self._errors = {v: e for v, e in self._errors.items() if v == wanted}
+        for version in [v for v in self._loaded if self._is_replaced(v)]:
+            del self._loaded[version]
         if self._is_due(wanted):
             self.served = await self.get(wanted)
             LOG.warning("serving version %d", wanted)
@@ -103,8 +114,9 @@ class Versions:
             if version not in self.present():
                 known = ", ".join(map(str, self.present())) or "none"
                 raise RequestError(404, f"no version {version} of the model; versions: {known}")
+            stamp = _stamp(self._path(version))  # before: what changes meanwhile is seen
             model = await self._read(version)
-            self._loaded[version] = model
+            self._loaded[version], self._stamps[version] = model, stamp
             self._drop_oldest(keep=version)
             return model
 
@@ -117,9 +129,16 @@ class Versions:
 
     def _is_due(self, wanted: int | None) -> bool:
         """Whether a version is to be loaded and served now; a broken one only now and then."""
-        if wanted is None or (self.served and self.served.version == wanted):
+        if wanted is None or (self.served and self.served is self._loaded.get(wanted)):
             return False
         return wanted not in self._errors or time.monotonic() > self._try_again
+
+    def _is_replaced(self, version: int) -> bool:
+        """Whether a loaded version's folder is another one now; one that is gone is not."""
+        return _stamp(self._path(version)) not in (None, self._stamps[version])
+
+    def _path(self, version: int) -> Path:
+        return self._folder if self._single else self._folder / str(version)
 
     def _nothing_served(self) -> str:
         text = f"no version in {self._folder} is ready to be served"
@@ -133,10 +152,9 @@ class Versions:
         return "END" if version in self._errors else "START"
 
     async def _read(self, version: int) -> ServedModel:
-        path = self._folder if self._single else self._folder / str(version)
         self._loading.add(version)
         try:
-            model = await asyncio.to_thread(self._load, path, version)
+            model = await asyncio.to_thread(self._load, self._path(version), version)
         except Exception as error:  # whatever a damaged model raises
             if self._errors.get(version) != str(error):
                 LOG.error("version %d cannot be loaded: %s", version, error)
@@ -159,3 +177,12 @@ class Versions:
             if len(self._loaded) <= self._max_loaded:
                 break
             del self._loaded[version]
+
+
+def _stamp(folder: Path) -> _Stamp:
+    """What a folder is told by from another of its name; None where there is none."""
+    try:
+        found = folder.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns

@@ -1,0 +1,107 @@
+"""What the server makes of a folder that changes, fails, or is filled anew."""
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline.serve import versions as module
+from pipeline.serve.errors import RequestError
+from pipeline.serve.versions import Versions
+
+
+class Model:
+    """As much of a served model as following needs."""
+
+    def __init__(self, path: Path, version: int):
+        self.version = version
+        self.text = (path / "saved_model.pb").read_text()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "serving"
+
+
+def put(folder: Path, version: int, text: str):
+    """A version that appears by one rename."""
+    made = folder.parent / "made"
+    made.mkdir()
+    (made / "saved_model.pb").write_text(text)
+    folder.mkdir(exist_ok=True)
+    made.rename(folder / str(version))
+
+
+def test_a_disk_that_fails_does_not_end_the_following(folder, monkeypatch, caplog):
+    put(folder, 1, "one")
+    looks = []
+
+    def served_version(at):
+        looks.append(at)
+        if 1 < len(looks) < 5:
+            raise OSError(5, "Input/output error")
+        return max(module.versions(at))
+
+    monkeypatch.setattr(module, "served_version", served_version)
+
+    async def work():
+        versions = Versions(folder, Model, 3)
+        await versions.refresh()
+        following = asyncio.create_task(versions.follow(0.001))
+        put(folder, 2, "two")
+        while versions.served.version != 2:
+            assert not following.done() and len(looks) < 100
+            await asyncio.sleep(0.001)
+        following.cancel()
+
+    asyncio.run(work())
+    assert caplog.text.count("Input/output error\n") == 1, "told once, not at every look"
+
+
+def test_a_number_that_is_another_model_now_is_loaded_anew(folder):
+    async def work():
+        versions = Versions(folder, Model, 3)
+        await versions.refresh()
+        first = versions.served
+        await versions.refresh()
+        assert versions.served is first, "loaded once"
+        shutil.rmtree(folder / "1")
+        await versions.refresh()
+        assert await versions.get() is first, "better than none"
+        put(folder, 1, "new")
+        await versions.refresh()
+        assert (await versions.get()).text == (await versions.get(1)).text == "new"
+
+    put(folder, 1, "old")
+    asyncio.run(work())
+
+
+def test_what_takes_the_place_of_the_served_version_and_is_broken_changes_nothing(folder):
+    async def work():
+        versions = Versions(folder, Model, 3)
+        await versions.refresh()
+        shutil.rmtree(folder / "1")
+        (folder / "1").mkdir()
+        with pytest.raises(RequestError, match="version 1 cannot be loaded"):
+            await versions.refresh()
+        assert (await versions.get()).text == "old"
+        assert [(s.version, s.state) for s in versions.status()] == [(1, "END")]
+
+    put(folder, 1, "old")
+    asyncio.run(work())
+
+
+def test_an_older_version_is_loaded_anew_too(folder):
+    async def work():
+        versions = Versions(folder, Model, 3)
+        await versions.refresh()
+        assert (await versions.get(1)).text == "old"
+        shutil.rmtree(folder / "1")
+        put(folder, 1, "new")
+        await versions.refresh()
+        assert (await versions.get(1)).text == "new" and versions.served.version == 2
+
+    put(folder, 1, "old")
+    put(folder, 2, "two")
+    asyncio.run(work())
