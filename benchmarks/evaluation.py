@@ -63,7 +63,7 @@ def evaluate(model: str, examples: str, output: str, gate, classes: int, split=_
     from tfx.components.evaluator.executor import Executor
     from tfx.utils import proto_utils
 
-    from pipeline.gate import slicing
+    from pipeline.gate import extractors
     from pipeline.gate.evaluation import eval_config
 
     kinds = tfx.types.standard_artifacts
@@ -81,7 +81,7 @@ def evaluate(model: str, examples: str, output: str, gate, classes: int, split=_
         {
             "eval_config": proto_utils.proto_to_json(eval_config(gate, classes)),
             "example_splits": json.dumps([split]),
-            "module_path": slicing.__name__,
+            "module_path": extractors.__name__,
         },
     )
 

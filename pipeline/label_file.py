@@ -2,19 +2,26 @@
 
 from pathlib import Path
 
-_FILE = "assets/labels.txt"
+FILE = "assets/labels.txt"
+"""Where they are, in the SavedModel's folder; `models.signatures` writes it."""
 
 
 def read_labels(saved_model: Path) -> list[str] | None:
     """Label names in the order of their indices; None where the model carries none."""
     try:
-        lines = (saved_model / _FILE).read_text(encoding="utf-8").split("\n")[:-1]
+        return parse_labels((saved_model / FILE).read_text(encoding="utf-8"))
     except OSError:
         return None
-    return [_unescaped(line) for line in lines]
+
+
+def parse_labels(text: str) -> list[str]:
+    """Label names of the file's text, one a line.
+
+    A line break or backslash in a label is written with a backslash.
+    """
+    return [_unescaped(line) for line in text.split("\n")[:-1]]
 
 
 def _unescaped(line: str) -> str:
-    """A line break or backslash in a label is written with a backslash, see models.signatures."""
     parts = line.split("\\\\")
     return "\\".join(part.replace("\\n", "\n") for part in parts)

@@ -13,9 +13,9 @@ from pipeline.anomalies import StrictExampleValidator
 from pipeline.cloud import placement
 from pipeline.config import Config
 from pipeline.digests import file_digest, folder_digest, settings_digest
+from pipeline.gate import extractors
 from pipeline.gate import quality_gate as gate_1
 from pipeline.gate import serving_check as gate_2
-from pipeline.gate import slicing
 from pipeline.gate.evaluation import eval_config
 from pipeline.gate.options import Forced
 from pipeline.push.component import BlessedPusher
@@ -92,7 +92,7 @@ def create_pipeline(
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
         eval_config=eval_config(config.gate, len(records.labels)),
-        module_path=slicing.__name__,
+        module_path=extractors.__name__,
     )
     del evaluator.outputs["blessing"]  # Without thresholds it says nothing: QualityGate blesses.
     quality_gate = gate_1.create(evaluator, trainer.outputs["model"], config, forced)

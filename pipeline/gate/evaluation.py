@@ -6,6 +6,7 @@ from pathlib import Path
 import tensorflow_model_analysis as tfma
 
 from pipeline.digests import file_digest, settings_digest
+from pipeline.gate.names import PROBABILITIES
 from pipeline.gate.options import GateConfig
 from pipeline.gate.slicing import slice_feature
 
@@ -17,7 +18,9 @@ _METHODS = {
 }
 # TFX's cache does not see code behind a dotted path; its digest makes an edit count.
 _HERE = Path(__file__).parent
-_CODE = settings_digest([file_digest(_HERE / name) for name in ("metrics.py", "slicing.py")])
+_CODE = settings_digest(
+    [file_digest(_HERE / name) for name in ("extractors.py", "metrics.py", "slicing.py")]
+)
 
 
 def eval_config(gate: GateConfig, classes: int) -> tfma.EvalConfig:
@@ -40,7 +43,7 @@ def eval_config(gate: GateConfig, classes: int) -> tfma.EvalConfig:
             tfma.ModelSpec(
                 label_key=_LABEL,
                 signature_name="serving_default",
-                prediction_key="probabilities",
+                prediction_key=PROBABILITIES,
             )
         ],
         slicing_specs=[tfma.SlicingSpec(), *(tfma.SlicingSpec(feature_keys=[s]) for s in slices)],

@@ -6,10 +6,10 @@ import math
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.writers import eval_config_writer
 
+from pipeline.gate.names import BASELINE
 from pipeline.gate.slicing import feature_name
 
 _LABEL = "label"
-_BASELINE = "baseline"  # the name that TFMA gives the second model
 _CONFUSION = "multi_class_confusion_matrix_at_thresholds"
 OVERALL = ()
 
@@ -57,13 +57,13 @@ class Measurements:
     @property
     def has_baseline(self) -> bool:
         """Whether a second model was measured."""
-        return any(kind == _BASELINE for kind, *_ in self._figures)
+        return any(kind == BASELINE for kind, *_ in self._figures)
 
     @property
     def baseline_path(self) -> str | None:
         """The SavedModel that was the baseline; None where there was none."""
         *_, locations = eval_config_writer.load_eval_run(self._uri)
-        return locations[_BASELINE] if self.has_baseline else None
+        return locations[BASELINE] if self.has_baseline else None
 
     def figure(self, kind: str, metric: str, label: str | None, where: Slice) -> Figure:
         """A figure; one without a value if there is none.
@@ -79,6 +79,14 @@ class Measurements:
     def examples(self, where: Slice) -> int:
         """Number of examples in a slice."""
         return sum(map(sum, self._confusion.get(where, [])))
+
+    def is_defined(self, metric: str, label: str | None, where: Slice) -> bool:
+        """Whether a slice has what a metric is about: the label, or for the AUC two labels."""
+        counts = self._confusion.get(where, [])
+        present = {name for name, row in zip(self._labels, counts, strict=False) if any(row)}
+        if metric == "auc":
+            return len(present) > 1
+        return label is None or label in present
 
     def confusion(self, where: Slice = OVERALL) -> list[list[int]]:
         """Number of examples [actual label][predicted label]."""
@@ -106,7 +114,7 @@ class Measurements:
             if self._slice(entry.slice_key) != OVERALL:
                 continue
             for pair in entry.plot_keys_and_values:
-                if pair.key.model_name == _BASELINE or not pair.key.HasField("sub_key"):
+                if pair.key.model_name == BASELINE or not pair.key.HasField("sub_key"):
                     continue
                 buckets = pair.value.calibration_histogram_buckets.buckets
                 label = self._labels[pair.key.sub_key.class_id.value]
@@ -115,7 +123,7 @@ class Measurements:
 
     def _add(self, where: Slice, pair) -> None:
         key = pair.key
-        model = _BASELINE if key.model_name == _BASELINE else "candidate"
+        model = BASELINE if key.model_name == BASELINE else "candidate"
         kind = "change" if key.is_diff else model
         if key.name == _CONFUSION and kind == "candidate":
             matrix = pair.value.multi_class_confusion_matrix_at_thresholds.matrices[0]
@@ -138,10 +146,8 @@ class Measurements:
         """TFMA says 0 where there is nothing to tell apart."""
         for key in list(self._figures):
             _, metric, label, where = key
-            if metric == "auc":
-                present = sum(any(row) for row in self._confusion.get(where, []))
-                if label is not None or present < 2:
-                    del self._figures[key]
+            if metric == "auc" and not (label is None and self.is_defined(metric, None, where)):
+                del self._figures[key]
 
     def _slice(self, slice_key) -> Slice:
         pairs = []

@@ -76,6 +76,11 @@ class GateConfig(Section):
     def _has_bounds(self):
         if not self.bounds:
             raise ValueError("gate.bounds is empty: every model would pass; set at least one bound")
+        if all(bound.min is None and bound.max is None for bound in self.bounds):
+            raise ValueError(
+                "gate.bounds has only changes against a blessed model: the first model would pass "
+                "unjudged; set a min or max too"
+            )
         conditions = [(b.metric, b.label, b.slice_by, b.confident) for b in self.bounds]
         for condition in conditions:
             if conditions.count(condition) > 1:

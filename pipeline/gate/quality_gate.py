@@ -10,6 +10,7 @@ from tfx.components.evaluator import executor as evaluator_executor
 from tfx.utils import io_utils
 
 from pipeline.digests import file_digest, settings_digest
+from pipeline.gate.extractors import saved_labels
 from pipeline.gate.measurements import Measurements
 from pipeline.gate.names import VERDICT_FILE
 from pipeline.gate.options import Forced, GateConfig
@@ -68,15 +69,18 @@ def QualityGate(
     gate, labels = GateConfig.model_validate(options["gate"]), tuple(options["labels"])
     measured = Measurements(evaluation.uri, labels)
     rows = judge(measured, gate, labels)
-    passed = all(row.passed is not False for row in rows)
+    applied = [row.passed for row in rows if row.passed is not None]
+    passed = bool(applied) and all(applied)
     forced = bool(forced_reason) and not passed
     blessed = passed or forced
+    baseline = measured.baseline_path
     verdict = {
         "format_version": FORMAT_VERSION,
         "passed": passed,
         "blessed": blessed,
         "forced": {"by": forced_by, "reason": forced_reason} if forced else None,
-        "baseline": measured.baseline_path,
+        "baseline": baseline,
+        "baseline_labels": baseline and saved_labels(baseline),
         "split": options["split"],
         "intervals": gate.intervals,
         "rows": [dataclasses.asdict(row) for row in rows],

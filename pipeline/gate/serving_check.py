@@ -19,6 +19,7 @@ from models import reference
 from pipeline.digests import file_digest, settings_digest
 from pipeline.gate.names import VERDICT_FILE
 from pipeline.gate.tfserving import infra_validator
+from pipeline.label_file import FILE, read_labels
 
 FORMAT_VERSION = 1
 _PROBE = Path(__file__).with_name("serving_probe.py")
@@ -84,7 +85,16 @@ def probe(model: str, records: list[bytes], settings: dict, trained: str = "") -
         if process.returncode:
             said = process.stderr[-2000:] or f"exit status {process.returncode}"
             return [_failed("process stays alive", said, "exit status 0")]
-        return json.loads(Path(result_path).read_text())["checks"]
+        checks = json.loads(Path(result_path).read_text())["checks"]
+        return [_check_labels(model, settings), *checks]
+
+
+def _check_labels(model: str, settings: dict) -> dict:
+    """Whether the label names that lie in the model are those of the examples, in their order."""
+    labels = read_labels(Path(model))
+    passed = labels == list(settings["labels"])
+    name = f"carries the label names in {FILE}"
+    return {"name": name, "passed": passed, "value": labels, "bound": settings["labels"]}
 
 
 def _failed(name: str, value: str, bound: str) -> dict:

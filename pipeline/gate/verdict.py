@@ -89,7 +89,10 @@ def _rows(measured, gate, bound: Bound, label: str | None, where: Slice) -> list
         elif examples < gate.min_slice_size and where:
             passed, note = None, f"{examples} examples, fewer than {gate.min_slice_size}"
         else:
-            passed, note = _meets(judged, sign, limit, bound.confident, where)
+            # What a slice by some column cannot have; overall and by label that is a fault.
+            excused = not measured.is_defined(bound.metric, label, where)
+            excused = excused and any(feature != _LABEL for feature, _ in where)
+            passed, note = _meets(judged, sign, limit, bound.confident, excused)
         rows.append(
             VerdictRow(
                 metric=metric_name(bound.metric, label),
@@ -108,12 +111,10 @@ def _rows(measured, gate, bound: Bound, label: str | None, where: Slice) -> list
 
 
 def _meets(
-    judged: Figure, sign: str, limit: float, confident: bool, where: Slice
+    judged: Figure, sign: str, limit: float, confident: bool, excused: bool
 ) -> tuple[bool | None, str | None]:
     if judged.value is None:
-        # In a slice by some column a label may be missing; overall and by label that is a fault.
-        everywhere = all(feature == _LABEL for feature, _ in where)
-        return (False if everywhere else None), "cannot be measured here"
+        return (None if excused else False), "cannot be measured here"
     if confident and judged.interval is None:
         return False, "too few examples for an interval"
     worst = judged.value

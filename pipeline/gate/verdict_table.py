@@ -29,8 +29,13 @@ def verdict_table(gates: dict) -> str:
     lines = [f"Quality gate: {outcome_word(quality)}"]
     if quality["forced"]:
         lines.append(f"  FORCED by {quality['forced']['by']}: {quality['forced']['reason']}")
+    if all(row["passed"] is None for row in rows):
+        lines.append("  no bound could be applied, so nothing says that this model is good")
     if quality["baseline"] is None:
         lines.append("  first model: value bounds only, no blessed model to compare with")
+    elif set(quality["baseline_labels"] or quality["labels"]) != set(quality["labels"]):
+        theirs, ours = quality["baseline_labels"], quality["labels"]
+        lines.append(f"  the baseline knows other labels, {theirs} in place of {ours}")
     lines += [
         "  " + "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
         for line in table

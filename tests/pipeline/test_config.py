@@ -30,6 +30,7 @@ def test_shipped_configs_are_valid(name):
         ("gate.bounds=[{metric: acc, min: 1}]", ["gate.bounds.0.metric", "'acc'"]),
         ("gate.bounds=[{metric: accuracy, mim: 1}]", ["did you mean gate.bounds.0.min?"]),
         ("gate.bounds=[{metric: accuracy}]", ["needs one of"]),
+        ("gate.bounds=[{metric: loss, max_change: 0}]", ["first model would pass unjudged"]),
         ("gate.bounds=[{metric: auc, slice_by: label, min: 1}]", ["auc compares labels"]),
         (
             "gate.bounds=[{metric: loss, max: 1}, {metric: loss, max: 2}]",

@@ -10,7 +10,7 @@ import pytest
 import tensorflow_model_analysis as tfma
 from tfx_bsl.arrow import table_util
 
-from pipeline.gate import slicing
+from pipeline.gate import extractors
 from pipeline.gate.evaluation import eval_config
 from pipeline.gate.measurements import Measurements
 from pipeline.gate.options import GateConfig
@@ -45,12 +45,16 @@ def examples():
             "image_height": [SIDES[i % 4] for i in range(60)],
             "image_width": [50] * 60,
             "camera": [b"old" if i < 57 else b"new" for i in range(60)],
+            # Dogs that are known as such, and a cat that is taken for one.
+            "lens": [
+                b"tele" if i == 42 or (i < 40 and labels[i] == 1) else b"wide" for i in range(60)
+            ],
         }
     )
 
 
 def gate(*bounds, **settings):
-    return GateConfig(bounds=bounds, slice_by=("label", "image_size", "camera"), **settings)
+    return GateConfig(bounds=bounds, slice_by=("label", "image_size", "camera", "lens"), **settings)
 
 
 def measure(examples, folder, models=("candidate",), **settings):
@@ -72,7 +76,7 @@ def measure(examples, folder, models=("candidate",), **settings):
             | beam.Create([{tfma.ARROW_RECORD_BATCH_KEY: batch}])
             | tfma.ExtractEvaluateAndWriteResults(
                 eval_config=config,
-                extractors=slicing.custom_extractors(None, config, None),
+                extractors=extractors.custom_extractors(None, config, None),
                 output_path=str(folder),
             )
         )
@@ -129,6 +133,8 @@ def test_slices_are_of_labels_of_ranges_and_of_columns(alone):
         "image_size=512 and more": 15,
         "camera=old": 57,
         "camera=new": 3,
+        "lens=tele": 14,
+        "lens=wide": 46,
     }
     assert found["label=cat"]["accuracy"] == pytest.approx(value(alone, "recall", "cat"))
     assert "auc" not in found["label=cat"], "there is nothing to tell apart"
@@ -156,8 +162,9 @@ def test_every_bound_is_judged_in_every_slice_it_is_about(alone):
 
 
 def test_a_change_is_judged_against_the_baseline_and_by_its_own_interval(compared):
-    plain, confident = rows(
+    _, plain, confident = rows(
         compared,
+        {"metric": "auc", "min": 0},
         {"metric": "accuracy", "min_change": -0.2},
         {"metric": "loss", "min_change": -100, "confident": True},
         intervals="jackknife",
@@ -179,12 +186,22 @@ def test_a_confident_bound_asks_the_worse_end_of_the_interval(compared):
 
 
 def test_what_cannot_be_measured_does_not_pass_silently(alone):
-    no_such_slice = rows(alone, {"metric": "accuracy", "slice_by": "lens", "min": 0})
-    assert [(r.slice, r.passed) for r in no_such_slice] == [("lens=any", False)]
+    no_such_slice = rows(alone, {"metric": "accuracy", "slice_by": "flash", "min": 0})
+    assert [(r.slice, r.passed) for r in no_such_slice] == [("flash=any", False)]
     without_interval = rows(
         alone, {"metric": "loss", "max": 99, "confident": True}, intervals="jackknife"
     )
     assert without_interval[0].passed is False and "interval" in without_interval[0].note
+    rates = [{"metric": metric, "slice_by": "lens", "min": 0} for metric in ("precision", "recall")]
+    in_slice = {(r.metric, r.passed) for r in rows(alone, *rates) if r.slice == "lens=tele"}
+    assert in_slice == {
+        ("precision of cat", False),  # there is a cat, and nothing was taken for one
+        ("recall of cat", True),
+        ("precision of dog", True),
+        ("recall of dog", True),
+        ("precision of bear", None),  # the slice has none
+        ("recall of bear", None),
+    }
     small = rows(alone, {"metric": "accuracy", "slice_by": "camera", "min": 1.1}, min_slice_size=10)
     assert {r.slice: r.passed for r in small} == {"camera=old": False, "camera=new": None}
     assert all(math.isfinite(v) for row in alone.table().values() for v in row.values())

@@ -17,7 +17,14 @@ def row(passed, **changes):
 
 
 def quality(*rows, **changes):
-    return {"passed": False, "forced": None, "baseline": "some/model", "rows": rows} | changes
+    return {
+        "passed": False,
+        "forced": None,
+        "baseline": "some/model",
+        "baseline_labels": ["dog", "cat"],
+        "labels": ["cat", "dog"],
+        "rows": rows,
+    } | changes
 
 
 SERVING = {
@@ -53,3 +60,13 @@ def test_a_forced_blessing_and_a_first_run_are_said():
     )
     assert text.startswith("Quality gate: FORCED\n  FORCED by ada: the test split is wrong\n")
     assert "value bounds only" in text
+    assert "other labels" not in text
+
+
+def test_a_baseline_of_other_labels_and_a_verdict_on_nothing_are_said():
+    nothing = quality(row(None, note="2 examples, fewer than 30"), baseline_labels=["cat", "owl"])
+    text = verdict_table({"quality": nothing, "serving": SERVING})
+    assert "the baseline knows other labels, ['cat', 'owl'] in place of ['cat', 'dog']" in text
+    assert "no bound could be applied" in text
+    known = verdict_table({"quality": quality(row(True)), "serving": SERVING})
+    assert "other labels" not in known and "no bound" not in known
