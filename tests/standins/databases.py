@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,53 +22,56 @@ DATABASE = "mlmd"
 
 
 @contextmanager
-def mariadb(folder: Path) -> Iterator[str]:
+def mariadb() -> Iterator[str]:
     """Runs a MariaDB server; yields the URI of its database."""
     user = _account("mysql")
     server, installer = _program("mariadbd"), _program("mariadb-install-db")
-    data = _folder(folder, user)
-    flags = [f"--user={user}", f"--datadir={data}"]
-    _done([installer, "--no-defaults", *flags, "--skip-test-db", "--auth-root-socket-user=root"])
-    port = _free_port()
-    grants = data / "init.sql"
-    grants.write_text(
-        f"CREATE DATABASE {DATABASE};\n"
-        f"CREATE USER {USER}@'127.0.0.1' IDENTIFIED BY \"{PASSWORD}\";\n"
-        f"GRANT ALL ON {DATABASE}.* TO {USER}@'127.0.0.1';\n"
-    )
-    grants.chmod(0o644)
-    command = [server, "--no-defaults", *flags, f"--port={port}", "--bind-address=127.0.0.1"]
-    command += [f"--socket={data}/s", f"--init-file={grants}", "--skip-name-resolve"]
-    with _running(command, port, data / "log"):
-        yield f"mysql://{USER}@127.0.0.1:{port}/{DATABASE}"
+    with _folder(user) as folder:
+        data = folder / "db"
+        flags = [f"--user={user}", f"--datadir={data}"]
+        bare = ["--skip-test-db", "--auth-root-socket-user=root"]
+        _done([installer, "--no-defaults", *flags, *bare])
+        port = _free_port()
+        grants = folder / "init.sql"
+        grants.write_text(
+            f"CREATE DATABASE {DATABASE};\n"
+            f"CREATE USER {USER}@'127.0.0.1' IDENTIFIED BY \"{PASSWORD}\";\n"
+            f"GRANT ALL ON {DATABASE}.* TO {USER}@'127.0.0.1';\n"
+        )
+        grants.chmod(0o644)
+        command = [server, "--no-defaults", *flags, f"--port={port}", "--bind-address=127.0.0.1"]
+        command += [f"--socket={folder}/s", f"--init-file={grants}", "--skip-name-resolve"]
+        with _running(command, port, folder / "log"):
+            yield f"mysql://{USER}@127.0.0.1:{port}/{DATABASE}"
 
 
 @contextmanager
-def postgresql(folder: Path) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """Runs a PostgreSQL server; yields the URI of its database."""
     user = _account("postgres")
     tools = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not tools:
         pytest.skip("needs PostgreSQL (Debian's package postgresql)")
-    data = _folder(folder, user)
-    secret = data.parent / "secret"
-    secret.write_text(PASSWORD)
-    secret.chmod(0o644)
     become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
     if os.getuid():
         become = []
-    initdb = [tools[-1] / "initdb", "-D", data / "db", "-U", USER, "-A", "scram-sha-256"]
-    _done([*become, *initdb, f"--pwfile={secret}"], cwd=data)
-    port = _free_port()
-    command = [*become, tools[-1] / "postgres", "-D", data / "db", "-p", str(port)]
-    command += ["-h", "127.0.0.1", "-k", data]
-    # To its own "fast shutdown"; SIGTERM would wait for every client.
-    with _running(command, port, data.parent / "log", signal.SIGINT):
-        _done(
-            [tools[-1] / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", USER, DATABASE],
-            env={**os.environ, "PGPASSWORD": PASSWORD},
-        )
-        yield f"postgresql://{USER}@127.0.0.1:{port}/{DATABASE}"
+    with _folder(user) as folder:
+        secret = folder / "secret"
+        secret.write_text(PASSWORD)
+        secret.chmod(0o644)
+        data = folder / "db"
+        initdb = [tools[-1] / "initdb", "-D", data, "-U", USER, "-A", "scram-sha-256"]
+        _done([*become, *initdb, f"--pwfile={secret}"], cwd=folder)
+        port = _free_port()
+        command = [*become, tools[-1] / "postgres", "-D", data, "-p", str(port)]
+        command += ["-h", "127.0.0.1", "-k", folder]
+        # To its own "fast shutdown"; SIGTERM would wait for every client.
+        with _running(command, port, folder / "log", signal.SIGINT):
+            _done(
+                [tools[-1] / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", USER, DATABASE],
+                env={**os.environ, "PGPASSWORD": PASSWORD},
+            )
+            yield f"postgresql://{USER}@127.0.0.1:{port}/{DATABASE}"
 
 
 def _account(name: str) -> str:
@@ -87,16 +91,15 @@ def _program(name: str) -> str:
     return found
 
 
-def _folder(folder: Path, user: str) -> Path:
-    """A folder of the server's account, which the way to it lets it reach."""
-    data = folder / "data"
-    data.mkdir(parents=True)
-    if not os.getuid():
-        account = pwd.getpwnam(user)
-        os.chown(data, account.pw_uid, account.pw_gid)
-        for parent in folder.resolve(), *folder.resolve().parents:
-            parent.chmod(parent.stat().st_mode | 0o011)
-    return data
+@contextmanager
+def _folder(user: str) -> Iterator[Path]:
+    """A folder of the server's account. Not one of pytest's: it closes those to other accounts,
+    also while they are in use, whenever another run of pytest starts."""
+    with tempfile.TemporaryDirectory(prefix="database-") as name:
+        if not os.getuid():
+            account = pwd.getpwnam(user)
+            os.chown(name, account.pw_uid, account.pw_gid)
+        yield Path(name)
 
 
 @contextmanager

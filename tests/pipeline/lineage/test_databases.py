@@ -19,11 +19,9 @@ from tests.standins.wandb.server import WandbStandIn
 
 
 @pytest.fixture(scope="module", params=["mariadb", "postgresql"])
-def database(request, stores, tmp_path_factory):
+def database(request, stores):
     """URI of a database server's store with the content of the small one."""
-    folder = tmp_path_factory.mktemp(request.param) / "server"
-    folder.mkdir()
-    with getattr(databases, request.param)(folder) as uri, pytest.MonkeyPatch.context() as patch:
+    with getattr(databases, request.param)() as uri, pytest.MonkeyPatch.context() as patch:
         patch.setenv(PASSWORD, databases.PASSWORD)
         copy(stores.cheap, uri)
         yield uri
@@ -94,10 +92,10 @@ def test_two_mirrors_of_one_database_make_one_copy(database, stores):
 
 
 @pytest.mark.parametrize("kind", ["mariadb", "postgresql"])
-def test_of_processes_that_start_at_once_one_makes_a_note(kind, tmp_path, monkeypatch):
+def test_of_processes_that_start_at_once_one_makes_a_note(kind, monkeypatch):
     """In a new store, where each of them finds that the notes' type is still to be made."""
     monkeypatch.setenv(PASSWORD, databases.PASSWORD)
-    with getattr(databases, kind)(tmp_path) as uri:
+    with getattr(databases, kind)() as uri:
         open_source(uri)
         command = [sys.executable, "-c", _NOTER, uri]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
