@@ -30,8 +30,9 @@ def write(graph: Graph, title: str, path: str | os.PathLike) -> None:
 
 def render(graph: Graph, title: str) -> str:
     """The page as text: template, styles, layout library (dagre), script and data in one."""
-    # "</" would end the script element that holds the data.
-    data = json.dumps(as_data(graph)).replace("</", "<\\/")
+    # "</script" would end the script element that holds the data, "<!--<script" would swallow those
+    # that follow it.
+    data = json.dumps(as_data(graph)).replace("<", "\\u003c")
     parts = {
         "title": html.escape(title),
         "style": _read("page.css"),

@@ -191,6 +191,7 @@ def test_two_hundred_nodes_can_be_read(show, tmp_path):
 def test_texts_cannot_become_code(show, tmp_path):
     graph = many(1)
     evil = '</script><script>document.title="taken"</script><img src=x onerror=alert(1)>{{data}}'
+    evil += "<!--<script>"
     graph.artifacts[1] = Artifact(1, evil, evil, "live", evil, {evil: evil}, 0)
     write(graph, evil, tmp_path / "evil.html")
     browser = show(tmp_path / "evil.html")
