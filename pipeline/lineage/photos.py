@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from data import files
+
 if TYPE_CHECKING:
     from pipeline.ingest import Ingested, Source
 
@@ -21,6 +23,7 @@ NODES = ("PhotoScan", "Convert")
 """Node ids of the executions before the first component."""
 _FIRST = "ImportExampleGen"
 _RECORDS = "tfrecords"
+_DIGEST_LENGTH = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +39,7 @@ class PhotoRecorder:
         if ingested.image_csv is None:
             return
         records = ingested.records
-        table = self._artifact("ImageCsv", ingested.image_csv, "")
+        table = self._table(ingested.image_csv)
         state = mlmd.Execution.CACHED if ingested.cached else mlmd.Execution.COMPLETE
         if source.kind == "images":
             digest = Path(records.path).name
@@ -45,7 +48,7 @@ class PhotoRecorder:
             )
             made = [self._edge(photos, "photos"), self._edge(table, "image_csv", made=True)]
             self._execute("PhotoScan", state, made)
-            table = self._artifact("ImageCsv", ingested.image_csv, "")
+            table = self._table(ingested.image_csv)
         facts = {"discarded": len(ingested.discarded)}
         edges = [self._edge(table, "image_csv"), self._edge(self._records(records), _RECORDS, True)]
         self._execute("Convert", state, edges, facts)
@@ -62,6 +65,11 @@ class PhotoRecorder:
                 edge = self._edge(self._records(ingested.records), _RECORDS)
                 # With a new time of update, so that who has seen the execution looks again.
                 self.store.put_execution(execution, [edge], [], force_update_time=True)
+
+    def _table(self, path: str) -> mlmd.Artifact:
+        """The Image CSV as it is now: one path may have had other rows in an earlier run."""
+        digest = files.sha256(path)
+        return self._artifact("ImageCsv", path, digest[:_DIGEST_LENGTH], {"sha256": digest})
 
     def _records(self, records) -> mlmd.Artifact:
         facts = {"counts": json.dumps(records.counts), "labels": json.dumps(records.labels)}

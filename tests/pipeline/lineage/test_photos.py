@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
@@ -13,16 +15,25 @@ from pipeline.lineage.stores import open_source
 from pipeline.metadata_reader import sqlite_store
 
 
-def ingested(digest="d1", cached=False, image_csv="/root/records/images-1.csv") -> Ingested:
-    records = RecordsConfig(
-        path=f"/root/records/{digest}",
-        labels=("cat", "dog"),
-        patterns={"train": "train-*"},
-        counts={"train": {"cat": 1, "dog": 2}},
-        features=("image",),
-        digest=digest,
-    )
-    return Ingested(records, [{"path": "x"}], cached, image_csv)
+@pytest.fixture
+def ingested(tmp_path):
+    """Makes what a run ingested: of photos whose Image CSV is `image_csv`, or of records."""
+
+    def make(digest="d1", cached=False, image_csv="1.csv", rows="a row") -> Ingested:
+        records = RecordsConfig(
+            path=f"/root/records/{digest}",
+            labels=("cat", "dog"),
+            patterns={"train": "train-*"},
+            counts={"train": {"cat": 1, "dog": 2}},
+            features=("image",),
+            digest=digest,
+        )
+        if image_csv:
+            (tmp_path / image_csv).write_text(rows)
+            image_csv = str(tmp_path / image_csv)
+        return Ingested(records, [{"path": "x"}], cached, image_csv)
+
+    return make
 
 
 @pytest.fixture
@@ -59,7 +70,7 @@ def edges(graph: Graph) -> set[tuple[str, str, str]]:
     return found
 
 
-def test_photos_lead_to_the_first_component(path):
+def test_photos_lead_to_the_first_component(path, ingested):
     graph = record(path, "r1", Source("images", "/photos"), ingested())
     assert edges(graph) == {
         ("PhotoSet", "PhotoScan", "complete"),
@@ -75,7 +86,7 @@ def test_photos_lead_to_the_first_component(path):
     assert convert.properties["discarded"] == 1 and convert.pipeline == "cats"
 
 
-def test_the_same_photos_are_the_same_artifacts(path):
+def test_the_same_photos_are_the_same_artifacts(path, ingested):
     first = record(path, "r1", Source("images", "/photos"), ingested())
     again = record(path, "r2", Source("images", "/photos"), ingested(cached=True))
     assert set(first.artifacts) == set(again.artifacts)
@@ -84,12 +95,12 @@ def test_the_same_photos_are_the_same_artifacts(path):
         "Convert": "cached",
         "ImportExampleGen": "complete",
     }
-    other = record(path, "r3", Source("images", "/photos"), ingested("d2", image_csv="/2.csv"))
+    other = record(path, "r3", Source("images", "/photos"), ingested("d2", image_csv="2.csv"))
     assert not set(first.artifacts) & set(other.artifacts), "the folder's photos are others"
 
 
-def test_an_image_csv_comes_from_outside(path):
-    graph = record(path, "r1", Source("csv", "/d.csv"), ingested(image_csv="/d.csv"))
+def test_an_image_csv_comes_from_outside(path, ingested):
+    graph = record(path, "r1", Source("csv", "/d.csv"), ingested(image_csv="d.csv"))
     assert edges(graph) == {
         ("ImageCsv", "Convert", "complete"),
         ("Convert", "TFRecords", "complete"),
@@ -97,13 +108,26 @@ def test_an_image_csv_comes_from_outside(path):
     }
 
 
-def test_of_given_records_no_origin_is_claimed(path):
+def test_an_image_csv_with_other_rows_is_another_artifact(path, ingested):
+    first = record(path, "r1", Source("csv", "/d.csv"), ingested(rows="one"))
+    other = record(path, "r2", Source("csv", "/d.csv"), ingested("d2", rows="two"))
+    again = record(path, "r3", Source("csv", "/d.csv"), ingested(cached=True, rows="one"))
+    tables = [
+        next(a for a in graph.artifacts.values() if a.type == "ImageCsv")
+        for graph in (first, other, again)
+    ]
+    assert len({table.uri for table in tables}) == 1
+    assert tables[0].id == tables[2].id != tables[1].id
+    assert tables[1].properties["sha256"] == hashlib.sha256(b"two").hexdigest()
+
+
+def test_of_given_records_no_origin_is_claimed(path, ingested):
     graph = record(path, "r1", Source("tfrecords", "/records"), ingested(image_csv=None))
     assert edges(graph) == {("TFRecords", "ImportExampleGen", "complete")}
     assert graph.producers == {}
 
 
-def test_a_linked_execution_counts_as_updated(path):
+def test_a_linked_execution_counts_as_updated(path, ingested):
     """A mirror that has seen it before it was linked looks again."""
     found = ingested(image_csv=None)
     graph = record(path, "r1", Source("tfrecords", "/records"), found, link=False)
@@ -113,12 +137,12 @@ def test_a_linked_execution_counts_as_updated(path):
     assert updated > before.updated
 
 
-def test_a_folder_whose_name_is_no_text(path):
+def test_a_folder_whose_name_is_no_text(path, ingested):
     graph = record(path, "r1", Source("images", "/photos\udcff"), ingested())
     assert "/photos\\xff" in {a.uri for a in graph.artifacts.values()}
 
 
-def test_a_run_that_ended_before_its_first_component(path):
+def test_a_run_that_ended_before_its_first_component(path, ingested):
     recorder = PhotoRecorder(sqlite_store(str(path)), "cats", "r1")
     recorder.record(Source("images", "/photos"), ingested())
     recorder.link(ingested())
