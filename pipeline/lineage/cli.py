@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pipeline.lineage.stores import FORMS, StoreError, open_source
+from pipeline.lineage.stores import FORMS, StoreError, opened
 
 DEFAULT_STORE = "runs/metadata.sqlite"
 DEADLINE = 600
@@ -70,45 +70,36 @@ def main(argv: list[str] | None = None) -> int:
 def _with_wandb(arguments: argparse.Namespace) -> int:
     from pipeline.lineage import wandb_commands
 
-    source = _source(arguments)
-    return getattr(wandb_commands, arguments.command)(source, arguments)
+    with opened(arguments.metadata, arguments.run) as source:
+        return getattr(wandb_commands, arguments.command)(source, arguments)
 
 
 def _show(arguments: argparse.Namespace) -> int:
     from pipeline.lineage import text
 
-    source = _source(arguments)
-    lines = text.show_run(source, arguments.run) if arguments.run else text.show_runs(source)
-    for line in lines:
-        print(line)
+    with opened(arguments.metadata, arguments.run) as source:
+        lines = text.show_run(source, arguments.run) if arguments.run else text.show_runs(source)
+        for line in lines:
+            print(line)
     return 0
 
 
 def _html(arguments: argparse.Namespace) -> int:
     from pipeline.lineage import graph, page
 
-    source = _source(arguments)
-    if arguments.run:
-        found, title = graph.of_run(source, arguments.run), f"run {arguments.run}"
-    else:
-        id = int(arguments.artifact) if arguments.artifact.isdigit() else arguments.artifact
-        if not source.artifacts([id]):
-            raise StoreError(f"there is no artifact {id} in {source.uri}")
-        found, title = graph.ancestry(source, id), f"artifact {id} and what it was made from"
+    with opened(arguments.metadata, arguments.run) as source:
+        if arguments.run:
+            found, title = graph.of_run(source, arguments.run), f"run {arguments.run}"
+        else:
+            id = source.parse_id(arguments.artifact)
+            if not source.artifacts([id]):
+                raise StoreError(f"there is no artifact {id} in {source.uri}")
+            found, title = graph.ancestry(source, id), f"artifact {id} and what it was made from"
     page.write(found, title, arguments.output)
     print(
         f"{arguments.output}: {len(found.executions)} executions, {len(found.artifacts)} artifacts"
     )
     return 0
-
-
-def _source(arguments: argparse.Namespace):
-    source = open_source(arguments.metadata)
-    run = getattr(arguments, "run", None)
-    if run and run not in (known := source.runs()):
-        listed = ", ".join(known[-5:]) or "none"
-        raise StoreError(f"there is no run {run!r} in {source.uri}; the latest: {listed}")
-    return source
 
 
 _COMMANDS = {"mirror": _with_wandb, "check": _with_wandb, "show": _show, "html": _html}

@@ -90,6 +90,15 @@ class Source(Protocol):
 
     uri: str
     """Where it is, without a password."""
+    errors: tuple[type[Exception], ...]
+    """What its methods raise where the store refuses or is out of reach."""
+
+    def parse_id(self, text: str) -> Id:
+        """The id that a user wrote.
+
+        Raises:
+          StoreError: no id of this kind of store.
+        """
 
     def updates(self, since: int | None) -> list[tuple[int, Id]]:
         """(time of last update, id) of executions updated at `since` or later, in that order."""
@@ -104,7 +113,7 @@ class Source(Protocol):
         """These executions."""
 
     def artifacts(self, ids: Iterable[Id]) -> list[Artifact]:
-        """These artifacts."""
+        """Those of these artifacts that there are."""
 
     def producers(self, artifacts: Iterable[Id]) -> dict[Id, Id]:
         """The execution that made each artifact, where one did."""

@@ -10,11 +10,13 @@ from ml_metadata.metadata_store import ListOptions, OrderByField
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.lineage.graph import Artifact, Edge, Execution, Id
+from pipeline.lineage.stores import StoreError
 from pipeline.metadata_reader import STATES
 
 _INPUTS = (mlmd.Event.INPUT, mlmd.Event.INTERNAL_INPUT, mlmd.Event.DECLARED_INPUT)
 _OUTPUTS = (mlmd.Event.OUTPUT, mlmd.Event.INTERNAL_OUTPUT, mlmd.Event.DECLARED_OUTPUT)
 _CHUNK = 100
+_DIGITS = 18
 _NOTES = "pawprint.lineage"
 _TEXT = "text"
 
@@ -26,9 +28,16 @@ class MlmdSource:
     execution. `create_note` of one name succeeds for one caller only, whatever the backend.
     """
 
+    errors = (errors.StatusError,)
+
     def __init__(self, connection: mlmd.ConnectionConfig, uri: str):
         self.uri = uri
         self._store = MetadataStore(connection)
+
+    def parse_id(self, text: str) -> Id:
+        if not text.isdecimal() or len(text) > _DIGITS:
+            raise StoreError(f"ids in {self.uri} are numbers, received {text!r}")
+        return int(text)
 
     def updates(self, since: int | None) -> list[tuple[int, Id]]:
         if since is None:

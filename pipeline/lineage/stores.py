@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -20,6 +23,27 @@ FORMS = """\
 
 class StoreError(ValueError):
     """A metadata store that cannot be opened; the message says why and what to do."""
+
+
+@contextmanager
+def opened(uri: str, run: str | None = None) -> Iterator[Source]:
+    """Opens the store at a URI, as `open_source` does.
+
+    Args:
+      uri: the store.
+      run: name of a pipeline run that must be in it.
+
+    Raises:
+      StoreError: as `open_source`; an unknown run; a store that refuses or goes away in the block.
+    """
+    source = open_source(uri)
+    try:
+        if run and run not in (known := source.runs()):
+            listed = ", ".join(known[-5:]) or "none"
+            raise StoreError(f"there is no run {run!r} in {source.uri}; the latest: {listed}")
+        yield source
+    except source.errors as error:
+        raise StoreError(f"cannot read {source.uri}: {' '.join(str(error).split())}") from None
 
 
 def open_source(uri: str) -> Source:
@@ -61,6 +85,12 @@ def _sqlite(path: str):
             f"there is no metadata store at {file}; a run leaves one at ROOT/metadata.sqlite, "
             f"other stores are given as:\n{FORMS}"
         )
+    # Before ML Metadata's client opens it, which makes its tables in any file that lacks them.
+    try:
+        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            database.execute("SELECT schema_version FROM MLMDEnv")
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"{file} is no metadata store: {error}") from None
     connection = mlmd.ConnectionConfig()
     connection.sqlite.filename_uri = str(file)
     connection.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE

@@ -35,6 +35,8 @@ class VertexSource:
     A run is a context of type `system.PipelineRun`; a node is the task's name.
     """
 
+    errors = (exceptions.GoogleAPIError, auth_exceptions.GoogleAuthError)
+
     def __init__(self, client: vertex.MetadataServiceClient, parent: str, uri: str):
         """Reads the store `projects/P/locations/L/metadataStores/S`."""
         self.uri = uri
@@ -59,6 +61,9 @@ class VertexSource:
             raise StoreError(f"no credentials for {uri}: {error}") from None
         parent = f"projects/{project}/locations/{location}/metadataStores/{store}"
         return cls(client, parent, uri)
+
+    def parse_id(self, text: str) -> Id:
+        return text
 
     def updates(self, since: int | None) -> list[tuple[int, Id]]:
         request = vertex.ListExecutionsRequest(parent=self._parent, page_size=_PAGE)
@@ -88,7 +93,6 @@ class VertexSource:
         return [self._execution(f"{self._parent}/executions/{id}") for id in ids]
 
     def artifacts(self, ids: Iterable[Id]) -> list[Artifact]:
-        found = (self._client.get_artifact(name=f"{self._parent}/artifacts/{id}") for id in ids)
         return [
             Artifact(
                 _id(a.name),
@@ -99,7 +103,7 @@ class VertexSource:
                 _plain(a),
                 _milliseconds(a.create_time),
             )
-            for a in found
+            for a in filter(None, map(self._artifact, ids))
         ]
 
     def producers(self, artifacts: Iterable[Id]) -> dict[Id, Id]:
@@ -157,6 +161,12 @@ class VertexSource:
         found = self._client.list_contexts(request=request)
         return sorted(found, key=lambda context: context.create_time)
 
+    def _artifact(self, id: Id) -> vertex.Artifact | None:
+        try:
+            return self._client.get_artifact(name=f"{self._parent}/artifacts/{id}")
+        except exceptions.NotFound:
+            return None
+
     def _execution(self, name: str) -> Execution:
         found = self._client.get_execution(name=name)
         graph = self._client.query_execution_inputs_and_outputs(execution=name)
@@ -208,7 +218,9 @@ def _id(name: str) -> str:
 
 
 def _plain(entity) -> dict[str, object]:
-    return dict(type(entity).to_dict(entity).get("metadata") or {})
+    found = type(entity).to_dict(entity).get("metadata") or {}
+    # Vertex keeps a task's parameters under `input:<name>`, TFX's own runners under their names.
+    return {name.removeprefix("input:"): value for name, value in found.items()}
 
 
 def _milliseconds(moment) -> int:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+import sqlite3
+
+import pytest
+
+from pipeline.lineage.cli import main
 from tests.pipeline.lineage.conftest import run
 
 
@@ -28,3 +35,29 @@ def test_an_unknown_run_names_those_there_are(stores):
     said = run("show", "--metadata", stores.cheap, "cheap-9")
     assert said.status == 2
     assert "no run 'cheap-9'" in said.errors and "cheap-1, cheap-2, cheap-3" in said.errors
+
+
+@pytest.mark.parametrize("command", [["show"], ["html", "--artifact", "1"]])
+def test_looking_writes_nothing(command, stores, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = shutil.copy(stores.cheap, "store.sqlite")
+    with sqlite3.connect("other.sqlite") as other:
+        other.execute("CREATE TABLE mine (a)")
+    other.close()
+    (tmp_path / "text").write_text("no database at all, but of some length " * 9)
+    before = {path: hashlib.sha256(path.read_bytes()).digest() for path in tmp_path.iterdir()}
+    assert main([command[0], "--metadata", store, *command[1:], *_OUTPUT[command[0]]]) == 0
+    for path, reason in (("other.sqlite", "no such table"), ("text", "not a database")):
+        assert main([command[0], "--metadata", path, *command[1:]]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: {path} is no metadata store: ") and reason in said
+    assert {p: hashlib.sha256(p.read_bytes()).digest() for p in before} == before
+
+
+_OUTPUT = {"show": [], "html": ["-o", "page"]}
+
+
+def test_ids_are_those_of_the_store(stores, capsys):
+    for id in ("one", "9" * 30):
+        assert main(["html", "--metadata", str(stores.cheap), "--artifact", id]) == 2
+        assert "are numbers, received" in capsys.readouterr().err

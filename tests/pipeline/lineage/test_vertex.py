@@ -8,9 +8,12 @@ import json
 import pytest
 from google.cloud import aiplatform_v1 as vertex
 
+from models.run_id import training_run_id
 from pipeline.lineage import vertex_source
+from pipeline.lineage.cli import main
 from pipeline.lineage.graph import ancestry, load, of_run
 from pipeline.lineage.lease import LeaseError, exclusive
+from pipeline.lineage.naming import Naming
 from pipeline.lineage.stores import StoreError, open_source
 from tests.pipeline.lineage.conftest import PROJECT, run
 from tests.standins.metadata_service import VertexMetadataStandIn
@@ -19,6 +22,8 @@ from tests.standins.wandb.server import WandbStandIn
 PARENT = "projects/my-project/locations/us-central1/metadataStores/default"
 URI = "vertex://my-project/us-central1"
 State = vertex.Execution.State
+_ARTIFACTS = (("11", 2, "examples"), ("12", 4, "model"), ("13", 4, "modelRun"))
+_TRAINER = json.dumps({"store": "gs://b/root"})
 
 
 @pytest.fixture
@@ -46,17 +51,21 @@ def service(monkeypatch):
             )
 
         pipeline = add("Context", "cats", 0, schema_title="system.Pipeline")
-        examples, model = (
+        examples, model, model_run = (
             add(
                 "Artifact",
                 id,
                 second,
-                schema_title=f"tfx.{name.capitalize()}",
+                schema_title=f"tfx.{name[0].upper()}{name[1:]}",
                 uri=f"gs://b/{name}",
                 display_name=name,
                 metadata={"span": 3, "fingerprint": f"of {name}"},
             )
-            for id, second, name in (("11", 2, "examples"), ("12", 4, "model"))
+            for id, second, name in (
+                ("11", 2, "examples"),
+                ("12", 4, "model"),
+                ("13", 4, "modelRun"),
+            )
         )
         for number, (offset, gen, train) in enumerate(
             [(0, State.COMPLETE, State.COMPLETE), (10, State.CACHED, State.FAILED)], start=1
@@ -77,7 +86,7 @@ def service(monkeypatch):
                     schema_title="system.ContainerExecution",
                     display_name=name,
                     state=state,
-                    metadata={"input:code": "1"},
+                    metadata={"input:code": "1", "input:custom_config": _TRAINER},
                 )
                 for task, name, state in ((1, "ImportExampleGen", gen), (2, "Trainer", train))
             )
@@ -86,6 +95,7 @@ def service(monkeypatch):
             event(second, examples, vertex.Event.Type.INPUT, offset + 3)
             if train == State.COMPLETE:
                 event(second, model, vertex.Event.Type.OUTPUT, offset + 4)
+                event(second, model_run, vertex.Event.Type.OUTPUT, offset + 4)
         yield running
 
 
@@ -97,13 +107,35 @@ def test_a_run_is_read_with_its_edges(service):
     assert (gen.pipeline, gen.run) == ("cats", "cats-run-1")
     assert (gen.node, gen.state) == ("ImportExampleGen", "complete")
     assert [(e.key, e.artifact) for e in train.inputs] == [("examples", "11")]
-    assert [(e.key, e.artifact) for e in train.outputs] == [("model", "12")]
+    assert [(e.key, e.artifact) for e in train.outputs] == [("model", "12"), ("modelRun", "13")]
+    assert train.properties["code"] == "1"
     assert graph.artifacts["11"].properties == {"span": 3, "fingerprint": "of examples"}
-    assert graph.producers == {"11": "11", "12": "12"}
+    assert graph.producers == {"11": "11", "12": "12", "13": "12"}
     again = of_run(source, "cats-run-2")
     assert [e.state for e in again.executions.values()] == ["cached", "failed"]
     assert list(again.made(again.executions["21"])) == []
     assert set(ancestry(source, "12").executions) == {"11", "12"}
+
+
+def test_the_ancestry_of_an_artifact_whose_id_is_a_number(service, tmp_path, capsys):
+    page = str(tmp_path / "lineage.html")
+    assert main(["html", "--metadata", URI, "--artifact", "12", "-o", page]) == 0
+    assert "2 executions, 2 artifacts" in capsys.readouterr().out
+    assert main(["html", "--metadata", URI, "--artifact", "99", "-o", page]) == 2
+    assert "there is no artifact 99" in capsys.readouterr().err
+
+
+def test_a_store_that_refuses_is_an_error_of_the_store(service, capsys):
+    service.fail(lambda request: True, 403)
+    assert main(["show", "--metadata", URI]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: cannot read {URI}: 403") and said.count("\n") == 1
+
+
+def test_a_training_on_vertex_joins_its_own_run(service):
+    graph = of_run(open_source(URI), "cats-run-1")
+    own = training_run_id("gs://b/root", "gs://b/modelRun")
+    assert Naming("a" * 32).run_id(graph.executions["12"], graph) == own
 
 
 def test_updates_are_asked_for_by_time(service):
