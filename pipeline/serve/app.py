@@ -24,10 +24,10 @@ PAGE = Path(__file__).with_name("page")
 _FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
 _PAGE_HEADERS = {
     "Cache-Control": "no-cache",
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; "
-    "style-src 'self' 'unsafe-inline'",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:",
 }
 _PATIENCE = 8  # times the limit, until a connection with too large a body is cut
+_VERSION_DIGITS = 19  # of 64 bits, as TensorFlow Serving's versions are
 STABLE, LATEST = "stable", "latest"
 
 
@@ -138,24 +138,25 @@ class _Server:
 
     def _version(self, request: Request) -> int | None:
         """The version that a path names; None for the one that is served."""
-        name = request.path_params.get("name", self._options.name)
-        name, _, verb = name.partition(":")
-        if verb:
-            raise RequestError(
-                405, f"{request.method} of {verb!r}: only POST of 'predict' is known"
-            )
+        given = request.path_params
+        for part in ("name", "version", "label"):
+            if verb := given.get(part, "").partition(":")[2]:
+                raise RequestError(
+                    405, f"{request.method} of {verb!r}: only POST of 'predict' is known"
+                )
+        name = given.get("name", self._options.name)
         if name != self._options.name:
             raise RequestError(404, f"no model {name!r}; this server has {self._options.name!r}")
-        if label := request.path_params.get("label"):
+        if label := given.get("label"):
             if label not in (STABLE, LATEST):
                 raise RequestError(404, f"no label {label!r}; labels: {STABLE}, {LATEST}")
             return None if label == STABLE else max(self._versions.present(), default=None)
-        version = request.path_params.get("version")
+        version = given.get("version")
         if version is None:
             return None
         number = version.removeprefix("v")  # AI Platform's versions begin with a letter
-        if not (number.isascii() and number.isdigit()):
-            raise RequestError(404, f"no version {version!r}: versions are numbers")
+        if not (number.isascii() and number.isdigit() and len(number) <= _VERSION_DIGITS):
+            raise RequestError(404, f"no version {version[:40]!r}: versions are numbers")
         return int(number)
 
 

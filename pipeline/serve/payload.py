@@ -152,12 +152,16 @@ def _array(instance: Any, signature: Signature) -> np.ndarray:
     if not isinstance(instance, list):
         raise ValueError(f"{signature.name} takes {wanted}, received {_kind(instance)}")
     try:
-        array = np.array(instance, dtype=signature.dtype)
-    except (ValueError, TypeError, OverflowError):
+        array = np.array(instance)
+        # Asked for its own type NumPy would make numbers of text too.
+        numbers = array.dtype.kind in "iuf"
+    except ValueError:
+        numbers = False
+    if not numbers:
         raise ValueError(
             f"{signature.name} takes {wanted} of numbers; rows differ in length, or hold "
             "something else than numbers"
-        ) from None
+        )
     fits = array.ndim == len(signature.shape) and all(
         size in (None, given) for given, size in zip(array.shape, signature.shape, strict=True)
     )
@@ -167,7 +171,7 @@ def _array(instance: Any, signature: Signature) -> np.ndarray:
         low, high = float(array.min()), float(array.max())
         if not (math.isfinite(low) and math.isfinite(high)) or low < 0 or high > 255:
             raise ValueError(f"pixels are 0 to 255, received {low:g} to {high:g}")
-    return array
+    return array.astype(signature.dtype)
 
 
 def _shape(sizes: Sequence[int | None]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 
 from google.protobuf.message import DecodeError
@@ -10,14 +11,16 @@ from data import records
 from data.photos import MAX_PIXELS
 
 PHOTO_MAGIC = (b"\xff\xd8\xff", b"\x89PNG")
+# As libjpeg looks for them: what is no marker, or one without a length, is passed over.
+_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
 
 
 def check_photo(content: bytes) -> None:
     """Refuses what the model would not decode, or what would take all memory decoded.
 
     Raises:
-      ValueError: not a JPEG or PNG file, or too many pixels. A broken file is left to the model,
-        which decodes it anyway.
+      ValueError: not a JPEG or PNG file, or too many pixels. Any other broken file is left to the
+        model, which decodes it anyway.
     """
     if not content:
         raise ValueError("the photo is empty")
@@ -34,17 +37,16 @@ def _size(content: bytes) -> tuple[int, int]:
     Of every request this is asked; Pillow, which reads all of the header, takes ten times as long.
     """
     if content.startswith(b"\x89PNG"):
+        if content[12:16] != b"IHDR":  # libpng reads past others, and the size is not here
+            raise ValueError(f"a PNG file that begins with {content[12:16]!r} instead of IHDR")
         return struct.unpack(">II", content[16:24]) if len(content) >= 24 else (0, 0)
     at = 2
-    while at + 9 <= len(content) and content[at] == 0xFF:
-        marker = content[at + 1]
-        if marker == 0xFF:  # fill byte
-            at += 1
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame (ITU T.81)
-            height, width = struct.unpack(">HH", content[at + 5 : at + 9])
+    while found := _MARKER.search(content, at):
+        marker, at = found[1][0], found.end()
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame (ITU T.81)
+            height, width = struct.unpack(">HH", content[at + 3 : at + 7].ljust(4, b"\0"))
             return width, height
-        else:
-            at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+        at += int.from_bytes(content[at : at + 2], "big")
     return 0, 0
 
 

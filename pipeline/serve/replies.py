@@ -24,7 +24,9 @@ _GRPC_STATUS = {
 def reply(content: dict, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """A JSON response."""
     text = json.dumps(content, ensure_ascii=False, allow_nan=True)
-    return Response(text, status, headers, media_type="application/json")
+    # Half a surrogate pair, which a request can hold, is no UTF-8: it goes back as a JSON escape.
+    body = text.encode(errors="backslashreplace")
+    return Response(body, status, headers, media_type="application/json")
 
 
 @dataclasses.dataclass(frozen=True)

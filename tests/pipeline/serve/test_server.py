@@ -2,6 +2,8 @@
 
 import json
 import socket
+import struct
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -140,6 +142,10 @@ def test_metadata_describes_the_signatures(server):
         ({"instances": [b64(b"GIF89a")]}, 400, "not a serialised tf.Example"),
         ({"instances": [b64(records.serialize({"label": 1}))]}, 400, "no feature 'image'"),
         ({"instances": [{"a": 1, "b": 2}]}, 400, "has one input, 'examples'; received a, b"),
+        (b'{"instances": [{"\\ud800": 1, "b": 2}]}', 400, "received b, \ud800"),
+        ({"instances": [[[["1", "2", "3"]] * SIZE] * SIZE]}, 400, "something else than numbers"),
+        ({"instances": [[[[None, 2, 3]] * SIZE] * SIZE]}, 400, "something else than numbers"),
+        ({"instances": [[[[True] * 3] * SIZE] * SIZE]}, 400, "something else than numbers"),
     ],
 )
 def test_a_bad_request_says_what_is_wrong(server, body, status, part):
@@ -153,6 +159,7 @@ def test_a_bad_request_says_what_is_wrong(server, body, status, part):
     [
         ("/v1/models/pawprint/versions/9:predict", "no version 9 of the model; versions: 1, 2"),
         ("/v1/models/pawprint/versions/x:predict", "versions are numbers"),
+        (f"/v1/models/pawprint/versions/{'9' * 5000}:predict", "versions are numbers"),
         ("/v1/models/pawprint/labels/x:predict", "labels: stable, latest"),
         ("/v1/models/other:predict", "no model 'other'; this server has 'pawprint'"),
         ("/v1/nothing", "predictions are at POST /v1/models/NAME:predict"),
@@ -163,19 +170,43 @@ def test_an_unknown_name_is_not_found(server, path, part):
     assert status == 404 and part in content["error"]
 
 
-def test_predictions_are_posted(server):
-    status, content = server.ask(PREDICT)
+@pytest.mark.parametrize("of", ["", "/versions/1", "/labels/stable"])
+def test_predictions_are_posted(server, of):
+    status, content = server.ask(f"/v1/models/pawprint{of}:predict")
     assert status == 405 and "GET" in content["error"]
 
 
-def test_a_decompression_bomb_is_refused_unopened(server):
-    import struct
-    import zlib
-
+def bomb() -> bytes:
+    """Claims 60,000 x 60,000 pixels, which the last bytes of a PNG's first chunk tell."""
     size = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    header = struct.pack(">I", 13) + b"IHDR" + size + struct.pack(">I", zlib.crc32(b"IHDR" + size))
-    status, content = server.predict(b64(b"\x89PNG\r\n\x1a\n" + header))
-    assert status == 400 and "too many pixels" in content["error"]
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size)
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    check = struct.pack(">I", zlib.crc32(name + content))
+    return struct.pack(">I", len(content)) + name + content + check
+
+
+def grown(before: bytes) -> bytes:
+    """A JPEG that claims 60,000 x 60,000 pixels, with something before its frame."""
+    frame = BLACK.index(b"\xff\xc0")
+    size = struct.pack(">HH", 60_000, 60_000)
+    return BLACK[:frame] + before + BLACK[frame : frame + 5] + size + BLACK[frame + 9 :]
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        (bomb(), "too many pixels"),
+        (bomb()[:8] + chunk(b"abCd", b"\0" * 13) + bomb()[8:], "instead of IHDR"),
+        *((grown(before), "too many pixels") for before in (b"", b"\0\0", b"\xff", b"\xff\xd0ab")),
+        (grown(b"\xff\xe1\0\0"), "too many pixels"),
+    ],
+    ids=["png", "png-chunk-before", "jpeg", "stray-bytes", "fill-byte", "no-length", "short"],
+)
+def test_a_decompression_bomb_is_refused_unopened(server, content, part):
+    status, answer = server.predict(b64(content), signature_name="serving_jpeg")
+    assert status == 400 and part in answer["error"]
 
 
 def test_a_broken_photo_fails_its_own_request_alone(server):
