@@ -23,7 +23,8 @@ class Batcher:
     """A queue of rows for one function. Belongs to one event loop.
 
     Args:
-      run: answers a batch, one answer a row; called in `executor`, where it may block.
+      run: answers a batch, one answer a row, else its requests fail; called in `executor`, where
+        it may block.
       executor: its threads are shared with other batchers.
       parallel: batches that run at the same time.
       max_batch: rows in a batch.
@@ -93,6 +94,10 @@ class Batcher:
         if not self._batches or len(self._waiting) >= self._share():
             self._start()
         error = done.exception()
+        if not error and len(done.result()) != len(waiting):
+            error = RequestError(
+                500, f"the model gave {len(done.result())} answers to {len(waiting)} instances"
+            )
         for number, answer in enumerate(waiting):
             if answer.cancelled():  # the client has gone
                 continue

@@ -105,6 +105,17 @@ def test_a_batch_that_raises_fails_its_requests_and_no_others(function):
     assert run(function, work) == [8]
 
 
+def test_a_model_that_answers_too_few_rows_fails_its_requests(function):
+    async def work(batcher):
+        asked = [asyncio.create_task(batcher.submit([n])) for n in range(3)]
+        done, hanging = await asyncio.wait(asked, timeout=5)
+        assert not hanging
+        return sorted((task.exception().status, str(task.exception())) for task in done)
+
+    told = (500, "the model gave 1 answers to 3 instances")
+    assert run(lambda rows: function(rows)[:1], work) == [told] * 3
+
+
 def test_a_request_that_is_given_up_leaves_the_others_alone(function):
     async def work(batcher):
         function.go.clear()
