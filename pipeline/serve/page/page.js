@@ -118,7 +118,8 @@ async function predict(file) {
     const content = await reply.json();
     if (!reply.ok) throw new Error(content.error);
     const version = Number(reply.headers.get("x-model-version"));
-    const { labels } = await lineage(version);
+    // The answer is one also where nobody knows its origin.
+    const { labels } = await lineage(version).catch(() => ({}));
     answer(card, content.predictions[0], labels, `${file.name} · version ${version} · ${took} ms`);
   } catch (error) {
     card.classList.add("failed");

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import urllib.request
 
 import pytest
 
@@ -125,6 +126,24 @@ def test_several_photos_by_drag_and_drop(browser, server):
     )
 
 
+def test_an_answer_is_shown_also_where_its_lineage_cannot_be_told(browser, server, photos):
+    browser.get(server.url)
+    wait(browser, lambda: text(browser, "#status") == "version 1", "the served version")
+    browser.execute_script(
+        """
+        const real = window.fetch;
+        const failed = () => Promise.resolve(new Response('{"error": "x"}', { status: 500 }));
+        window.fetch = (path, how) => (path.endsWith("/lineage") ? failed() : real(path, how));
+        known.clear();
+        """
+    )
+    browser.find_element("id", "file").send_keys(str(next((photos / "cat").glob("*.jpg"))))
+    wait(browser, lambda: text(browser, ".result .label"), "a label")
+    assert text(browser, ".result .label") in ("cat", "dog")
+    names = [e.text for e in browser.find_elements("css selector", ".bars li span:first-child")]
+    assert sorted(names) == ["label 0", "label 1"]
+
+
 @pytest.mark.slow
 def test_a_server_that_is_gone_shows(browser, models):
     server = Server(models[1])
@@ -149,3 +168,5 @@ def test_the_page_needs_nothing_from_elsewhere(browser, server):
     assert len(asked) > 3
     assert [url for url in asked if not url.startswith((server.url, "data:"))] == []
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    with urllib.request.urlopen(server.url) as page:
+        assert "unsafe" not in page.headers["Content-Security-Policy"]
