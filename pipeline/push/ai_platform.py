@@ -40,9 +40,9 @@ class AiPlatformTarget(Target):
         self._api = tfx_runner.service(options, self._deadline)
         self._name = f"projects/{options.project}/models/{options.model}"
 
-    def preflight(self) -> str:
+    def check(self) -> None:
         check_store(self._options.models_at)
-        return settings_digest([(row.name, row.state) for row in self.status().versions])
+        self.status()
 
     def push(self, model: str) -> Pushed:
         digest = model_digest(model)

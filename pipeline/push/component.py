@@ -52,8 +52,8 @@ class BlessedPusher(tfx.components.Pusher):
     ):
         """Pushes to the target of `options`.
 
-        What the target holds now (`present`) is part of the settings, so that a push is not taken
-        from the cache after somebody removed or rolled back a version.
+        A push of which the target has it all changes nothing, so it is not taken from the cache:
+        `present`, what `Target.preflight` returned, is another one each time.
         """
         super().__init__(
             model=model,

@@ -1,6 +1,7 @@
 """What every place that models are pushed to can do."""
 
 import abc
+import uuid
 from dataclasses import dataclass, field
 
 
@@ -54,9 +55,19 @@ class Status:
 class Target(abc.ABC):
     """A place that models are pushed to. Every method raises PushError where it cannot act."""
 
-    @abc.abstractmethod
     def preflight(self) -> str:
-        """Checks all that can be checked before a run; returns a digest of what is there now."""
+        """Checks all that can be checked before a run, with `check`.
+
+        Returns:
+          What no other call returns. As a setting of the Pusher it keeps TFX from taking a push out
+          of its cache: only the target knows whether what was pushed is still there.
+        """
+        self.check()
+        return uuid.uuid4().hex
+
+    @abc.abstractmethod
+    def check(self) -> None:
+        """Checks credentials, permissions and places; changes nothing that is served."""
 
     @abc.abstractmethod
     def push(self, model: str) -> Pushed:

@@ -33,10 +33,9 @@ class VertexTarget(Target):
         self._keep_last = keep_last
         self._service = VertexService(options)
 
-    def preflight(self) -> str:
+    def check(self) -> None:
         check_store(self._options.models_at)
-        rows = self.status().versions
-        return settings_digest([(row.name, row.state, row.share) for row in rows])
+        self.status()
 
     def push(self, model: str) -> Pushed:
         shown = {"container", "predict_route", "health_route", "machine_type", "min_replicas"}

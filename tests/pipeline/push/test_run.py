@@ -14,17 +14,22 @@ from tests.standins.vertex_prediction import VertexPredictionStandIn
 
 
 @pytest.fixture
-def options(storage):
+def service(storage):
     with VertexPredictionStandIn(storage) as service:
-        vertex = VertexConfig(
-            project="my-project",
-            region="us-central1",
-            models_at="gs://bucket/models",
-            model="cats-dogs",
-            api_endpoint=service.url,
-            timeout_s=60,
-        )
-        yield PushConfig(target="vertex", vertex=vertex)
+        yield service
+
+
+@pytest.fixture
+def options(service):
+    vertex = VertexConfig(
+        project="my-project",
+        region="us-central1",
+        models_at="gs://bucket/models",
+        model="cats-dogs",
+        api_endpoint=service.url,
+        timeout_s=60,
+    )
+    return PushConfig(target="vertex", vertex=vertex)
 
 
 @pytest.fixture
@@ -73,15 +78,20 @@ def run(tmp_path, options):
     return once
 
 
-def test_what_was_pushed_is_in_ml_metadata_and_a_run_does_not_undo_a_rollback(run, options):
+def test_what_was_pushed_is_in_ml_metadata_and_a_run_does_not_undo_a_rollback(
+    run, options, service
+):
     state, properties = run("1", "a")
     assert state == "complete" and properties["pushed"] == 1
     assert properties["pushed_version"] == "1"
     assert properties["pushed_destination"].endswith("/us-central1/models/cats-dogs@1")
-    assert run("2", "b")[1]["pushed_version"] == "2"
-    state, properties = run("3", "b")
-    assert state == "complete" and properties["pushed_version"] == "2", "the target has changed"
-    assert run("4", "b")[0] == "cached", "and now it has not"
+    for held in (service.models, service.endpoints, service._last_version):
+        held.clear()  # somebody deleted it all: the target is as it was before the first run
+    assert run("2", "a")[0] == "complete", "not what the cache says"
+    assert list(service.models["cats-dogs"]) == ["1"]
+    assert run("3", "b")[1]["pushed_version"] == "2"
+    state, properties = run("4", "b")
+    assert state == "complete" and properties["pushed_version"] == "2", "twice is once"
     make_target(options, "").rollback()
     failed = run("5", "b")
     assert isinstance(failed, PushError)
