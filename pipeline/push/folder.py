@@ -2,7 +2,7 @@
 
     serving/1/  serving/2/      one SavedModel each
     serving/LATEST              `2`: the version served, for scripts
-    serving/.rolled-back-3/     set aside by a rollback; servers do not see it
+    serving/.rolled-back-3/     set aside by a rollback, for good; servers do not see it
     serving/.incoming-4/        being copied, or left by a push that died
     serving/.lock               held by whoever changes the folder
 
@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.digests import folder_digest, settings_digest
+from pipeline.digests import folder_digest
 from pipeline.push.target import Pushed, PushError, Status, Target, VersionStatus, rolled_back_error
 
 LATEST = "LATEST"
@@ -53,14 +53,13 @@ class FolderTarget(Target):
         self._keep_last = keep_last
         self._lock_timeout_s = lock_timeout_s
 
-    def preflight(self) -> str:
+    def check(self) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise PushError(f"cannot make the folder {self._folder}: {error.strerror}") from None
         if not os.access(self._folder, os.W_OK | os.X_OK):
             raise PushError(f"cannot write to the folder {self._folder}")
-        return settings_digest([versions(self._folder), rolled_back(self._folder)])
 
     def push(self, model: str) -> Pushed:
         with self._locked():
@@ -96,22 +95,18 @@ class FolderTarget(Target):
     def promote(self, version: str | None = None) -> str:
         """A version comes back under its number, or a new one if its own is not the highest."""
         with self._locked():
-            served, aside = served_version(self._folder), rolled_back(self._folder)
+            aside = rolled_back(self._folder)
             if version is None:
+                served = served_version(self._folder)
                 known = f"; set aside: {_listed(aside)}, choose with --version" if aside else ""
                 raise PushError(
                     f"nothing waits: version {served} is served by {self._folder}{known}"
                 )
             number = self._number(version, [*versions(self._folder), *aside])
-            if number not in aside:
-                if number != served:
-                    number = self._add(self._path(number))
-            elif served is None or number > served:
+            if number in aside:
                 os.rename(self._path(number, _ROLLED_BACK), self._path(number))
-            else:
-                again = self._add(self._path(number, _ROLLED_BACK))
-                os.rename(self._path(number, _ROLLED_BACK), self._path(number))
-                number = again
+            if number != served_version(self._folder):
+                number = self._add(self._path(number))
             self._clear()
         return str(number)
 
@@ -148,9 +143,8 @@ class FolderTarget(Target):
         partial = self._folder / f".{LATEST}"
         partial.write_text(f"{served}\n")
         os.replace(partial, self._folder / LATEST)
-        for prefix in ("", _ROLLED_BACK):
-            for old in _numbers(self._folder, prefix)[: -self._keep_last]:
-                os.rename(self._path(old, prefix), self._path(old, _OUTGOING))
+        for old in versions(self._folder)[: -self._keep_last]:
+            os.rename(self._path(old), self._path(old, _OUTGOING))
         for prefix in (_INCOMING, _OUTGOING):
             for leftover in self._folder.glob(f"{prefix}*"):
                 shutil.rmtree(leftover)
