@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pipeline.lineage import catch_up
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -23,18 +24,15 @@ def mirror_after_run(config: Config, log: Path) -> str:
       log: takes what the mirror's libraries print.
     """
     metadata = Path(config.root).resolve() / "metadata.sqlite"
-    command = [sys.executable, "-m", "pipeline.lineage", "mirror"]
-    command += ["--metadata", str(metadata), "--project", config.wandb.project]
-    if config.wandb.entity:
-        command += ["--entity", config.wandb.entity]
-    later = f"catch up later by: python {shlex.join(command[1:])}"
+    command = catch_up.words(str(metadata), config.wandb.project, config.wandb.entity)
+    later = catch_up.hint(command)
     if config.wandb.mode == "offline":
         return f"not mirrored: wandb.mode is offline; {later}"
     seconds = config.lineage.deadline_s
     try:
         with log.open("a") as errors:
             done = subprocess.run(
-                [*command, "--deadline", f"{seconds:g}"],
+                [sys.executable, *command, "--deadline", f"{seconds:g}"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,

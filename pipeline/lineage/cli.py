@@ -39,6 +39,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
             metavar="S",
             help="seconds after which to stop (default: %(default)s)",
         )
+        command.add_argument("--verbose", action="store_true", help="show what W&B's client prints")
     mirror.add_argument(
         "--upload",
         action="append",
@@ -46,7 +47,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="TYPE",
         help="upload payloads of this W&B type, e.g. evaluation; may be repeated",
     )
-    mirror.add_argument("--verbose", action="store_true", help="show what W&B's client prints")
     show.add_argument("run", nargs="?", metavar="RUN", help="name of a pipeline run")
     html.add_argument("run", nargs="?", metavar="RUN", help="name of a pipeline run")
     html.add_argument("--artifact", metavar="ID", help="the ancestry of this artifact instead")
@@ -70,8 +70,7 @@ def main(argv: list[str] | None = None) -> int:
 def _with_wandb(arguments: argparse.Namespace) -> int:
     from pipeline.lineage import wandb_commands
 
-    with opened(arguments.metadata, arguments.run) as source:
-        return getattr(wandb_commands, arguments.command)(source, arguments)
+    return getattr(wandb_commands, arguments.command)(arguments)
 
 
 def _show(arguments: argparse.Namespace) -> int:

@@ -27,20 +27,19 @@ class TargetError(RuntimeError):
     """W&B cannot be used; the message says why."""
 
 
-def scrub_environment() -> str:
+def scrub_environment() -> None:
     """Takes out of this process's environment what was set for other W&B runs.
 
-    Returns:
-      A temporary folder for this process's own files, to be removed when it ends.
+    What W&B's client keeps of each run on disk goes where temporary files go: nothing of it is
+    needed once the mirror ends.
     """
     for name in [n for n in os.environ if n.startswith("WANDB_") and n not in KEPT]:
         del os.environ[name]
     os.environ["WANDB_SILENT"] = "true"
-    # What W&B's client keeps of each run on disk: nothing of it is needed once the mirror ends.
-    scratch = tempfile.mkdtemp(prefix="pawprint-lineage-")
-    os.environ["WANDB_DIR"] = os.environ["WANDB_DATA_DIR"] = scratch
-    os.environ.setdefault("WANDB_CACHE_DIR", scratch)
-    return scratch
+    # Reports of its errors go to another server, whatever the user said of W&B's own.
+    os.environ["WANDB_ERROR_REPORTING"] = "false"
+    os.environ["WANDB_DIR"] = os.environ["WANDB_DATA_DIR"] = tempfile.gettempdir()
+    os.environ.setdefault("WANDB_CACHE_DIR", tempfile.gettempdir())
 
 
 class Target:
@@ -162,6 +161,11 @@ class Target:
         return made
 
 
+def reason(error: Exception) -> str:
+    """An error in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def _versions(artifacts) -> frozenset[Version]:
     """The versions that the mirror made; others, such as W&B's own, are none of its business."""
     return frozenset(
@@ -190,6 +194,7 @@ def _settings():
         save_code=False,
         silent=True,
         init_timeout=3 * TIMEOUT,
+        mode="online",  # Whatever `wandb offline` left in W&B's settings file.
         x_disable_stats=True,
         x_disable_meta=True,
         x_disable_machine_info=True,

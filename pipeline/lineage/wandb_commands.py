@@ -3,72 +3,71 @@
 from __future__ import annotations
 
 import argparse
-import shlex
+import functools
+import sys
 import time
 
+from pipeline.lineage import bounded, catch_up
 from pipeline.lineage import target as wandb_target
-from pipeline.lineage import watchdog
 from pipeline.lineage.check import check as compare
-from pipeline.lineage.graph import Source
 from pipeline.lineage.mirror import mirror as copy
 from pipeline.lineage.quiet import Quiet
+from pipeline.lineage.stores import StoreError, opened
+
+_FAILED = 1
+_CLEAR_LINE = "\r\x1b[K"
 
 
-def mirror(source: Source, arguments: argparse.Namespace) -> None:
-    """Mirrors; prints one line and ends the process: 0 in step, 1 not."""
-    scratch = wandb_target.scrub_environment()
-    with Quiet(arguments.verbose) as terminal:
-
-        def late():
-            reason = f"unfinished after {arguments.deadline:g} s"
-            terminal.last_line(f"not mirrored: {reason}; {again(arguments)}")
-
-        with watchdog.deadline(arguments.deadline, scratch, late):
-            status, text = _attempt(source, arguments, terminal)
-        terminal.line(text)
-    # Exit handlers of W&B's client may wait for a server that is gone.
-    watchdog.end_process(status, scratch)
+def mirror(arguments: argparse.Namespace) -> int:
+    """Mirrors; prints one line. Exit status 0 in step, 1 not, 2 a store that cannot be read."""
+    words = catch_up.words(
+        arguments.metadata,
+        arguments.project,
+        arguments.entity,
+        arguments.run,
+        arguments.upload,
+    )
+    return _bounded(arguments, _mirror, "not mirrored", f"; {catch_up.hint(words)}")
 
 
-def check(source: Source, arguments: argparse.Namespace) -> None:
-    """Prints each difference and ends the process: 0 none, 1 some, or not compared."""
-    scratch = wandb_target.scrub_environment()
-    with Quiet() as terminal:
-
-        def late():
-            terminal.line(f"not compared: unfinished after {arguments.deadline:g} s")
-
-        found = 0
-        with watchdog.deadline(arguments.deadline, scratch, late):
-            try:
-                target = wandb_target.Target(arguments.project, arguments.entity)
-                for problem in compare(source, target, arguments.run):
-                    terminal.line(problem)
-                    found += 1
-                last = f"{found} difference{'s' if found > 1 else ''}"
-                last = last if found else f"{target} has all that the store has"
-            except Exception as error:
-                found, last = 1, f"not compared: {_reason(error)}"
-        terminal.line(last)
-    watchdog.end_process(int(bool(found)), scratch)
+def check(arguments: argparse.Namespace) -> int:
+    """Prints each difference. Exit status 0 none, 1 some or not compared, 2 as for `mirror`."""
+    return _bounded(arguments, _check, "not compared")
 
 
-def again(arguments: argparse.Namespace) -> str:
-    """The command that catches up."""
-    words = ["python", "-m", "pipeline.lineage", "mirror"]
-    for name in ("metadata", "project", "entity", "run"):
-        if value := getattr(arguments, name):
-            words += [f"--{name}", value]
-    return f"catch up later by: {shlex.join(words)}"
-
-
-def _attempt(source, arguments, terminal: Quiet) -> tuple[int, str]:
-    started = time.monotonic()
+def _bounded(arguments, work, failure: str, advice: str = "") -> int:
     try:
-        target = wandb_target.Target(arguments.project, arguments.entity, tuple(arguments.upload))
-        done = copy(source, target, arguments.deadline, arguments.run, terminal.progress)
+        attempt = functools.partial(_attempt, arguments, work)
+        status, text = bounded.within(arguments.deadline, attempt)
+    except bounded.UnfinishedError as error:
+        status, text = None, str(error)
+        if sys.stdout and sys.stdout.isatty():
+            print(_CLEAR_LINE, end="")  # A bar of progress may stand there.
+    if status is None:
+        status, text = _FAILED, f"{failure}: {text}{advice}"
+    print(text, file=sys.stderr if status == 2 else sys.stdout)
+    return status
+
+
+def _attempt(arguments, work) -> tuple[int | None, str]:
+    """Exit status and last line; None and a reason where the work failed."""
+    wandb_target.scrub_environment()
+    terminal = Quiet(arguments.verbose)
+    try:
+        with opened(arguments.metadata, arguments.run) as source:
+            return work(source, arguments, terminal)
+    except StoreError as error:
+        return 2, f"error: {error}"
     except Exception as error:
-        return 1, f"not mirrored: {_reason(error)}; {again(arguments)}"
+        return None, wandb_target.reason(error)
+    finally:
+        terminal.close()
+
+
+def _mirror(source, arguments, terminal: Quiet) -> tuple[int, str]:
+    started = time.monotonic()
+    target = wandb_target.Target(arguments.project, arguments.entity, tuple(arguments.upload))
+    done = copy(source, target, arguments.deadline, arguments.run, terminal.progress)
     waiting = f"; {done.waiting} still running" if done.waiting else ""
     if not done.written:
         return 0, f"nothing new for {target}{waiting}"
@@ -77,5 +76,12 @@ def _attempt(source, arguments, terminal: Quiet) -> tuple[int, str]:
     return 0, f"{text}, {seconds:.0f} s{waiting}"
 
 
-def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _check(source, arguments, terminal: Quiet) -> tuple[int, str]:
+    target = wandb_target.Target(arguments.project, arguments.entity)
+    found = 0
+    for problem in compare(source, target, arguments.run):
+        terminal.line(problem)
+        found += 1
+    if not found:
+        return 0, f"{target} has all that the store has"
+    return _FAILED, f"{found} difference{'s' if found > 1 else ''}"

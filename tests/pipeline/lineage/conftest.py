@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +42,11 @@ def start(*arguments, environment: dict[str, str]) -> subprocess.Popen:
 
 
 def run(*arguments, environment: dict[str, str] | None = None, timeout: float = 120) -> Done:
-    """Runs `python -m pipeline.lineage` to its end."""
-    process = start(*arguments, environment=environment or {})
-    output, errors = process.communicate(timeout=timeout)
+    """Runs `python -m pipeline.lineage` to its end, after which no temporary file is left."""
+    with tempfile.TemporaryDirectory() as temporary:
+        process = start(*arguments, environment={"TMPDIR": temporary} | (environment or {}))
+        output, errors = process.communicate(timeout=timeout)
+        assert os.listdir(temporary) == []
     return Done(process.returncode, output, errors)
 
 

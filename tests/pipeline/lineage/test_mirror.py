@@ -193,7 +193,11 @@ def test_payloads_are_uploaded_where_asked(cheap, server):
         assert dict(version.files.items()) == files
 
 
-def test_variables_of_other_runs_do_not_count(cheap, server):
+def test_settings_of_other_runs_do_not_count(cheap, server, tmp_path):
+    """Variables, and what `wandb offline` and `wandb init` leave in W&B's settings file."""
+    (tmp_path / "settings").write_text(
+        "[default]\nmode = offline\nproject = other\nentity = other\n"
+    )
     said = mirror(
         cheap,
         server,
@@ -203,6 +207,7 @@ def test_variables_of_other_runs_do_not_count(cheap, server):
         WANDB_RUN_GROUP="other",
         WANDB_TAGS="other",
         WANDB_NAME="other",
+        WANDB_CONFIG_DIR=str(tmp_path),
     )
     assert said.status == 0, said.output + said.errors
     assert list(server.projects) == [("paws", PROJECT)]
