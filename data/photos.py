@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +26,8 @@ JPEG_QUALITY = 95
 on average."""
 
 _EXIF_ORIENTATION = 0x0112
+_TURNED = range(2, 9)  # 1 is upright; the standard knows no others
+_LIMIT = threading.Lock()
 # Frame headers whose streams libjpeg, and so TensorFlow, decodes to 8-bit pixels: baseline,
 # extended sequential and progressive, all Huffman coded (ITU T.81, table B.1).
 _HUFFMAN_FRAMES = (0xC0, 0xC1, 0xC2)
@@ -65,26 +70,34 @@ def photo_features(content: bytes, options: EncodeOptions) -> dict[str, records.
     """
     if not content:
         raise BadPhotoError("empty file")
-    opened = _open(content, options.max_pixels)
-    try:
-        opened.load()
-        turned = options.exif and opened.getexif().get(_EXIF_ORIENTATION, 1) not in (0, 1)
-        image = to_grey_or_rgb(ImageOps.exif_transpose(opened) if turned else opened)
-    except Exception as error:  # Pillow's plugins raise nearly anything on broken files
-        raise BadPhotoError("cannot be decoded") from error
-
+    image, kept = _decoded(content, options)
     features = {
         records.IMAGE_HEIGHT: image.height,
         records.IMAGE_WIDTH: image.width,
         records.IMAGE_CHANNELS: len(image.getbands()),
     }
     if options.encoding == records.JPEG:
-        kept = not turned and image is opened and is_plain_jpeg(content)
         features[records.IMAGE] = content if kept else _to_jpeg(image)
         features[records.IMAGE_ENCODING] = records.JPEG.encode()
     else:
-        features[records.IMAGE] = base64.urlsafe_b64encode(image.tobytes())
+        flat = image.tobytes()
+        del image  # of a large photo, each copy less counts
+        features[records.IMAGE] = base64.urlsafe_b64encode(flat)
     return features
+
+
+def _decoded(content: bytes, options: EncodeOptions) -> tuple[Image.Image, bool]:
+    """The photo in mode L or RGB, and whether `content` is a JPEG of just that."""
+    opened = _open(content, options.max_pixels)
+    try:
+        opened.load()
+        turned = options.exif and opened.getexif().get(_EXIF_ORIENTATION) in _TURNED
+        image = to_grey_or_rgb(ImageOps.exif_transpose(opened) if turned else opened)
+    except MemoryError:  # no fault of the photo's
+        raise
+    except Exception as error:  # Pillow's plugins raise nearly anything on broken files
+        raise BadPhotoError("cannot be decoded") from error
+    return image, not turned and image is opened and is_plain_jpeg(content)
 
 
 def pixels(features: dict[str, records.Value]) -> np.ndarray:
@@ -156,13 +169,15 @@ def is_plain_jpeg(content: bytes) -> bool:
 
 def _open(content: bytes, max_pixels: int) -> Image.Image:
     try:
-        with warnings.catch_warnings():
+        with _pillow_allows(max_pixels), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the size is checked below, for every format
             opened = Image.open(io.BytesIO(content))
     except Image.DecompressionBombError as error:
         raise BadPhotoError("too many pixels") from error
     except Image.UnidentifiedImageError as error:
         raise BadPhotoError("not an image") from error
+    except MemoryError:
+        raise
     except Exception as error:
         raise BadPhotoError("cannot be decoded") from error
     if opened.width * opened.height > max_pixels:
@@ -170,6 +185,20 @@ def _open(content: bytes, max_pixels: int) -> Image.Image:
             f"too many pixels: {opened.width} x {opened.height}, at most {max_pixels} are allowed"
         )
     return opened
+
+
+@contextmanager
+def _pillow_allows(max_pixels: int) -> Iterator[None]:
+    """Lifts Pillow's own limit, which is one for the whole process, where a higher one is asked."""
+    if max_pixels <= MAX_PIXELS:
+        yield
+        return
+    with _LIMIT:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
 
 
 def _to_jpeg(image: Image.Image) -> bytes:

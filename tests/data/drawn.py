@@ -36,7 +36,9 @@ def picture(seed: int, size: tuple[int, int] = (24, 16), mode: str = "RGB") -> I
         return Image.frombytes(mode, size, grey.astype(order).tobytes())
     if mode == "I":
         return Image.fromarray(np.asarray(image.convert("L")).astype(np.int32) * 257)
-    return image.convert(mode)
+    if mode == "LAB":
+        return Image.frombytes(mode, size, image.tobytes())
+    return image.convert("P").convert(mode) if mode == "PA" else image.convert(mode)
 
 
 def encoded(image: Image.Image, kind: str = "JPEG", **options) -> bytes:

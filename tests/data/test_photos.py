@@ -5,9 +5,16 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
-from data.photos import BadPhotoError, EncodeOptions, is_plain_jpeg, photo_features, pixels
+from data.photos import (
+    BadPhotoError,
+    EncodeOptions,
+    is_plain_jpeg,
+    photo_features,
+    pixels,
+    to_grey_or_rgb,
+)
 from tests.data.drawn import encoded, picture, shared
 
 RAW = EncodeOptions("raw")
@@ -108,6 +115,30 @@ def test_exif_orientation_is_an_option(orientation):
     assert again.getexif().get(0x0112, 1) == 1
 
 
+@pytest.mark.parametrize("orientation", [0, 1, 9, 42])
+def test_an_orientation_that_means_nothing_changes_nothing(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(picture(5), exif=exif)
+    assert photo_features(content, JPEG)["image"] == content
+
+
+@pytest.mark.parametrize("mode", ["HSV", "La", "LAB", "PA", "RGBA", "RGBX", "RGBa", "YCbCr"])
+def test_modes_that_few_files_have(mode):
+    plain = picture(1)
+    via = {"La": "LA", "RGBa": "RGBA", "PA": "P"}.get(mode, mode)
+    image = to_grey_or_rgb(plain.convert(via).convert(mode) if mode != "LAB" else lab(plain))
+    grey = mode == "La"
+    assert image.mode == ("L" if grey else "RGB")
+    difference = np.asarray(image).astype(int) - np.asarray(plain.convert(image.mode))
+    assert np.abs(difference).mean() < (16 if mode == "PA" else 4)
+
+
+def lab(image: Image.Image) -> Image.Image:
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    return ImageCms.profileToProfile(image, *profiles, outputMode="LAB")
+
+
 def bomb(side: int) -> bytes:
     """A PNG of side x side black pixels, small as a file."""
 
@@ -147,6 +178,25 @@ def test_max_pixels_is_an_option():
     photo_features(content, EncodeOptions(max_pixels=384))
     with pytest.raises(BadPhotoError, match="24 x 16, at most 383"):
         photo_features(content, EncodeOptions(max_pixels=383))
+
+
+def test_max_pixels_goes_beyond_pillows_own_limit(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow refuses twice as many
+    monkeypatch.setattr("data.photos.MAX_PIXELS", 100)
+    content = encoded(picture(7, (24, 16)))
+    with pytest.raises(BadPhotoError, match="too many pixels"):
+        photo_features(content, EncodeOptions(max_pixels=100))
+    photo_features(content, EncodeOptions(max_pixels=384))
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_want_of_memory_is_no_fault_of_the_photo(monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "getexif", fail)
+    with pytest.raises(MemoryError):
+        photo_features(encoded(picture(8)), JPEG)
 
 
 def test_every_corrupt_file_is_refused():

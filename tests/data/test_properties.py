@@ -27,6 +27,10 @@ MODES = {
     "RGB": "PNG",
     "RGBA": "PNG",
     "CMYK": "TIFF",
+    "LAB": "TIFF",
+    "PA": "TIFF",
+    "RGBX": "TIFF",
+    "YCbCr": "JPEG",
 }
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
