@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 Progress = Callable[[int, int], None]
 
@@ -20,12 +20,14 @@ def bar(progress: Progress | None) -> Iterator[Progress]:
     elif sys.stderr.isatty():
         from tqdm import tqdm
 
-        with tqdm(unit="img", desc="convert") as shown:
+        with ExitStack() as open_bar:
+            shown = None
 
             def update(done: int, total: int) -> None:
-                if shown.total is None:
-                    shown.reset(total)
-                    shown.initial = shown.n = done  # of an earlier attempt: no part of the rate
+                nonlocal shown
+                if shown is None:  # what an earlier attempt did is no part of the rate
+                    made = tqdm(total=total, initial=done, unit="img", desc="convert")
+                    shown = open_bar.enter_context(made)
                 shown.update(done - shown.n)
 
             yield update
@@ -39,13 +41,15 @@ class _Lines:
     def __init__(self):
         self._start = self._told = time.monotonic()
         self._first: int | None = None
+        self._done: int | None = None
 
     def update(self, done: int, total: int) -> None:
         now = time.monotonic()
         if self._first is None:
-            self._first = done
-        if done < total and now - self._told < _EVERY:
+            self._first = done  # by an earlier attempt: no part of the rate
+        if done == self._done or (done < total and now - self._told < _EVERY):
             return
+        self._done = done
         self._told = now
         rate = (done - self._first) / max(now - self._start, 1e-9)
         left = f", {(total - done) / rate:.0f} s left" if rate and done < total else ""
