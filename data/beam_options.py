@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import io
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
 from importlib import metadata
 from pathlib import Path
 
@@ -37,6 +38,7 @@ setup(
 _JOB_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 # https://cloud.google.com/resource-manager/docs/creating-managing-projects, with its old domains
 _PROJECT = re.compile(r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
+_MACHINE_TYPE = re.compile(r"([\w.-]+/)*[a-z][a-z0-9]*(-[a-z0-9]+)+")  # with its zone or without
 _REGION = re.compile(r"[a-z]+-[a-z]+[0-9]+")
 # https://cloud.google.com/compute/docs/labeling-resources
 _LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}=[a-z0-9_-]{0,63}")
@@ -58,23 +60,15 @@ def job_options(
         folder: Where the records will go.
         runner: A Beam runner's name in any case.
         project, region: Of Google Cloud.
-        options: What the caller set; it goes before everything set here.
+        options: What the caller set, see `typed`; it goes before everything set here.
         job_label: Part of the job's name.
 
     Raises:
-        DataError: An unknown runner or option, or for Dataflow anything missing or out of reach of
-            its workers; all that is missing is named at once.
+        DataError: An unknown runner or option, a value of the wrong type, or for Dataflow anything
+            missing or out of reach of its workers; all that is missing is named at once.
     """
     name = runner_name(runner)
-    options = {"project": project, "region": region} | options
-    options = {key: value for key, value in options.items() if value is not None}
-    known = PipelineOptions(flags=[]).get_all_options(drop_default=False)
-    if unknown := [key for key in options if key not in known]:
-        near = difflib.get_close_matches(unknown[0], known, 3)
-        raise DataError(
-            f"Unknown Beam pipeline options: {listing(unknown)}",
-            f"Did you mean {', '.join(near)}?" if near else "",
-        )
+    options = typed({"project": project, "region": region} | options)
     if name != DATAFLOW:
         return {"runner": name} | options
     parent = folder.rsplit("/", 1)[0]
@@ -87,6 +81,55 @@ def job_options(
     options = {"runner": name} | defaults | options
     _check_dataflow(plan, folder, options)
     return options
+
+
+def typed(options: Mapping) -> dict:
+    """The options as Beam's own parser of flags reads them; those that are None are left out.
+
+    Args:
+        options: By name; the text of a flag will do for any value, as the command line has it.
+
+    Raises:
+        DataError: An unknown option, or a value that the parser refuses.
+    """
+    options = {key: _as_flag(value) for key, value in options.items() if value is not None}
+    known = _known_flags()
+    if unknown := [key for key in options if key not in known]:
+        near = difflib.get_close_matches(unknown[0], known, 3)
+        raise DataError(
+            f"Unknown Beam pipeline options: {listing(unknown)}",
+            f"Did you mean {', '.join(near)}?" if near else "",
+        )
+    complaint = io.StringIO()
+    try:
+        with redirect_stderr(complaint):
+            parsed = PipelineOptions.from_dictionary(options).get_all_options()
+    except SystemExit:
+        wrong = complaint.getvalue().strip().rpartition("error: ")[2]
+        raise DataError(f"Beam refuses a pipeline option: {wrong}") from None
+    return {
+        known[key]: parsed[known[key]] if value is not False else False  # which no flag says
+        for key, value in options.items()
+        if value is not False or key == known[key]
+    }
+
+
+def _as_flag(value):
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value, value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _known_flags() -> dict[str, str]:
+    """Each flag of Beam's, without dashes, to the name of the option that it sets."""
+    known: dict[str, str] = {}
+
+    def note(parser) -> None:
+        for flag, action in parser._option_string_actions.items():
+            known[action.dest] = known[flag.lstrip("-")] = action.dest
+
+    PipelineOptions(flags=[]).get_all_options(add_extra_args_fn=note)
+    return known
 
 
 @contextmanager
@@ -130,9 +173,9 @@ def runner_name(runner: str) -> str:
 def job_name(folder: str, job_label: str) -> str:
     """The name of the job: that of the folder, with the label where it has none, made fit."""
     name = folder.rstrip("/").rsplit("/", 1)[-1]
-    if job_label and job_label not in name:
-        name = f"{name}-{job_label}"
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    fit = (re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in (name, job_label))
+    name, label = fit
+    return name if not label or label in name else f"{name}-{label}"
 
 
 def _check_dataflow(plan: Plan, folder: str, options: dict) -> None:
@@ -154,6 +197,9 @@ def _check_dataflow(plan: Plan, folder: str, options: dict) -> None:
             wrong.append(f"no such file: {path}")
     if not _JOB_NAME.fullmatch(options["job_name"]):
         wrong.append(f"job_name is to match {_JOB_NAME.pattern}: {options['job_name']!r}")
+    machine_type = options.get("machine_type")
+    if machine_type and not _MACHINE_TYPE.fullmatch(machine_type):
+        wrong.append(f"machine_type is one such as n1-standard-1: {machine_type!r}")
     wrong += [
         f"label is to match {_LABEL.pattern}: {label!r}"
         for label in options["labels"]
