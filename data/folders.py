@@ -9,7 +9,9 @@ import pandas as pd
 from data import files
 from data.errors import DataError, listing
 from data.layout import list_photos
+from data.records import DISCARD
 from data.splitting import assign_splits, check_split_options, resolve_conflicts, warn_of_leaks
+from data.table import DIGEST
 
 
 def scan(
@@ -20,12 +22,14 @@ def scan(
 ) -> pd.DataFrame:
     """Lists the photos of a folder with their split and label.
 
-    Two layouts: `<folder>/<label>/*`, split here, and `<folder>/<TRAIN|VALIDATION|TEST>/<label>/*`.
-    The split depends on the photos' content alone: within each label the photos are ranked by a
-    hash of their content and cut at the asked shares, so equal photos never land in two splits and
-    the same photos are split alike on every machine. Rows come in the order of the content hash,
-    which is as good as shuffled. Every visible file counts as a photo; what is none is found on
-    conversion.
+    Two layouts: `<folder>/<label>/*`, split here, and `<folder>/<TRAIN|VALIDATION|TEST>/<label>/*`
+    (a folder `DISCARD` beside these is listed, and discarded on conversion). The split depends on
+    the photos' content alone: within each label the photos are ranked by a hash of their content
+    and cut at the asked shares, so equal photos never land in two splits and the same photos are
+    split alike on every machine. In Cloud Storage the hash is another one, the store's own: list
+    the photos in one place, and take that table in both. Rows come in the order of the content
+    hash, which is as good as shuffled. Every visible file counts as a photo; what is none is found
+    on conversion.
 
     Args:
         folder: A local folder (its files are hashed) or `gs://bucket/folder` (the store's hashes
@@ -35,14 +39,15 @@ def scan(
             it) or `keep`.
 
     Returns:
-        A table with columns split, image_uri and label; for a local folder also sha256.
+        A table with columns split, image_uri and label; for a local folder also `DIGEST`, by which
+        `convert` knows a photo that has changed.
 
     Raises:
         DataError: No such folder, no photos, fewer than two labels, a label with too few photos for
             the splits, both layouts mixed, or the same photo under two labels.
     """
     check_split_options(split, conflicts)
-    folder = files.check_scheme(os.fspath(folder))
+    folder = files.checked(folder)
     photos = list_photos(folder)
     table = pd.DataFrame(
         [(photo.split, photo.path, photo.label, photo.digest) for photo in photos],
@@ -58,7 +63,7 @@ def scan(
     if table["split"].isna().all():
         table["split"] = assign_splits(table, split)
     else:
-        warn_of_leaks(table)
+        warn_of_leaks(table[table["split"] != DISCARD])
     if files.is_remote(folder):
         return table.drop(columns="digest")
-    return table.rename(columns={"digest": "sha256"})
+    return table.rename(columns={"digest": DIGEST})

@@ -16,11 +16,16 @@ class Schema(dict[str, ColumnType]):
         schema_map: Column name to one of the types of `data.types`.
 
     Raises:
-        DataError: A type that is none, not exactly one SplitKey column, more than one ImageUri
-            column, or a column named as a feature that the photo brings.
+        DataError: No mapping, a type that is none, not exactly one SplitKey column, more than one
+            ImageUri column, or a column named as a feature that the photo brings.
     """
 
     def __init__(self, schema_map: Mapping[str, ColumnType]):
+        if not isinstance(schema_map, Mapping):
+            raise DataError(
+                f"A schema maps column names to types. Received: {schema_map!r}",
+                "Such as data.IMAGE_CSV_SCHEMA, the default.",
+            )
         super().__init__(schema_map)
         received = f"Received: {self.type_names()}"
         for column, kind in self.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,9 @@ from pathlib import Path
 
 from data import files, gs
 from data.errors import DataError, listing
-from data.records import SPLITS
+from data.records import DISCARD, SPLITS
+
+LOG = logging.getLogger("pawprint.data")
 
 
 @dataclass(frozen=True)
@@ -35,27 +38,36 @@ def list_photos(folder: str) -> list[Photo]:
     """Every visible file at the right depth of a folder, local or `gs://`.
 
     Hidden files and folders (their names begin with a dot) and files at other depths are passed
-    over.
+    over; a warning counts those that lie in a label's or a split's folder. A folder `DISCARD`
+    beside split folders is one of them, as TFRecorder has it.
 
     Raises:
         DataError: No such folder, no files, or split folders beside other folders.
     """
     remote = files.is_remote(folder)
-    found = _objects(folder) if remote else _files(folder)
     visible = [
         (names, digest)
-        for names, digest in found
+        for names, digest in (_objects(folder) if remote else _files(folder))
         if len(names) > 1 and not any(name.startswith(".") for name in names)
     ]
     tops = {names[0] for names, _ in visible}
     splits = {top for top in tops if top.strip().upper() in SPLITS}
+    if splits:
+        splits |= {top for top in tops if top.strip().upper() == DISCARD}
     if splits and (others := sorted(tops - splits)):
         raise DataError(
             f"Split folders and other folders lie side by side in {folder}: {listing(others)}",
-            f"Allowed beside each other: {', '.join(SPLITS)}, or labels only.",
+            f"Allowed beside each other: {', '.join([*SPLITS, DISCARD])}, or labels only.",
         )
     depth = 3 if splits else 2
     photos = sorted((names, digest) for names, digest in visible if len(names) == depth)
+    if others := [names for names, _ in visible if len(names) != depth]:
+        LOG.warning(
+            "%d files are passed over, such as %s: photos are looked for at %s",
+            len(others),
+            files.join(folder, *others[0]),
+            "<split>/<label>/<photo>" if splits else "<label>/<photo>",
+        )
     if not photos:
         raise DataError(
             f"No photos in {folder}",
@@ -74,21 +86,36 @@ def list_photos(folder: str) -> list[Photo]:
 
 
 def _files(folder: str) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The path of each local file as its parts below the folder, down to the third level."""
+    """The path of each local file as its parts below the folder."""
     root = Path(folder)
     if not root.is_dir():
-        raise DataError(
-            f"No such folder: {folder}",
-            "Expected one folder of photos a label, or TRAIN, VALIDATION, TEST folders of these.",
-        )
-    for level in ("*/*", "*/*/*"):
-        for path in root.glob(level):
-            if path.is_file():
-                yield path.relative_to(root).parts, ""
+        raise _no_folder(folder)
+
+    def fail(error: OSError):
+        raise DataError(f"Cannot look into {error.filename}", str(error)) from error
+
+    for place, folders, names in os.walk(root, onerror=fail, followlinks=True):
+        above = Path(place).relative_to(root).parts
+        if len(above) > 1:  # no photos are due below: a link could lead around in a circle
+            folders[:] = [name for name in folders if not Path(place, name).is_symlink()]
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if Path(place, name).is_file():
+                yield (*above, name), ""
 
 
 def _objects(folder: str) -> Iterator[tuple[tuple[str, ...], str]]:
     """The same of each object, with the store's digest of its content."""
-    for name, size, digest in gs.entries(folder):
-        if size or not name.endswith("/"):  # an empty object of that name stands for a folder
-            yield tuple(name.split("/")), digest
+    try:
+        for name, size, digest in gs.entries(folder):
+            if size or not name.endswith("/"):  # an empty object of that name stands for a folder
+                yield tuple(name.split("/")), digest
+    except FileNotFoundError as error:  # no such bucket
+        raise _no_folder(folder) from error
+
+
+def _no_folder(folder: str) -> DataError:
+    return DataError(
+        f"No such folder: {folder}",
+        "Expected one folder of photos a label, or TRAIN, VALIDATION, TEST folders of these.",
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 
 import pandas as pd
 
@@ -18,6 +19,9 @@ CONFLICTS = ("error", "drop", "keep")
 def assign_splits(table: pd.DataFrame, shares: tuple[float, float, float]) -> pd.Series:
     """The split of each row: its content's rank within its label, cut at the asked shares.
 
+    A photo under several labels goes where the first of these, by name, puts it: it must not be
+    trained on under one label and tested under another.
+
     Args:
         table: Columns label and digest (equal for equal photos).
         shares: Of TRAIN, VALIDATION and TEST.
@@ -26,24 +30,26 @@ def assign_splits(table: pd.DataFrame, shares: tuple[float, float, float]) -> pd
         DataError: A label has fewer distinct photos than there are splits with a share.
     """
     wanted = [name for name, share in zip(SPLITS, shares, strict=True) if share > 0]
-    splits: dict[tuple[str, str], str] = {}
+    splits: dict[str, str] = {}
     short = []
     for label, digests in table.groupby("label")["digest"]:
         distinct = sorted(set(digests), key=lambda digest, label=label: _rank(label, digest))
         if len(distinct) < len(wanted):
             short.append(f"{label!r} has {len(distinct)}")
             continue
-        for digest, name in zip(distinct, _cut(len(distinct), shares), strict=True):
-            splits[label, digest] = name
+        names = _cut(len(distinct), shares)
+        for name in (splits[digest] for digest in distinct if digest in splits):
+            names.remove(name if name in names else names[-1])
+        free = (digest for digest in distinct if digest not in splits)
+        splits |= dict(zip(free, names, strict=True))
     if short:
         raise DataError(
             f"Too few photos to split: {', '.join(short[:5])}",
             f"Each label needs {len(wanted)} distinct photos or more, one for each of "
             f"{', '.join(wanted)}.",
-            "Add photos, remove the folder, or set data.split to give a split the share 0.",
+            "Add photos, remove the folder, or give a split the share 0.",
         )
-    keys = zip(table["label"], table["digest"], strict=True)
-    return pd.Series([splits[key] for key in keys], table.index)
+    return table["digest"].map(splits)
 
 
 def resolve_conflicts(table: pd.DataFrame, conflicts: str) -> pd.DataFrame:
@@ -64,7 +70,7 @@ def resolve_conflicts(table: pd.DataFrame, conflicts: str) -> pd.DataFrame:
         f"The same photo under two labels: {len(groups)} photos",
         *groups[:5],
         f"and {len(groups) - 5} more" if len(groups) > 5 else "",
-        "Remove the wrong copies, or set data.conflicts=drop to leave all of them out.",
+        "Remove the wrong copies, or set conflicts to drop to leave all of them out.",
     )
 
 
@@ -86,15 +92,14 @@ def check_split_options(shares: tuple[float, ...], conflicts: str) -> None:
     Raises:
         DataError: What is wrong and what is allowed.
     """
-    if len(shares) != 3 or min(shares) < 0 or shares[0] == 0 or abs(sum(shares) - 1) > 1e-6:
+    good = len(shares) == 3 and min(shares) >= 0 and shares[0] > 0
+    if not good or not math.isclose(sum(shares), 1, abs_tol=1e-6):  # nan is close to nothing
         raise DataError(
-            f"data.split is no split: {shares!r}",
+            f"The shares of the splits are no split: {shares!r}",
             "Expected three shares for TRAIN, VALIDATION and TEST that sum to 1; TRAIN's above 0.",
         )
     if conflicts not in CONFLICTS:
-        raise DataError(
-            f"Unknown data.conflicts: {conflicts!r}", f"Allowed: {', '.join(CONFLICTS)}."
-        )
+        raise DataError(f"Unknown conflicts: {conflicts!r}", f"Allowed: {', '.join(CONFLICTS)}.")
 
 
 def _cut(count: int, shares: tuple[float, float, float]) -> list[str]:

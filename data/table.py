@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
 
 import numpy as np
 import pandas as pd
@@ -25,8 +27,12 @@ from data.types import (
 
 LOG = logging.getLogger("pawprint.data")
 
+DIGEST = "_sha256"
+"""A column of `data.scan`: the hash of each photo's content, of no use to a record."""
+
 _WHOLE = (IntegerInput, IntegerLabel)
 _LABELS = (StringLabel, IntegerLabel)
+_INT64 = range(-(2**63), 2**63)
 
 
 def read_csv(
@@ -38,6 +44,9 @@ def read_csv(
 ) -> pd.DataFrame:
     """Reads and checks a CSV file; see `check_table`.
 
+    Every field is text as it stands there: `NA`, `None` and `nan` are labels like any other. Bytes
+    that are no UTF-8, as file names can have, come through.
+
     Args:
         path: A local path or a URI such as `gs://bucket/data.csv`.
         schema: What the columns are. Columns are found by name, others are ignored.
@@ -45,21 +54,34 @@ def read_csv(
         names: Column names for a file without a header.
 
     Raises:
-        DataError: No such file, no CSV, or a table that `check_table` refuses.
+        DataError: No such file, no CSV, a row with more fields than there are columns, or a table
+            that `check_table` refuses.
     """
-    path = files.check_scheme(os.fspath(path))
+    path = files.checked(path)
     if header is None and names is None:
         names = list(schema)
     try:
-        with files.open_read(path) as stream:
+        with files.open_read(path) as stream, warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
             table = pd.read_csv(
-                stream, header=header, names=names, dtype=str, keep_default_na=False
+                stream,
+                header=header,
+                names=names,
+                dtype=str,
+                keep_default_na=False,
+                index_col=False,  # else a field too many in the first row shifts every column
+                encoding_errors="surrogateescape",
             )
     except OSError as error:
         raise DataError(f"Cannot read {path}", str(error)) from error
+    except pd.errors.ParserWarning as error:
+        raise DataError(
+            f"{path} has a first row with more fields than there are columns",
+            "Put fields with commas in quotes, or name the columns.",
+        ) from error
     except (ValueError, pd.errors.ParserError) as error:
         raise DataError(f"{path} is no CSV file that can be read", str(error)) from error
-    return check_table(table, schema, source=path)
+    return check_table(table.drop(columns=DIGEST, errors="ignore"), schema, source=path)
 
 
 def image_csv(table: pd.DataFrame) -> bytes:
@@ -87,7 +109,7 @@ def check_table(
         source: What messages call the table.
 
     Returns:
-        The schema's columns in its order, and `sha256` where the table has it. Splits are upper
+        The schema's columns in its order, and `DIGEST` where the table has it. Splits are upper
         case; an unknown one is kept, to be listed as discarded.
 
     Raises:
@@ -106,7 +128,7 @@ def check_table(
         raise DataError(f"{source} has the column {doubled[0]!r} more than once")
     if table.empty:
         raise DataError(f"{source} has no rows")
-    kept = [*schema, *(["sha256"] if "sha256" in table.columns else [])]
+    kept = [*schema, *({DIGEST} & {*table.columns} - {*schema})]
     clean = table[kept].reset_index(drop=True)
     for column, kind in schema.items():
         clean[column] = _clean(clean[column], kind, source)
@@ -163,15 +185,43 @@ def _clean(values: pd.Series, kind: ColumnType, source: str) -> pd.Series:
         return text.str.upper()
     column = values.name
     if kind in (*_WHOLE, FloatInput):
-        number = pd.to_numeric(text, errors="coerce")
-        bad = ~np.isfinite(number) if kind is FloatInput else number.isna() | (number % 1 != 0)
-        if bad.any():
-            raise _bad_values(source, column, text[bad], f"Expected a {kind.value}.")
+        number = text.map(_whole_number) if kind in _WHOLE else _numbers(text)
+        if (bad := number.isna()).any():
+            size = "32-bit" if kind is FloatInput else "64-bit"
+            raise _bad_values(source, column, text[bad], f"Expected a {size} {kind.value}.")
         return number.astype("float32" if kind is FloatInput else "int64")
     if kind in (*_LABELS, ImageUri) and (text.str.strip() == "").any():
         empty = text[text.str.strip() == ""]
         raise _bad_values(source, column, empty, "Fill in or remove these rows.")
+    if (odd := ~text.map(_is_storable)).any():
+        fix = "Zero bytes and halves of surrogate pairs can be stored nowhere."
+        raise _bad_values(source, column, text[odd], fix)
     return text
+
+
+def _is_storable(text: str) -> bool:
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def _whole_number(text: str) -> int | None:
+    """The number, digit by digit: a float has too few of them for 64 bits."""
+    try:
+        number = Decimal(text)
+        whole = number.is_finite() and number.adjusted() < 19 and int(number) == number
+    except InvalidOperation:
+        return None
+    return int(number) if whole and int(number) in _INT64 and "_" not in text else None
+
+
+def _numbers(text: pd.Series) -> pd.Series:
+    """The numbers as the records have them; what does not fit into 32 bits is none."""
+    with np.errstate(over="ignore"):
+        number = pd.to_numeric(text, errors="coerce").astype("float32")
+    return number.where(np.isfinite(number))
 
 
 def _bad_values(source: str, column: str, bad: pd.Series, fix: str) -> DataError:

@@ -1,3 +1,4 @@
+import os
 import shutil
 from collections import Counter
 
@@ -5,12 +6,13 @@ import pytest
 
 import data
 from data import DataError
+from data.table import DIGEST
 from tests.data.drawn import encoded, photo_folder, picture
 
 
 def test_labels_in_folders_are_split_within_each_label(tmp_path):
     table = data.scan(photo_folder(tmp_path, {"cat": 50, "dog": 20}))
-    assert list(table.columns) == ["split", "image_uri", "label", "sha256"]
+    assert list(table.columns) == ["split", "image_uri", "label", DIGEST]
     assert Counter(zip(table["label"], table["split"], strict=True)) == {
         ("cat", "TRAIN"): 40,
         ("cat", "VALIDATION"): 5,
@@ -28,16 +30,16 @@ def test_the_split_depends_on_content_alone(tmp_path):
     for number, path in enumerate(sorted(there.glob("*/*"), reverse=True)):
         path.rename(path.with_name(f"renamed-{number}.jpg"))
     again = data.scan(there)
-    keys = ["split", "label", "sha256"]
+    keys = ["split", "label", DIGEST]
     assert here[keys].equals(again[keys])
     assert (here["image_uri"] != again["image_uri"]).all()
 
 
 def test_adding_a_label_leaves_the_others_as_they_were(tmp_path):
     photo_folder(tmp_path, {"cat": 20, "dog": 20})
-    before = data.scan(tmp_path).set_index("sha256")["split"]
+    before = data.scan(tmp_path).set_index(DIGEST)["split"]
     photo_folder(tmp_path, {"rabbit": 20}, seed=9)
-    after = data.scan(tmp_path).set_index("sha256")["split"]
+    after = data.scan(tmp_path).set_index(DIGEST)["split"]
     assert (after[before.index] == before).all()
 
 
@@ -47,8 +49,22 @@ def test_equal_photos_stay_in_one_split(tmp_path):
         for copy in range(3):
             shutil.copy(path, path.with_name(f"copy-{copy}-{path.name}"))
     table = data.scan(tmp_path)
-    assert (table.groupby("sha256")["split"].nunique() == 1).all()
+    assert (table.groupby(DIGEST)["split"].nunique() == 1).all()
     assert set(table["split"]) == {"TRAIN", "VALIDATION", "TEST"}
+
+
+@pytest.mark.parametrize("other", ["cow", "ant"])
+def test_a_photo_under_two_labels_lands_in_one_split(tmp_path, other):
+    photo_folder(tmp_path, {"cat": 40})
+    photo_folder(tmp_path, {other: 20}, seed=5)
+    for path in sorted((tmp_path / "cat").iterdir())[:30]:
+        shutil.copy(path, tmp_path / other / f"also-{path.name}")
+    table = data.scan(tmp_path, conflicts="keep")
+    assert (table.groupby(DIGEST)["split"].nunique() == 1).all()
+    counts = table.groupby(["label", "split"]).size()
+    first = min("cat", other)
+    assert counts[first, "VALIDATION"] == counts[first, "TEST"] == counts[first].sum() // 10
+    assert counts.unstack().min().min() >= 2
 
 
 @pytest.mark.parametrize("upper", [True, False])
@@ -59,6 +75,29 @@ def test_split_folders_are_kept(tmp_path, upper):
     table = data.scan(tmp_path)
     assert Counter(table["split"]) == {"TRAIN": 5, "VALIDATION": 5, "TEST": 5}
     assert Counter(table["label"]) == {"cat": 9, "dog": 6}
+
+
+def test_a_discard_folder_beside_split_folders_is_one_of_them(tmp_path, caplog):
+    for number, split in enumerate(("TRAIN", "TEST", "DISCARD")):
+        photo_folder(tmp_path / split, {"cat": 2, "dog": 2}, seed=number)
+    shutil.copy(tmp_path / "TRAIN/cat/000.jpg", tmp_path / "DISCARD/cat/same.jpg")
+    made = data.convert(
+        str(tmp_path), tfrecord_dir=tmp_path / ".out", progress=lambda done, total: None
+    )
+    assert made["metrics"] == {"rows": 13, "good_images": 8, "bad_images": 5}
+    assert "more than one split" not in caplog.text
+    photo_folder(tmp_path / "labels", {"discard": 3, "dog": 3})
+    assert set(data.scan(tmp_path / "labels")["label"]) == {"discard", "dog"}
+
+
+def test_files_at_another_depth_are_counted(tmp_path, caplog):
+    photo_folder(tmp_path, {"cat": 5, "dog": 5})
+    photo_folder(tmp_path / "cat", {"kittens": 4, "kittens/small": 3})
+    (tmp_path / "README").write_text("of the collection: no photo")
+    os.symlink(tmp_path / "cat", tmp_path / "cat" / "kittens" / "round-and-round")
+    assert len(data.scan(tmp_path)) == 10
+    assert "7 files are passed over, such as" in caplog.text
+    assert "cat/kittens" in caplog.text and "at <label>/<photo>" in caplog.text
 
 
 def test_a_share_of_zero_gives_no_photos(tmp_path):
@@ -102,7 +141,7 @@ def test_one_photo_under_two_labels_is_an_error_that_names_both(tmp_path):
     shutil.copy(tmp_path / "cat" / "000.jpg", tmp_path / "dog" / "also.jpg")
     with pytest.raises(DataError, match="under two labels: 1 photos") as error:
         data.scan(tmp_path)
-    for expected in ("cat/000.jpg", "dog/also.jpg", "data.conflicts=drop"):
+    for expected in ("cat/000.jpg", "dog/also.jpg", "set conflicts to drop"):
         assert expected in str(error.value)
     dropped = data.scan(tmp_path, conflicts="drop")
     assert len(dropped) == 9
@@ -146,9 +185,23 @@ def test_a_folder_that_cannot_serve_is_refused(tmp_path, case):
         data.scan(folder)
 
 
-@pytest.mark.parametrize("split", [(0.8, 0.1), (0.8, 0.1, 0.2), (0, 0.5, 0.5), (1.2, -0.1, -0.1)])
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        (0.8, 0.1),
+        (0.8, 0.1, 0.2),
+        (0, 0.5, 0.5),
+        (1.2, -0.1, -0.1),
+        (0.8, NAN, 0.2),
+        (NAN, 0.5, 0.5),
+        (float("inf"), 0, 0),
+    ],
+)
 def test_shares_that_are_no_split_are_refused(tmp_path, split):
-    with pytest.raises(DataError, match=r"data\.split is no split"):
+    with pytest.raises(DataError, match="are no split"):
         data.scan(tmp_path, split=split)
 
 

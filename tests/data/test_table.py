@@ -4,7 +4,7 @@ import pytest
 
 import data
 from data import DataError, Schema
-from data.table import check_table, image_csv, vocabulary
+from data.table import DIGEST, check_table, image_csv, vocabulary
 
 
 def csv_file(folder, text: str):
@@ -59,9 +59,23 @@ def test_text_that_looks_like_missing_is_text(tmp_path):
     assert data.read_csv(path)["label"].tolist() == ["None", "nan"]
 
 
+def test_bytes_that_are_no_utf8_come_through(tmp_path):
+    frame = pd.DataFrame({"split": "TRAIN", "image_uri": ["\udce9t\udce9.jpg"], "label": ["x"]})
+    (tmp_path / "data.csv").write_bytes(image_csv(frame))
+    assert b"\xe9t\xe9.jpg" in (tmp_path / "data.csv").read_bytes()
+    assert data.read_csv(tmp_path / "data.csv")["image_uri"].tolist() == ["\udce9t\udce9.jpg"]
+
+
+def test_empty_fields_at_the_end_of_every_row_are_no_column(tmp_path):
+    path = csv_file(tmp_path, "split,image_uri,label\nTRAIN,a.jpg,cat,\nTEST,b.jpg,dog,\n")
+    assert data.read_csv(path)["label"].tolist() == ["cat", "dog"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("split,image_uri,label\nTRAIN,a,b.jpg,cat\nTRAIN,c.jpg,dog\n", "first row with more"),
+        ("split,image_uri,label\nTRAIN,c.jpg,dog\nTRAIN,a,b.jpg,cat\n", "line 3, saw 4"),
         ("split,label\nTRAIN,x\n", r"lacks column 'image_uri'[\s\S]*Found: 'split', 'label'"),
         ("a,b\n1,2\n", "lacks columns 'split', 'image_uri', 'label'"),
         ("split,image_uri,label\n", "has no rows"),
@@ -96,9 +110,52 @@ def test_numbers_are_checked():
     frame = pd.DataFrame({"split": "TRAIN", "n": ["1", "2"], "x": ["0.5", "1e3"]})
     clean = check_table(frame, kinds)
     assert clean["n"].tolist() == [1, 2] and clean["x"].tolist() == [0.5, 1000.0]
-    for column, bad in (("n", "1.5"), ("n", "many"), ("x", "inf"), ("x", "")):
+    for column, bad in (("n", "1.5"), ("n", "many"), ("n", "1_0"), ("x", "inf"), ("x", "")):
         with pytest.raises(DataError, match=f"column '{column}'"):
             check_table(frame.assign(**{column: ["1", bad]}), kinds)
+
+
+def test_whole_numbers_keep_every_digit_and_are_refused_beyond_64_bits():
+    kinds = {"split": data.SplitKey, "n": data.IntegerInput}
+    good = {
+        "9007199254740993": 2**53 + 1,
+        "3.0": 3,
+        "1e3": 1000,
+        str(-(2**63)): -(2**63),
+        str(2**63 - 1): 2**63 - 1,
+    }
+    clean = check_table(pd.DataFrame({"split": "TRAIN", "n": [*good]}), kinds)
+    assert clean["n"].tolist() == [*good.values()]
+    for bad in (str(2**63), "18446744073709551615", "1e30", "1e999999999", "-1e19", "1e-9"):
+        with pytest.raises(DataError, match=r"row 1: .*\n.*64-bit whole number"):
+            check_table(pd.DataFrame({"split": "TRAIN", "n": [bad]}), kinds)
+
+
+@pytest.mark.parametrize("bad", ["1e300", "-1e39", "nan", 1e300])
+def test_numbers_are_refused_beyond_32_bits(bad):
+    kinds = {"split": data.SplitKey, "x": data.FloatInput}
+    with pytest.raises(DataError, match="32-bit number"):
+        check_table(pd.DataFrame({"split": "TRAIN", "x": [bad]}), kinds)
+
+
+def test_a_column_of_the_users_that_is_called_sha256_means_nothing(tmp_path):
+    kinds = {"split": data.SplitKey, "sha256": data.StringInput}
+    frame = pd.DataFrame({"split": ["TRAIN", "TEST"], "sha256": ["a", "b"], "more": "x"})
+    assert list(check_table(frame, kinds).columns) == ["split", "sha256"]
+    photos = pd.DataFrame({"split": ["TRAIN"], "image_uri": ["a"], "label": ["x"], "sha256": [1]})
+    assert list(check_table(photos).columns) == ["split", "image_uri", "label"]
+    listed = photos.assign(**{DIGEST: "of an older photo"})
+    listed.to_csv(tmp_path / "data.csv", index=False)
+    assert DIGEST in check_table(listed) and DIGEST not in data.read_csv(tmp_path / "data.csv")
+
+
+@pytest.mark.parametrize("odd", ["a\0b", "\ud800"])
+@pytest.mark.parametrize("column", ["image_uri", "label"])
+def test_text_that_can_be_stored_nowhere_is_refused(column, odd):
+    frame = pd.DataFrame({"split": "TRAIN", "image_uri": ["a", "b"], "label": "x"})
+    frame[column] = ["good", odd]
+    with pytest.raises(DataError, match=f"column '{column}'\n.*row 2: "):
+        check_table(frame)
 
 
 def test_classes_are_checked():
@@ -124,6 +181,7 @@ def test_the_vocabulary_is_in_tensorflow_transforms_order():
             "one ImageUri column",
         ),
         ({"split": data.SplitKey, "a": "text"}, "Unknown type of column 'a'"),
+        (None, "maps column names to types. Received: None"),
     ],
 )
 def test_a_schema_that_makes_no_sense_is_refused(columns, message):
