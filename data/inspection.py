@@ -7,17 +7,17 @@ import io
 import itertools
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from google.protobuf.message import DecodeError
 from PIL import Image
 
-from data import files, photos, records, tfrecord
-from data.errors import DataError
+from data import files, photos, records
+from data.errors import DataError, listing
 from data.local import fresh_folder
-from data.record_set import describe, shards_of
+from data.record_set import describe, read_shard, shards_of
 
 DATA_CSV = "data.csv"
 _NAME_LENGTH = 100  # of a picture's name; file systems allow 255 bytes
@@ -45,7 +45,7 @@ def inspect(
     Raises:
         DataError: No such split or number, a folder that is not whole, a broken record.
     """
-    folder = os.fspath(tfrecord_dir)
+    folder = files.checked(tfrecord_dir)
     if split not in records.SPLITS:
         raise DataError(f"Unknown split: {split!r}", f"Allowed: {', '.join(records.SPLITS)}.")
     if num_records < 1:
@@ -55,18 +55,14 @@ def inspect(
         raise DataError(f"{folder} has no {split} records", f"It has {', '.join(found.counts)}.")
     shown = list(itertools.islice(read_split(folder, split), num_records))
 
-    made = fresh_folder(os.fspath(output_dir), f"inspect-{time.strftime('%Y%m%d-%H%M%S')}")
+    name = f"inspect-{time.strftime('%Y%m%d-%H%M%S')}"
+    made = fresh_folder(files.join(files.checked(output_dir), name))
     partial = Path(f"{made}.partial")
-    columns = sorted({name for features in shown for name in features} - {records.IMAGE})
-    pictures = ["picture"] if records.IMAGE in shown[0] else []
-    with (partial / DATA_CSV).open("w", newline="", errors="surrogateescape") as stream:
-        writer = csv.writer(stream)
-        writer.writerow([*columns, *pictures])
-        for number, features in enumerate(shown):
-            row = [_cell(features.get(name, "")) for name in columns]
-            if pictures:
-                row.append(_save_picture(features, number, partial))
-            writer.writerow(row)
+    try:
+        _write(shown, partial)
+    except BaseException:
+        shutil.rmtree(partial)
+        raise
     partial.rename(made)
     return made
 
@@ -80,7 +76,7 @@ def check_records(tfrecord_dir: str | os.PathLike) -> str:
     Raises:
         DataError: Anything is wrong; the shard and the record are named.
     """
-    folder = os.fspath(tfrecord_dir)
+    folder = files.checked(tfrecord_dir)
     found = describe(folder)
     lines = []
     for split, counts in found.counts.items():
@@ -96,7 +92,7 @@ def check_records(tfrecord_dir: str | os.PathLike) -> str:
             )
         lines.append(f"{split:<11}{read:>8} records")
     what = f"{found.encoding} photos" if found.encoding else "no photos"
-    return "\n".join([*lines, f"whole: {what}, labels {', '.join(found.labels)}"])
+    return "\n".join([*lines, f"whole: {what}, labels {listing(found.labels, 20)}"])
 
 
 def read_split(folder: str, split: str) -> Iterator[dict]:
@@ -106,11 +102,7 @@ def read_split(folder: str, split: str) -> Iterator[dict]:
         DataError: A shard or record is broken.
     """
     for path in shards_of(folder).get(split.lower(), ()):
-        for number, record in enumerate(tfrecord.read(path), start=1):
-            try:
-                yield records.parse(record)
-            except DecodeError as error:
-                raise DataError(f"{path}: record {number} is no tf.train.Example") from error
+        yield from read_shard(path)
 
 
 def decode(features: dict, where: str):
@@ -124,6 +116,20 @@ def decode(features: dict, where: str):
     except (OSError, ValueError, KeyError, TypeError) as error:
         name = _cell(features.get(records.IMAGE_NAME, ""))
         raise DataError(f"{where} ({name!r}) does not decode", str(error)) from error
+
+
+def _write(shown: list[dict], folder: Path) -> None:
+    """Writes the table and the pictures."""
+    columns = sorted({name for features in shown for name in features} - {records.IMAGE})
+    pictures = ["picture"] if records.IMAGE in shown[0] else []
+    with (folder / DATA_CSV).open("w", newline="", errors="surrogateescape") as stream:
+        writer = csv.writer(stream)
+        writer.writerow([*columns, *pictures])
+        for number, features in enumerate(shown):
+            row = [_cell(features.get(name, "")) for name in columns]
+            if pictures:
+                row.append(_save_picture(features, number, folder))
+            writer.writerow(row)
 
 
 def _save_picture(features: dict, number: int, folder: Path) -> str:

@@ -6,7 +6,7 @@ import itertools
 import os
 from typing import TYPE_CHECKING
 
-from data import inspection
+from data import files, inspection
 from data.conversion import convert
 from data.errors import DataError
 from data.record_set import describe, shards_of
@@ -29,8 +29,8 @@ def load(tfrecord_dir: str | os.PathLike, *, decode: bool = False) -> dict[str, 
         in `data.records`, scalars of string, int64 or float32, in the order of the shards.
 
     Raises:
-        DataError: No TensorFlow, a folder that is not whole, or records that are not one value a
-            feature.
+        DataError: No TensorFlow, a folder that is not whole, records that are not one value a
+            feature, or no photos to decode.
     """
     try:
         import tensorflow as tf
@@ -40,8 +40,12 @@ def load(tfrecord_dir: str | os.PathLike, *, decode: bool = False) -> dict[str, 
             "Install it with: pip install tensorflow",
         ) from error
 
-    folder = os.fspath(tfrecord_dir)
+    folder = files.checked(tfrecord_dir)
     found = describe(folder)
+    if decode and found.encoding is None:
+        raise DataError(
+            f"{folder} has no photos to decode", f"Its features: {', '.join(found.features)}."
+        )
     shards = shards_of(folder)
     datasets = {}
     for split in found.counts:

@@ -7,6 +7,7 @@ import io
 import json
 import platform
 from collections import Counter
+from collections.abc import Iterable
 from importlib import metadata
 
 from data import files
@@ -20,6 +21,7 @@ DISCARDED = "discarded.csv"
 FORMAT = "pawprint-records"
 DISCARDED_COLUMNS = ("path", "row", "reason", "exception")
 
+_MOST_CLASSES = 10_000
 _LIBRARIES = ("pillow", "numpy", "protobuf", "google-crc32c")  # that shape the records
 
 
@@ -82,9 +84,12 @@ def discarded_rows(plan: Plan, reports: list[dict]) -> list[dict]:
 
 
 def discarded_csv(rows: list[dict]) -> bytes:
-    """The text of `discarded.csv`: path, row (counting from 1), reason, exception."""
+    """The text of `discarded.csv`: path, row (counting from 1), reason, exception.
+
+    Line ends are those of RFC 4180, for the reason that `data.table.image_csv` gives.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(text, DISCARDED_COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, DISCARDED_COLUMNS, lineterminator="\r\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode("utf-8", "surrogateescape")
@@ -106,7 +111,7 @@ def read_manifest(folder: str) -> dict | None:
         return None
     try:
         manifest = json.loads(files.read(path))
-        known = manifest["format"] == FORMAT
+        known = manifest["format"] == FORMAT and isinstance(manifest["format_version"], int)
     except (ValueError, KeyError, TypeError):
         known = False
     if not known:
@@ -119,10 +124,21 @@ def read_manifest(folder: str) -> dict | None:
     return manifest
 
 
+def number_labels(found: Iterable[int]) -> list[str]:
+    """The names of whole-number labels, for the numbers that were found.
+
+    A label's place is its index, so all from 0 on are listed, as long as a classifier can have that
+    many classes; else only those that occur.
+    """
+    numbers = sorted({number for number in found if number >= 0})
+    if numbers and numbers[-1] < _MOST_CLASSES:
+        numbers = range(numbers[-1] + 1)
+    return [str(number) for number in numbers]
+
+
 def _labels(plan: Plan, counts: dict[str, Counter]) -> list[str]:
     if plan.label_column is None:
         return []
     if plan.schema[plan.label_column] != IntegerLabel.name:
         return plan.vocabularies[plan.label_column]
-    numbers = [int(label) for split in SPLITS for label in counts.get(split.lower(), ())]
-    return [str(number) for number in range(max(numbers, default=-1) + 1)]
+    return number_labels(int(label) for count in counts.values() for label in count)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import re
+from collections.abc import Sequence
+
+from google.protobuf.text_encoding import CEscape
 
 from data import files
+from data.errors import DataError
 from data.plan import Plan
 from data.records import (
     IMAGE_CHANNELS,
@@ -23,8 +27,8 @@ _INT_FEATURES = (IMAGE_CHANNELS, IMAGE_HEIGHT, IMAGE_WIDTH)
 def write_metadata(plan: Plan, folder: str) -> None:
     """Writes `transformed_metadata/schema.pbtxt` and `transform_fn/` (graph and vocabularies).
 
-    A vocabulary file has a label a line: line breaks within a label become spaces there. The
-    manifest has it as it is.
+    Raises:
+        DataError: Labels that would be one line of a vocabulary file.
     """
     features = record_features(plan)
     schema = "".join(
@@ -34,10 +38,32 @@ def write_metadata(plan: Plan, folder: str) -> None:
     _write(folder, "transformed_metadata/schema.pbtxt", schema.encode())
     assets = {name: vocabulary_file(number) for number, name in enumerate(plan.vocabularies)}
     for name, file in assets.items():
-        lines = [" ".join(word.splitlines()) + "\n" for word in plan.vocabularies[name]]
-        text = "".join(lines).encode("utf-8", "surrogateescape")
+        lines = vocabulary_lines(plan.vocabularies[name], name)
+        text = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
         _write(folder, f"transform_fn/{ASSETS}/{file}", text)
     _write(folder, "transform_fn/saved_model.pb", transform_graph(features, assets))
+
+
+def vocabulary_lines(words: Sequence[str], column: str) -> list[str]:
+    """The labels of a column as its vocabulary file has them, a line each.
+
+    Line breaks within a label, as TensorFlow knows them, become spaces. The manifest has the label
+    as it is.
+
+    Raises:
+        DataError: Labels that differ in their line breaks only: TensorFlow would not load the file.
+    """
+    lines: dict[str, str] = {}
+    for word in words:
+        line = re.sub(r"[\r\n]+", " ", word)
+        if line in lines:
+            raise DataError(
+                f"Labels in column {column!r} differ in their line breaks only",
+                f"{lines[line]!r} and {word!r}: a vocabulary file has a label a line.",
+                "Spell them alike, or make them two labels.",
+            )
+        lines[line] = word
+    return list(lines)
 
 
 def vocabulary_file(number: int) -> str:
@@ -68,8 +94,9 @@ def _feature_text(name: str, kind: str, words: list[str] | None) -> str:
             "  int_domain {\n    min: -1\n"
             f"    max: {len(words) - 1}\n    is_categorical: true\n  }}\n"
         )
+    escaped = CEscape(name.encode(), as_utf8=False)
     return (
-        f"feature {{\n  name: {json.dumps(name)}\n  type: {kind}\n{domain}"
+        f'feature {{\n  name: "{escaped}"\n  type: {kind}\n{domain}'
         "  presence {\n    min_fraction: 1.0\n  }\n  shape {\n  }\n}\n"
     )
 

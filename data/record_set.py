@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from google.protobuf.message import DecodeError
+
 from data import files, tfrecord
 from data.errors import DataError, listing
-from data.manifest import read_manifest
+from data.manifest import number_labels, read_manifest
 from data.metadata import vocabulary_file
 from data.records import IMAGE, JPEG, JPEG_MAGIC, LABEL, RAW, SPLITS, parse
 from data.work import refuse_unfinished
@@ -21,7 +25,8 @@ class RecordSet:
 
     Attributes:
         tfrecord_dir: The folder.
-        labels: Label names in the order of their index.
+        labels: Label names in the order of their index; of whole-number labels above 10,000 those
+            that occur.
         counts: Records by split (train, validation, test; those with records) and label name.
         patterns: For each of these splits, the glob of its shards, relative to the folder.
         features: The names of the features in the records, sorted.
@@ -46,10 +51,11 @@ def describe(tfrecord_dir: str | os.PathLike, *, verify: bool = True) -> RecordS
         verify: Compare the shards with the manifest's sizes and hashes.
 
     Raises:
-        DataError: No such folder, no records, an unfinished conversion, or shards that differ from
-            the manifest; the shard is named.
+        DataError: No such folder, no records, an unfinished conversion, shards that differ from
+            the manifest (the shard is named), or, without a manifest, records that are broken or
+            have something else than a number as their label.
     """
-    folder = os.fspath(tfrecord_dir)
+    folder = files.checked(tfrecord_dir)
     manifest = read_manifest(folder)
     if manifest is None:
         return _describe_unlisted(folder)
@@ -95,6 +101,8 @@ def shards_of(folder: str) -> dict[str, list[str]]:
     Raises:
         DataError: No such folder, no shards, or an unfinished conversion.
     """
+    if files.is_file(folder):
+        raise DataError(f"{folder} is a file", "Expected the folder of records that it lies in.")
     if not files.exists(folder):
         raise DataError(f"No such folder: {folder}")
     refuse_unfinished(folder)
@@ -110,6 +118,19 @@ def shards_of(folder: str) -> dict[str, list[str]]:
     return {split.lower(): shards[split.lower()] for split in SPLITS if split.lower() in shards}
 
 
+def read_shard(path: str) -> Iterator[dict]:
+    """The features of each record of a shard, as `data.records.parse` gives them.
+
+    Raises:
+        DataError: The file or a record is broken.
+    """
+    for number, record in enumerate(tfrecord.read(path), start=1):
+        try:
+            yield parse(record)
+        except DecodeError as error:
+            raise DataError(f"{path}: record {number} is no tf.train.Example") from error
+
+
 def _describe_unlisted(folder: str) -> RecordSet:
     """A folder without a manifest, as the real TFRecorder writes: the records are read once."""
     shards = shards_of(folder)
@@ -119,13 +140,16 @@ def _describe_unlisted(folder: str) -> RecordSet:
     encoding = None
     for split, paths in shards.items():
         indices: Counter[int] = Counter()
-        for path in paths:
-            for record in tfrecord.read(path):
-                parsed = parse(record)
-                features |= parsed.keys()
-                if IMAGE in parsed:
-                    encoding = JPEG if parsed[IMAGE].startswith(JPEG_MAGIC) else RAW
-                indices[parsed.get(LABEL, -1)] += 1
+        for number, parsed in enumerate(itertools.chain(*map(read_shard, paths)), start=1):
+            features |= parsed.keys()
+            if isinstance(image := parsed.get(IMAGE), bytes):
+                encoding = JPEG if image.startswith(JPEG_MAGIC) else RAW
+            if not isinstance(label := parsed.get(LABEL, -1), int):
+                raise DataError(
+                    f"{folder}: {split} record {number} has the label {label!r}",
+                    "Expected one whole number, the index of a label.",
+                )
+            indices[label] += 1
         unknown = sorted(i for i in indices if not -1 <= i < len(labels))
         if unknown and labels:
             raise DataError(
@@ -138,8 +162,7 @@ def _describe_unlisted(folder: str) -> RecordSet:
                 for i in sorted(indices, key=lambda index: (index < 0, index))
             }
     if not labels:
-        numbers = [int(label) for count in counts.values() for label in count]
-        labels = tuple(str(number) for number in range(max(numbers, default=-1) + 1))
+        labels = tuple(number_labels(int(label) for count in counts.values() for label in count))
     return RecordSet(
         tfrecord_dir=folder,
         labels=labels,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+
+_SHOWN = 20  # labels of a split
+
 
 class ConversionResult(dict):
     """TFRecorder's result dict; `str()` of it tells counts by split and label, discards and bytes.
@@ -36,8 +40,9 @@ def summary(manifest: dict, folder: str) -> str:
     """The counts by split and label, the discards, the bytes and the folder, as text."""
     lines = []
     for split, counts in manifest["counts"].items():
-        labels = ", ".join(f"{label} {count}" for label, count in counts.items())
-        lines.append(f"{split:<11}{sum(counts.values()):>8}  ({labels})")
+        labels = [f"{label} {count}" for label, count in itertools.islice(counts.items(), _SHOWN)]
+        more = [f"{len(counts) - _SHOWN} more"] * (len(counts) > _SHOWN)
+        lines.append(f"{split:<11}{sum(counts.values()):>8}  ({', '.join(labels + more)})")
     size = sum(shard["bytes"] for shard in manifest["shards"])
     shards = len(manifest["shards"])
     lines.append(f"{'discarded':<11}{manifest['discarded']:>8}")

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zlib
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import google_crc32c
 
@@ -19,12 +21,12 @@ _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
 
 
-def frame(record: bytes) -> bytes:
-    """One record as it stands in the file."""
+def write(stream: BinaryIO, record: bytes) -> None:
+    """Writes one record; in parts, as a copy of a large one costs as much memory again."""
     length = struct.pack("<Q", len(record))
-    return b"".join(
-        (length, _FOOTER.pack(_masked_crc(length)), record, _FOOTER.pack(_masked_crc(record)))
-    )
+    stream.write(length + _FOOTER.pack(_masked_crc(length)))
+    stream.write(record)
+    stream.write(_FOOTER.pack(_masked_crc(record)))
 
 
 def read(path: str) -> Iterator[bytes]:
@@ -46,7 +48,7 @@ def read(path: str) -> Iterator[bytes]:
                 if _FOOTER.unpack(stream.read(_FOOTER.size))[0] != _masked_crc(record):
                     raise _broken(path, number, "the checksum of its data does not match")
                 yield record
-        except (struct.error, EOFError, gzip.BadGzipFile) as error:
+        except (struct.error, EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise _broken(
                 path, number, f"the file breaks off or is not a TFRecord: {error}"
             ) from error

@@ -1,11 +1,16 @@
+import gzip
 import json
+import random
 import shutil
+import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 import data
-from data import DataError
+from data import DataError, records, tfrecord
+from data.inspection import check_records
 from tests.data.drawn import image_table, shared
 from tests.data.test_convert import convert
 
@@ -97,6 +102,7 @@ def test_without_a_manifest_the_checksums_of_the_records_tell(folder, harm):
         ("", "is no manifest"),
         ("[]", "is no manifest"),
         ('{"format": "other"}', "is no manifest"),
+        ('{"format": "pawprint-records"}', "is no manifest"),
         ('{"format": "pawprint-records", "format_version": 99}', "format version 99"),
     ],
 )
@@ -111,6 +117,81 @@ def test_folders_without_records_are_refused(tmp_path):
         data.describe(tmp_path / "none")
     with pytest.raises(DataError, match="No records in"):
         data.describe(tmp_path)
+
+
+def unlisted(folder, records_, name="train-00000-of-00001.tfrecord"):
+    """A folder without a manifest, as TFRecorder writes them."""
+    with (folder / name).open("wb") as stream:
+        for record in records_:
+            tfrecord.write(stream, record)
+
+
+def no_example(folder):
+    unlisted(folder, [b"\x07\x07 no example"])
+    return "record 1 is no tf.train.Example"
+
+
+def text_label(folder):
+    unlisted(folder, [records.serialize({"label": 1}), records.serialize({"label": b"cat"})])
+    return "train record 2 has the label b'cat'"
+
+
+def corrupt_gzip(folder):
+    content = bytearray(gzip.compress(bytes(random.Random(1).randbytes(9000))))
+    content[40:80] = bytes(40)
+    (folder / "train-00000-of-00001.tfrecord.gz").write_bytes(content)
+    return "breaks off or is not a TFRecord|is broken"
+
+
+def a_file(folder):
+    (folder / "notes.txt").write_text("x")
+    return "notes.txt is a file"
+
+
+@pytest.mark.parametrize("harm", [no_example, text_label, corrupt_gzip, a_file])
+def test_what_is_no_folder_of_records_is_told(tmp_path, harm):
+    message = harm(tmp_path)
+    asked = tmp_path / "notes.txt" if harm is a_file else tmp_path
+    with pytest.raises(DataError, match=message):
+        data.describe(asked)
+    with pytest.raises(DataError, match=message):
+        check_records(asked)
+    with pytest.raises(DataError, match=message):
+        data.inspect(asked, output_dir=tmp_path / "look")
+    assert not (tmp_path / "look").exists()
+
+
+def test_a_record_that_does_not_decode_leaves_no_half_look(tmp_path):
+    size = {"image_height": 1, "image_width": 1, "image_channels": 3}
+    unlisted(tmp_path, [records.serialize({"image": b"AAAA", **size, "image_height": 2})])
+    with pytest.raises(DataError, match="does not decode"):
+        data.inspect(tmp_path, output_dir=tmp_path / "look")
+    assert not [*(tmp_path / "look").iterdir()]
+
+
+def test_whole_number_labels_are_listed_as_classes_or_as_they_occur(tmp_path):
+    kinds = {"split": data.SplitKey, "label": data.IntegerLabel}
+    for name, numbers, labels in (
+        ("few", [1, 3], ("0", "1", "2", "3")),
+        ("large", [7, 1_000_000], ("7", "1000000")),
+    ):
+        table = pd.DataFrame({"split": "TRAIN", "label": numbers})
+        convert(table, tmp_path / name, schema=kinds)
+        assert data.describe(tmp_path / name).labels == labels
+        (tmp_path / name / "manifest.json").unlink()
+        assert data.describe(tmp_path / name).labels == labels
+
+
+def test_loading_pixels_needs_photos(tmp_path):
+    kinds = {"split": data.SplitKey, "label": data.StringLabel}
+    convert(pd.DataFrame({"split": ["TRAIN"], "label": ["x"]}), tmp_path / "out", schema=kinds)
+    code = (
+        "import sys, types\nsys.modules['tensorflow'] = types.ModuleType('tensorflow')\n"
+        "import data\ntry:\n    data.load(sys.argv[1], decode=True)\n"
+        "except data.DataError as error:\n    assert 'no photos to decode' in str(error)\n"
+        "else:\n    sys.exit('loaded')"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "out")], check=True)
 
 
 def test_loading_without_tensorflow_says_what_to_install(tmp_path, monkeypatch):
