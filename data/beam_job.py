@@ -2,7 +2,8 @@
 
 The shards of the plan are the elements; each is written by the function that the worker processes
 of a local conversion use (`data.shard.write_shard_once`). The jobs lie in `<folder>/.work`, so the
-pipeline stays small however many photos there are. The last step writes the manifest.
+pipeline stays small however many photos there are. The last step writes the manifest. All of this
+is done in place (`data.in_place`), on whatever file system the workers share.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from data import files, local, work
+from data import files, gs, in_place, work
 from data.beam_options import DATAFLOW, dataflow_url, job_options, workers_package
 from data.errors import DataError
 from data.manifest import read_manifest
@@ -25,7 +26,6 @@ from data.shard import WORK, write_shard_once
 
 _JOBS = "jobs"
 _ERROR = "error.json"
-_UPLOADS = 16  # files at a time
 
 
 def convert_with_beam(
@@ -37,6 +37,7 @@ def convert_with_beam(
     region: str | None = None,
     options: Mapping | None = None,
     job_label: str = "convert",
+    fresh: bool = False,
     resume: bool = False,
     max_bad_fraction: float | None = None,
 ) -> ConversionResult:
@@ -48,6 +49,7 @@ def convert_with_beam(
             it the same conversion, finished or not.
         runner: A Beam runner's name.
         project, region, options, job_label: See `data.convert`.
+        fresh: Make a folder named like this one that nobody has.
         resume: Keep the shards that an earlier job of the same plan finished.
         max_bad_fraction: The job fails when more than this share of the rows is refused.
 
@@ -55,14 +57,27 @@ def convert_with_beam(
         DataError: Options that the runner would refuse, photos or folders it cannot reach, a folder
             with something in it, or, where the job is waited for, what `convert` raises.
     """
-    checked = job_options(plan, folder, runner, project, region, dict(options or {}), job_label)
-    unfinished = work.started(folder)
-    if not (resume and unfinished and unfinished.digest == plan.digest):
-        if manifest := local.finished_before(plan, folder, resume):
+
+    def checked_options() -> dict:
+        return job_options(plan, folder, runner, project, region, dict(options or {}), job_label)
+
+    checked = checked_options()
+    if fresh:
+        folder = in_place.claim(plan, folder)
+        checked = checked_options()  # the job is named after the folder
+    elif not (resume and work.is_of(plan, folder)):
+        if manifest := work.finished_before(plan, folder, resume):
             return result(manifest, folder, job_id=checked["runner"])
-        _stage(plan, folder)
+        in_place.start(plan, folder)
+        fresh = True
+    _stage(plan, folder)
     if checked["runner"] == DATAFLOW:
-        job_id = _submit(plan, folder, max_bad_fraction, checked)
+        try:
+            job_id = _submit(plan, folder, max_bad_fraction, checked)
+        except BaseException:
+            if fresh:  # there is no job that needs them, nor a shard
+                files.delete_folder(files.join(folder, WORK))
+            raise
         return ConversionResult(
             job_id=job_id,
             dataflow_url=dataflow_url(job_id, checked["project"], checked["region"]),
@@ -71,11 +86,8 @@ def convert_with_beam(
     try:
         _pipeline(plan, folder, max_bad_fraction, checked).run().wait_until_finish()
     except Exception as error:  # the runner's own, around whatever a step raised
-        kept = files.join(folder, WORK, _ERROR)
-        if files.exists(kept):
-            told = json.loads(files.read(kept))
-            files.delete_folder(folder)  # it would fail in the same way again
-            raise DataError(*told["lines"], discarded=told["discarded"]) from error
+        if told := _take_error(plan, folder):
+            raise told from error
         raise
     return result(read_manifest(folder), folder, job_id=checked["runner"])
 
@@ -114,20 +126,35 @@ class Finish(beam.DoFn):
         try:
             work.finish(plan, [*map(json.loads, reports)], self._folder, self._max_bad_fraction)
         except DataError as error:  # kept for the caller, who sees an error of the runner's else
-            told = {"lines": str(error).split("\n  "), "discarded": error.discarded}
+            told = {
+                "lines": str(error).split("\n  "),
+                "discarded": error.discarded,
+                "for_good": isinstance(error, work.NoTrainError),
+            }
             files.write(files.join(self._folder, WORK, _ERROR), json.dumps(told).encode())
             raise
 
 
+def _take_error(plan: Plan, folder: str) -> DataError | None:
+    """What the last step of the pipeline raised, if it did."""
+    kept = files.join(folder, WORK, _ERROR)
+    if not files.exists(kept):
+        return None
+    told = json.loads(files.read(kept))
+    files.delete(kept)
+    if told["for_good"]:
+        work.discard(plan, folder)
+    return DataError(*told["lines"], discarded=told["discarded"])
+
+
 def _submit(plan: Plan, folder: str, max_bad_fraction: float | None, options: dict) -> str:
     """The id of the job that Dataflow made of the plan."""
-    from apitools.base.py.exceptions import HttpError
+    from apitools.base.py.exceptions import Error
 
     try:
         with workers_package(options) as complete:
             return _pipeline(plan, folder, max_bad_fraction, complete).run().job_id()
-    except HttpError as error:
-        files.delete_folder(files.join(folder, WORK))
+    except Error as error:
         raise DataError("Dataflow did not take the job", str(error)) from error
 
 
@@ -147,11 +174,10 @@ def _pipeline(
 
 
 def _stage(plan: Plan, folder: str) -> None:
-    """Writes the shards' jobs to where the workers find them, and what is being converted."""
+    """Writes the shards' jobs to where the workers find them; again where that was broken off."""
 
     def put(job: dict) -> None:
         files.write(files.join(folder, WORK, _JOBS, job["file"]), json.dumps(job).encode())
 
-    work.start(plan, folder)
-    with ThreadPoolExecutor(_UPLOADS) as pool:
+    with ThreadPoolExecutor(gs.CONNECTIONS) as pool:
         list(pool.map(put, plan.shards))

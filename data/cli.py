@@ -22,14 +22,14 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
-        The exit status: 0, or 2 where the arguments or the data are wrong.
+        The exit status: 0, or 2 where the arguments, the data or a file are wrong.
     """
     arguments = _parser().parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("pawprint").setLevel(logging.INFO)
     try:
         arguments.run(arguments)
-    except DataError as error:
+    except (DataError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     convert = command("convert", _convert, "write photos and labels as TFRecords")
     convert.add_argument("source", help="a CSV file or a folder of photos")
     convert.add_argument("--output-dir", default="./tfrecords", help="default: %(default)s")
+    convert.add_argument("--tfrecord-dir", help="write this very folder, not one in --output-dir")
     convert.add_argument(
         "--encoding", choices=ENCODINGS, default="raw", help="default: %(default)s"
     )
@@ -83,14 +84,24 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a Beam pipeline option, e.g. temp_location=gs://bucket/tmp; may be repeated",
+        help="a Beam pipeline option, e.g. num_workers=4; may be repeated, as labels=team=cats is",
     )
     convert.add_argument("--job-label", default="convert", help="default: %(default)s")
     convert.add_argument("--compression", default="gzip", choices=("gzip", "none"))
     convert.add_argument("--num-shards", type=int, default=0, help="of each split; 0 chooses")
     convert.add_argument("--max-bad-fraction", type=float, help="give up above this share")
+    convert.add_argument(
+        "--max-pixels", type=int, help="refuse photos with more (default: 89478485)"
+    )
+    convert.add_argument(
+        "--exif",
+        action=argparse.BooleanOptionalAction,
+        help="turn photos upright by their EXIF orientation (default: for jpeg only)",
+    )
     convert.add_argument("--workers", type=int, help="processes (default: one a core)")
-    convert.add_argument("--resume", action="store_true", help="go on from a killed conversion")
+    convert.add_argument(
+        "--resume", action="store_true", help="go on from an unfinished conversion"
+    )
 
     inspect = command("inspect", _inspect, "write some records as a CSV file and pictures")
     inspect.add_argument("folder", help="a folder of records, ours or TFRecorder's")
@@ -120,23 +131,27 @@ def _csv(arguments: argparse.Namespace) -> None:
     from data import files, folders
     from data.table import image_csv
 
+    output = files.checked(arguments.output)
+    if files.exists(output) and not files.is_file(output):
+        raise DataError(f"{output} is a folder", "Name the CSV file to write.")
     found = folders.scan(
         arguments.folder, split=tuple(arguments.split), conflicts=arguments.conflicts
     )
-    files.write(arguments.output, image_csv(found))
+    files.write(output, image_csv(found))
     counts = found.groupby("split").size()
-    print(f"{len(found)} photos in {arguments.output}: {counts.to_dict()}")
+    print(f"{len(found)} photos in {output}: {counts.to_dict()}")
 
 
 def _convert(arguments: argparse.Namespace) -> None:
     from data.conversion import convert
+    from data.photos import MAX_PIXELS
 
-    options = {}
+    options: dict[str, list[str]] = {}
     for text in arguments.dataflow_option:
         name, equals, value = text.partition("=")
         if not equals:
             raise DataError(f"--dataflow-option is NAME=VALUE. Received: {text!r}")
-        options[name] = value
+        options.setdefault(name, []).append(value)
     print(
         convert(
             arguments.source,
@@ -144,12 +159,17 @@ def _convert(arguments: argparse.Namespace) -> None:
             runner=arguments.runner,
             project=arguments.project,
             region=arguments.region,
-            dataflow_options=options,
+            dataflow_options={
+                name: values if len(values) > 1 else values[0] for name, values in options.items()
+            },
             job_label=arguments.job_label,
             compression=arguments.compression,
             num_shards=arguments.num_shards,
             encoding=arguments.encoding,
+            exif=arguments.exif,
             max_bad_fraction=arguments.max_bad_fraction,
+            max_pixels=MAX_PIXELS if arguments.max_pixels is None else arguments.max_pixels,
+            tfrecord_dir=arguments.tfrecord_dir,
             workers=arguments.workers,
             resume=arguments.resume,
         )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from data import files, folders, local, table
-from data.errors import DataError
+from data import files, folders, in_place, local, table
+from data.errors import DataError, listing
 from data.input_schema import IMAGE_CSV_SCHEMA, Schema
+from data.naming import folder_name
 from data.photos import MAX_PIXELS, EncodeOptions
 from data.plan import Plan
 from data.planning import make_plan
@@ -56,8 +56,9 @@ def convert(
 ) -> ConversionResult:
     """Converts photos and their labels to TFRecords in TFRecorder's layout.
 
-    The folder appears whole or not at all, with `manifest.json` and `discarded.csv` in it. Equal
-    photos and options give equal shards.
+    Equal photos and options give equal shards. A local folder appears whole or not at all, with
+    `manifest.json` and `discarded.csv` in it; in Cloud Storage, and by a Beam runner, the work is
+    done in place, and readers refuse the folder until it is finished.
 
     Args:
         source: A table, the path or URI of a CSV file, or a folder of photos, see `data.scan`
@@ -65,8 +66,8 @@ def convert(
         output_dir: The folder in which a new folder `tfrecorder-<time>-<job_label>` is made.
         schema: What the columns are; found by name, in any order, others ignored.
         header, names: How to read the CSV file, as in `pandas.read_csv`.
-        runner: `DirectRunner` works on all cores of this machine; `DataflowRunner` submits a job
-            and returns; any other name is run as that Beam runner.
+        runner: `DirectRunner` works on this machine's cores, one a shard; `DataflowRunner` submits
+            a job and returns; any other name is run as that Beam runner.
         project, region: Of Google Cloud, for Dataflow.
         tfrecorder_wheel: Accepted for old calls and not needed.
         dataflow_options: Further Beam pipeline options by name.
@@ -75,10 +76,11 @@ def convert(
         num_shards: Shards of each split; 0 chooses by the number of rows.
         encoding: `raw` (base64 pixels, as TFRecorder) or `jpeg` (JPEG files).
         exif: Turn photos upright by their EXIF orientation; None does so for jpeg only.
-        max_bad_fraction: Give up when more than this share of the rows is refused; None never does.
+        max_bad_fraction: Give up when more than this share of the photos is bad; None never does.
         max_pixels: Photos with more pixels are refused.
-        resume: Go on from a killed conversion of the same rows and options; one that is finished
-            is returned as it is (with `tfrecord_dir`).
+        resume: Go on from an unfinished conversion of the same rows, photos and options, the
+            newest in `output_dir`, or that of `tfrecord_dir`; there, one that is finished is
+            returned as it is.
         tfrecord_dir: Write this very folder instead of one in `output_dir`.
         workers: Processes on this machine; None takes one a core.
         progress: Called with rows done and rows in all; None shows a bar or plain lines.
@@ -89,25 +91,32 @@ def convert(
 
     Raises:
         DataError: Anything wrong with the source, the photos or the options.
+        OSError: Cloud Storage does not answer, or refuses to, before the conversion begins.
     """
     schema = Schema(schema)
     options = check_encoding(encoding, exif, max_pixels)
     gzip = check_compression(compression, encoding)
     check_numbers(num_shards, max_bad_fraction, workers)
-    output_dir = files.check_scheme(os.fspath(output_dir))
-    folder = None if tfrecord_dir is None else files.check_scheme(os.fspath(tfrecord_dir))
+    here = check_runner(runner)
+    output_dir = files.checked(output_dir)
+    folder = None if tfrecord_dir is None else files.checked_target(tfrecord_dir)
+    name = files.join(output_dir, folder_name(job_label))
     if tfrecorder_wheel is not None:
         LOG.warning("tfrecorder_wheel is not needed any more and is ignored")
     rows, origin = read_source(source, schema, header, names)
     plan = make_plan(rows, schema, options, gzip=gzip, num_shards=num_shards, source=origin)
     check_plan(plan)
 
-    if runner.lower() != LOCAL.lower():
+    if folder is None and resume:
+        find = in_place if files.is_remote(output_dir) or not here else local
+        folder = find.resumable_folder(output_dir, plan.digest)
+    if not here:
         from data.beam_job import convert_with_beam
 
         return convert_with_beam(
             plan,
-            folder or files.join(output_dir, folder_name(job_label)),
+            folder or name,
+            fresh=folder is None,
             runner=runner,
             project=project,
             region=region,
@@ -116,9 +125,10 @@ def convert(
             resume=resume,
             max_bad_fraction=max_bad_fraction,
         )
-    if folder is None and resume:
-        folder = local.resumable_folder(output_dir, plan.digest)
-    folder = folder or local.fresh_folder(output_dir, folder_name(job_label))
+    if folder is None:
+        remote = files.is_remote(output_dir)
+        folder = in_place.claim(plan, name) if remote else local.fresh_folder(name)
+        resume = True  # it is this conversion's own
     with bar(progress) as told:
         manifest = local.convert_here(
             plan,
@@ -143,13 +153,18 @@ def read_source(
         DataError: The source is none of the three kinds, or its content is wrong.
     """
     if isinstance(source, pd.DataFrame):
+        if missing := [name for name in names or () if name not in source.columns]:
+            raise DataError(
+                f"The table lacks the names {listing(missing)}",
+                f"Found: {listing(source.columns, 20)}.",
+            )
         return table.check_table(source[list(names)] if names else source, schema), "table"
     if not isinstance(source, str | os.PathLike):
         raise DataError(
             f"Cannot convert a {type(source).__name__}",
             "Expected a pandas.DataFrame, the path of a CSV file or a folder of photos.",
         )
-    path = files.check_scheme(os.fspath(source))
+    path = files.checked(source)
     if files.is_file(path):
         return table.read_csv(path, schema, header=header, names=names), path
     if not files.exists(path):
@@ -160,6 +175,13 @@ def read_source(
             "Give a table or a CSV file for other columns.",
         )
     return folders.scan(path, conflicts="keep"), path
+
+
+def check_runner(runner: str) -> bool:
+    """Whether the runner is this machine's processes, not Beam."""
+    if not isinstance(runner, str) or not runner:
+        raise DataError(f"runner is a Beam runner's name, such as {LOCAL}. Received: {runner!r}")
+    return runner.lower() == LOCAL.lower()
 
 
 def check_plan(plan: Plan) -> None:
@@ -198,9 +220,3 @@ def check_numbers(num_shards: int, max_bad_fraction: float | None, workers: int 
         raise DataError(f"max_bad_fraction is a share from 0 to 1. Received: {max_bad_fraction}")
     if workers is not None and workers < 1:
         raise DataError(f"workers is to be at least 1. Received: {workers}")
-
-
-def folder_name(job_label: str) -> str:
-    """`tfrecorder-<YYYYmmdd-HHMMSS>[-<job_label>]`, as TFRecorder names its folders."""
-    parts = ("tfrecorder", time.strftime("%Y%m%d-%H%M%S"), job_label.replace("_", "-"))
-    return "-".join(part for part in parts if part)

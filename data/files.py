@@ -16,6 +16,7 @@ from data import gs
 from data.errors import DataError
 
 _BLOCK = 1 << 20
+_SCRATCH = ".tmp"
 
 
 def is_remote(path: str) -> bool:
@@ -23,15 +24,41 @@ def is_remote(path: str) -> bool:
     return path.startswith(gs.PREFIX)
 
 
-def check_scheme(path: str) -> str:
-    """The path, once it is known to be local or `gs://`.
+def checked(path: str | os.PathLike) -> str:
+    """A path that a caller gave, without the slashes at its end, once it can be one.
 
     Raises:
-        DataError: A URI of another scheme.
+        DataError: No path, or a URI that is not `gs://` with a bucket.
     """
-    if "://" in path and not is_remote(path):
-        raise DataError(f"Cannot reach {path}", "Expected a local path or gs://bucket/name.")
-    return path
+    if not isinstance(path, str | os.PathLike):
+        raise DataError(f"A path is text or a pathlib.Path. Received: {path!r}")
+    path = os.fspath(path)
+    if "\0" in path:
+        raise DataError(f"A path has no zero bytes. Received: {path!r}")
+    if is_remote(path):
+        wrong = path.removeprefix(gs.PREFIX)[:1] in ("", "/")
+    else:  # pathlib.Path makes one slash of two
+        wrong = "://" in path or path.startswith("gs:/")
+    if wrong:
+        raise DataError(
+            f"Cannot reach {path}", "Expected a local path, or gs://bucket/name as text."
+        )
+    return path.rstrip("/") or path[:1]
+
+
+def checked_target(path: str | os.PathLike) -> str:
+    """`checked`, for a folder to make.
+
+    Raises:
+        DataError: It is a whole bucket, or nothing.
+    """
+    folder = checked(path)
+    if not folder or (is_remote(folder) and "/" not in folder.removeprefix(gs.PREFIX)):
+        raise DataError(
+            f"Cannot make the folder {folder!r}",
+            "Expected a folder's path, or gs://bucket/folder: a bucket as a whole is none.",
+        )
+    return folder
 
 
 def read(path: str) -> bytes:
@@ -93,7 +120,7 @@ def replacing(path: str) -> Iterator[BinaryIO]:
             stream.flush()
             gs.upload(stream.name, path)
         return
-    scratch = Path(f"{path}.{uuid.uuid4().hex[:8]}.tmp")
+    scratch = Path(f"{path}.{uuid.uuid4().hex[:8]}{_SCRATCH}")
     scratch.parent.mkdir(parents=True, exist_ok=True)
     try:
         with scratch.open("wb") as stream:
@@ -109,6 +136,38 @@ def write(path: str, content: bytes) -> None:
     """Writes a file that appears whole or not at all."""
     with replacing(path) as stream:
         stream.write(content)
+
+
+def create(path: str, content: bytes) -> None:
+    """Writes a file that nobody has written before: of several at once, one succeeds.
+
+    Raises:
+        FileExistsError: It is there.
+    """
+    if is_remote(path):
+        with tempfile.NamedTemporaryFile() as stream:
+            stream.write(content)
+            stream.flush()
+            gs.upload(stream.name, path, new=True)
+        return
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with Path(path).open("xb") as stream:
+        stream.write(content)
+
+
+def delete(path: str) -> None:
+    """Deletes a file, if it is there."""
+    if is_remote(path):
+        gs.delete(path)
+    else:
+        Path(path).unlink(missing_ok=True)
+
+
+def delete_scratch(folder: str) -> None:
+    """Deletes what `replacing` leaves where the process is killed; nothing in the store."""
+    if not is_remote(folder):
+        for path in Path(folder).rglob(f"*{_SCRATCH}"):
+            path.unlink(missing_ok=True)
 
 
 def delete_folder(folder: str) -> None:

@@ -1,8 +1,8 @@
-"""Conversion on this machine: all cores, resumable, and the folder appears whole or not at all.
+"""Conversion on this machine: all cores, resumable.
 
-A local folder is made as `<folder>.partial` and renamed once its manifest is in it. In Cloud
-Storage, where nothing can be renamed at once, the work is done in place, and the notes in it tell
-readers that it is not finished.
+A local folder is made as `<folder>.partial` and renamed once its manifest is in it: it appears
+whole or not at all. In Cloud Storage, where nothing can be renamed at once, the work is done in
+place (`data.in_place`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data import files, pool, work
+from data import files, in_place, pool, work
 from data.errors import DataError
 from data.manifest import read_manifest
+from data.naming import first_free
 from data.plan import Plan
 from data.shard import WORK
 
@@ -46,12 +47,16 @@ def convert_here(
         The manifest.
 
     Raises:
-        DataError: The folder exists, another conversion is writing it, it cannot be written, too
-            many bad photos, no good TRAIN photo.
+        DataError: The folder exists, another conversion is writing it, something cannot be read or
+            written, too many bad photos, no good TRAIN photo.
     """
-    if manifest := finished_before(plan, folder, resume):
-        return manifest
-    hold = _at_work_remote if files.is_remote(folder) else at_work
+    remote = files.is_remote(folder)
+    if not (remote and resume and work.is_of(plan, folder)):
+        if resume and not remote:
+            _publish_whole(folder, plan.digest)
+        if manifest := work.finished_before(plan, folder, resume):
+            return manifest
+    hold = in_place.at_work if remote else at_work
     try:
         with hold(folder, plan, resume) as place:
             reports, bad = [], []
@@ -62,46 +67,18 @@ def convert_here(
             return work.finish(plan, reports, place, max_bad_fraction)
     except OSError as error:
         raise DataError(
-            f"Cannot write {folder}",
+            f"{folder} could not be finished",
             str(error),
-            "What is done so far is kept: make room or give access, then convert with resume=True.",
+            "What is done is kept: once that is mended (room, access, memory), convert the same "
+            "with resume=True.",
         ) from error
 
 
-def finished_before(plan: Plan, folder: str, resume: bool) -> dict | None:
-    """The manifest of a folder that an earlier conversion of the same plan finished.
-
-    Raises:
-        DataError: The folder holds something else.
-    """
-    if files.is_remote(folder):
-        unfinished = work.started(folder)
-        if unfinished is not None and resume and unfinished.digest == plan.digest:
-            return None
-    elif resume and _is_whole(folder + PARTIAL, plan.digest):  # killed just before it was renamed
-        _publish(folder)
-    if not files.exists(folder):
-        return None
-    manifest = read_manifest(folder)
-    if resume and manifest and manifest["plan"] == plan.digest:
-        return manifest
-    raise DataError(
-        f"{folder} exists already" + (", with other rows or options" if manifest else ""),
-        "Remove it or name another folder; nothing is overwritten.",
-    )
-
-
-def fresh_folder(output_dir: str, name: str) -> str:
-    """A folder name in `output_dir` that nobody has taken, and takes it.
+def fresh_folder(name: str) -> str:
+    """The first local folder named like this that nobody has, and takes it.
 
     Two conversions may start in the same second: the working folder is made exclusively.
     """
-    if files.is_remote(output_dir):
-        return _first_free(files.join(output_dir, name), files.exists)
-    try:
-        Path(output_dir).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"Cannot make the folder {output_dir}", str(error)) from error
 
     def taken(folder: str) -> bool:
         try:
@@ -113,46 +90,25 @@ def fresh_folder(output_dir: str, name: str) -> str:
             return True
         return False
 
-    return _first_free(files.join(output_dir, name), taken)
+    try:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        return first_free(name, taken)
+    except OSError as error:
+        raise DataError(f"Cannot make the folder {name}", str(error)) from error
 
 
 def resumable_folder(output_dir: str, digest: str) -> str | None:
     """The newest unfinished conversion of the same plan in a local `output_dir`, if any."""
-    if files.is_remote(output_dir) or not Path(output_dir).is_dir():
+    if not Path(output_dir).is_dir():
         return None
     found = [folder for folder in Path(output_dir).iterdir() if folder.name.endswith(PARTIAL)]
     for folder in sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True):
+        name = str(folder)[: -len(PARTIAL)]
         plan = work.started(str(folder))
-        if (plan and plan.digest == digest) or _is_whole(str(folder), digest):
-            return str(folder)[: -len(PARTIAL)]
+        unfinished = (plan and plan.digest == digest) or _is_whole(str(folder), digest)
+        if unfinished and not Path(name).exists():
+            return name
     return None
-
-
-def _is_whole(folder: str, digest: str) -> bool:
-    manifest = read_manifest(folder)
-    return manifest is not None and manifest["plan"] == digest
-
-
-def _publish(folder: str) -> None:
-    """Gives a whole folder its name, without what only served the work."""
-    partial = Path(folder + PARTIAL)
-    shutil.rmtree(partial / WORK, ignore_errors=True)
-    (partial / _LOCK).unlink(missing_ok=True)
-    partial.rename(folder)
-
-
-def _reports(plan: Plan, folder: str, workers: int | None, progress) -> Iterator[dict]:
-    total = sum(len(job["rows"]) for job in plan.shards)
-    done = 0
-
-    def advance(rows: int) -> None:
-        nonlocal done
-        done += rows
-        if progress:
-            progress(done, total)
-
-    advance(0)
-    yield from pool.write_shards(plan.shards, folder, workers=workers, progress=advance)
 
 
 @contextmanager
@@ -165,8 +121,9 @@ def at_work(folder: str, plan: Plan, resume: bool) -> Iterator[str]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DataError(f"Another conversion is writing {folder}") from None
-        before = work.started(str(partial))
-        if not (resume and before and before.digest == plan.digest):
+        if resume and work.is_of(plan, str(partial)):
+            files.delete_scratch(str(partial))
+        else:
             for path in partial.iterdir():
                 if path.is_dir():
                     shutil.rmtree(path)
@@ -175,27 +132,47 @@ def at_work(folder: str, plan: Plan, resume: bool) -> Iterator[str]:
             work.start(plan, str(partial))
         try:
             yield str(partial)
-        except DataError:
-            shutil.rmtree(partial)  # it would fail in the same way again
+        except work.NoTrainError:
+            shutil.rmtree(partial)
             raise
         _publish(folder)
 
 
-@contextmanager
-def _at_work_remote(folder: str, plan: Plan, resume: bool) -> Iterator[str]:
-    """The same in Cloud Storage, in place."""
-    if not (resume and work.started(folder)):
-        work.start(plan, folder)
-    try:
-        yield folder
-    except DataError:
-        files.delete_folder(folder)
-        raise
+def _reports(plan: Plan, folder: str, workers: int | None, progress) -> Iterator[dict]:
+    """The report of every shard: first of those that an earlier attempt finished."""
+    done = 0
+
+    def advance(rows: int) -> None:
+        nonlocal done
+        done += rows
+        if progress:
+            progress(done, total)
+
+    rows = {job["file"]: len(job["rows"]) for job in plan.shards}
+    total = sum(rows.values())
+    finished = work.finished_shards(plan, folder)
+    advance(sum(rows[report["file"]] for report in finished))
+    yield from finished
+    left = rows.keys() - {report["file"] for report in finished}
+    jobs = [job for job in plan.shards if job["file"] in left]
+    yield from pool.write_shards(jobs, folder, workers=workers, progress=advance)
 
 
-def _first_free(folder: str, taken: Callable[[str], bool]) -> str:
-    for attempt in range(10_000):
-        name = f"{folder}-{attempt}" if attempt else folder
-        if not taken(name):
-            return name
-    raise DataError(f"No free name like {folder}")
+def _publish_whole(folder: str, digest: str) -> None:
+    """Names a folder whose conversion was killed just before that."""
+    if not Path(folder).exists() and _is_whole(folder + PARTIAL, digest):
+        _publish(folder)
+
+
+def _is_whole(folder: str, digest: str) -> bool:
+    manifest = read_manifest(folder)
+    return manifest is not None and manifest["plan"] == digest
+
+
+def _publish(folder: str) -> None:
+    """Gives a whole folder its name, without what only served the work."""
+    partial = Path(folder + PARTIAL)
+    shutil.rmtree(partial / WORK, ignore_errors=True)
+    files.delete_scratch(str(partial))
+    (partial / _LOCK).unlink(missing_ok=True)
+    partial.rename(folder)

@@ -9,17 +9,20 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
+import PIL
 
 from data import files
 from data.input_schema import Schema
+from data.metadata import vocabulary_lines
 from data.photos import EncodeOptions
 from data.plan import FORMAT_VERSION, Plan
 from data.records import DISCARD, SPLITS
-from data.table import vocabulary
+from data.table import DIGEST, vocabulary
 from data.types import StringLabel
 
 ROWS_PER_SHARD = 512
@@ -48,23 +51,26 @@ def make_plan(
         gzip: Whether shards are compressed.
         num_shards: Shards of each split; 0 chooses by its number of rows.
         source: What the manifest names as the origin.
+
+    Raises:
+        DataError: Labels that would be one line of a vocabulary file.
     """
     split_column, uri_column = schema.split_key, schema.image_uri_key
     label_column = schema.label_key
     train = table[table[split_column] == SPLITS[0]]
     vocabularies = {c: vocabulary(train[c]) for c in schema.columns(StringLabel)}
+    for column, words in vocabularies.items():
+        vocabulary_lines(words, column)
 
-    encoded = table[[c for c in schema if c != uri_column]].copy()
+    columns = {c: table[c] for c in schema if c != uri_column}
     for column, words in vocabularies.items():
         index = {word: number for number, word in enumerate(words)}
-        encoded[column] = table[column].map(lambda word, index=index: index.get(word, _UNSEEN))
-    names = table[label_column].map(str) if label_column else pd.Series("", table.index)
-    uris = table[uri_column] if uri_column else pd.Series([None] * len(table), table.index, object)
+        columns[column] = table[column].map(lambda word, index=index: index.get(word, _UNSEEN))
+    labels = table[label_column].map(str) if label_column else [""] * len(table)
+    uris = table[uri_column].tolist() if uri_column else [None] * len(table)
+    values = zip(*(column.tolist() for column in columns.values()), strict=True)
     rows = [
-        [number + 1, uri, name, features]
-        for number, uri, name, features in zip(
-            table.index, uris, names, encoded.to_dict("records"), strict=True
-        )
+        [number, *row] for number, row in enumerate(zip(uris, labels, values, strict=True), start=1)
     ]
     shards = []
     for split in SPLITS:
@@ -76,6 +82,7 @@ def make_plan(
                     "split": split,
                     "gzip": gzip,
                     "options": asdict(options),
+                    "columns": [*columns],
                     "rows": part,
                 }
             )
@@ -98,10 +105,26 @@ def make_plan(
         options=asdict(options) | {"gzip": gzip, "num_shards": num_shards},
         source=source,
     )
-    contents = table["sha256"] if "sha256" in table else uris.map(_stamp)
-    shape = [FORMAT_VERSION, asdict(replace(plan, source="")), list(contents)]
-    digest = hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()
-    return replace(plan, digest=digest)
+    contents = table[DIGEST] if DIGEST in table else map(_stamp, uris)
+    return replace(plan, digest=_digest(plan, contents))
+
+
+def _digest(plan: Plan, contents: Iterable) -> str:
+    """SHA-256 of all that shapes the shards; row by row, as there can be many."""
+    digest = hashlib.sha256()
+
+    def add(part) -> None:
+        digest.update(json.dumps(part, sort_keys=True).encode() + b"\n")
+
+    # Another Pillow can decode to other pixels, and encodes to other bytes.
+    add([FORMAT_VERSION, PIL.__version__, plan.schema, plan.vocabularies, plan.options])
+    for job in plan.shards:
+        add([job["file"], job["columns"], len(job["rows"])])
+        for row in job["rows"]:
+            add(row)
+    for part in itertools.chain(plan.refused, contents):
+        add(part)
+    return digest.hexdigest()
 
 
 def _cut(split: str, rows: list, gzip: bool, num_shards: int) -> list[tuple[str, list]]:
@@ -124,6 +147,6 @@ def _stamp(uri: str | None) -> list | None:
         return None
     try:
         status = Path(uri).stat()
-    except OSError:
+    except (OSError, ValueError):  # the latter of what can be no path
         return None
     return [status.st_size, status.st_mtime_ns]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -44,8 +45,8 @@ def write_shards(
         progress: Called with the number of rows newly done, in the caller's thread.
 
     Raises:
-        OSError: A shard cannot be written.
-        RuntimeError: A worker failed; the text ends with its traceback or exit status.
+        OSError: A photo cannot be read or a shard not be written, or a worker was killed.
+        RuntimeError: A fault in the code; the text ends with its traceback.
     """
     waiting: queue.SimpleQueue = queue.SimpleQueue()
     for job in jobs:
@@ -114,7 +115,12 @@ def _feed(process: subprocess.Popen, waiting, folder: str, messages) -> None:
             else:
                 raise BrokenPipeError
         except (OSError, ValueError):
-            messages.put(
-                ("bug", f"A worker ended at shard {job['file']}, status {process.wait()}.")
-            )
+            messages.put(("OSError", f"{job['file']}: {_how_it_ended(process.wait())}"))
             return
+
+
+def _how_it_ended(status: int) -> str:
+    ended = f"a worker process ended with status {status}"
+    if status == -signal.SIGKILL:
+        return f"{ended}: killed, as the system does when memory runs out (fewer workers take less)"
+    return ended

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import gzip
 import hashlib
@@ -14,7 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from data import files, gs, records, tfrecord
+from data import files, records, tfrecord
+from data.errors import DataError
 from data.photos import BadPhotoError, EncodeOptions, photo_features
 
 WORK = ".work"
@@ -23,21 +25,30 @@ WORK = ".work"
 GZIP_LEVEL = 1
 """Of base64 pixels: half the time of zlib's default level for 9 % more bytes."""
 
+READ_AHEAD = 8
+"""Photos that a worker fetches at a time from Cloud Storage, and holds."""
+
 
 def write_shard_once(job: dict, folder: str, progress: Callable[[int], None] | None = None) -> dict:
-    """`write_shard`, unless an earlier attempt finished it; the report is kept beside the shards.
-
-    A shard counts as finished when its report is there and the file still has the reported hash.
-    """
-    shard = files.join(folder, job["file"])
-    noted = files.join(folder, WORK, job["file"] + ".json")
-    if files.exists(noted) and files.exists(shard):
-        report = json.loads(files.read(noted))
-        if files.sha256(shard) == report["sha256"]:
-            return report
+    """`write_shard`, unless an earlier attempt finished it; the report is kept as a note."""
+    if report := finished_shard(job, folder):
+        return report
     report = write_shard(job, folder, progress)
-    files.write(noted, json.dumps(report).encode())
+    files.write(_note(job, folder), json.dumps(report).encode())
     return report
+
+
+def finished_shard(job: dict, folder: str) -> dict | None:
+    """The report of a shard, once that is there and the file still has the reported hash."""
+    shard, note = files.join(folder, job["file"]), _note(job, folder)
+    if not (files.exists(note) and files.exists(shard)):
+        return None
+    report = json.loads(files.read(note))
+    return report if files.sha256(shard) == report["sha256"] else None
+
+
+def _note(job: dict, folder: str) -> str:
+    return files.join(folder, WORK, f"{job['file']}.json")
 
 
 def write_shard(job: dict, folder: str, progress: Callable[[int], None] | None = None) -> dict:
@@ -57,10 +68,11 @@ def write_shard(job: dict, folder: str, progress: Callable[[int], None] | None =
     discarded = []
     with _shard_file(files.join(folder, job["file"]), job["gzip"]) as shard:
         reads = _reads([row[1] for row in job["rows"]])
-        for done, (row, uri, label, columns) in enumerate(job["rows"], start=1):
+        for done, (row, uri, label, values) in enumerate(job["rows"], start=1):
             try:
+                columns = dict(zip(job["columns"], values, strict=True))
                 features = row_features(uri, next(reads), columns, options)
-                shard.write(tfrecord.frame(records.serialize(features)))
+                tfrecord.write(shard, records.serialize(features))
                 counts[label] += 1
             except BadPhotoError as error:
                 discarded.append(
@@ -71,6 +83,8 @@ def write_shard(job: dict, folder: str, progress: Callable[[int], None] | None =
                         "exception": _exception_text(error.__cause__),
                     }
                 )
+            except MemoryError as error:
+                raise MemoryError(f"not enough memory for row {row}: {uri}") from error
             if progress:
                 progress(done)
     return {
@@ -115,25 +129,39 @@ def _reads(uris: list[str | None]) -> Iterator[Callable[[], bytes]]:
     if not any(uri and files.is_remote(uri) for uri in uris):
         yield from (functools.partial(_read_photo, uri) for uri in uris)
         return
-    with ThreadPoolExecutor(gs.READ_AHEAD) as pool:
+    with ThreadPoolExecutor(READ_AHEAD) as pool:
         fetched: deque[Future] = deque()
         for uri in uris:
             fetched.append(pool.submit(_read_photo, uri))
-            if len(fetched) > gs.READ_AHEAD:
+            if len(fetched) > READ_AHEAD:
                 yield fetched.popleft().result
         while fetched:
             yield fetched.popleft().result
 
 
 def _read_photo(uri: str) -> bytes:
+    """The content of a photo.
+
+    Raises:
+        BadPhotoError: There is no such file, and never will be: the row is discarded.
+        OSError: It could not be read this time: the shard is to be written again.
+    """
     try:
         return files.read(uri)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise BadPhotoError("not found") from error
+    except IsADirectoryError as error:
+        raise BadPhotoError("a folder") from error
+    except PermissionError as error:  # of this very file; the store's refusals are other errors
+        raise BadPhotoError("no permission to read it") from error
+    except DataError:  # no credentials
+        raise
+    except ValueError as error:  # a zero byte, or half a surrogate pair
+        raise BadPhotoError("no possible path") from error
     except OSError as error:
-        raise BadPhotoError("cannot be read") from error
-    except ValueError as error:  # a path with a zero byte
-        raise BadPhotoError("cannot be read") from error
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise BadPhotoError("no possible path") from error
+        raise
 
 
 class _Measured:

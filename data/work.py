@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 
-from data import files
-from data.errors import DataError
+from data import files, gs
+from data.errors import DataError, listing
 from data.manifest import (
     DISCARDED,
     MANIFEST,
@@ -24,22 +27,86 @@ from data.manifest import (
 from data.metadata import write_metadata
 from data.plan import Plan
 from data.records import SPLITS
-from data.shard import WORK
+from data.shard import WORK, finished_shard
 
 LOG = logging.getLogger("pawprint.data")
 
-_PLAN = "plan.json"
+PLAN_NOTE = f"{WORK}/plan.json"
 
 
-def start(plan: Plan, folder: str) -> None:
-    """Notes what is being converted."""
-    files.write(files.join(folder, WORK, _PLAN), dump(asdict(plan.without_shards())))
+class NoTrainError(DataError):
+    """Every TRAIN row was discarded: the same conversion would only fail again."""
+
+
+def start(plan: Plan, folder: str, *, new: bool = False) -> None:
+    """Notes what is being converted.
+
+    Raises:
+        FileExistsError: It was to be `new` and the folder has such a note.
+    """
+    write = files.create if new else files.write
+    write(files.join(folder, PLAN_NOTE), dump(asdict(plan.without_shards())))
 
 
 def started(folder: str) -> Plan | None:
-    """The plan (without its shards) of an unfinished conversion; None where there is none."""
-    path = files.join(folder, WORK, _PLAN)
-    return Plan(**json.loads(files.read(path))) if files.exists(path) else None
+    """The plan (without its shards) of an unfinished conversion; None where there is none.
+
+    A note that another version of this code wrote counts as none.
+    """
+    path = files.join(folder, PLAN_NOTE)
+    if not files.exists(path):
+        return None
+    try:
+        return Plan(**json.loads(files.read(path)))
+    except (TypeError, ValueError):
+        return None
+
+
+def is_of(plan: Plan, folder: str) -> bool:
+    """Whether an unfinished conversion of the same plan lies there."""
+    before = started(folder)
+    return before is not None and before.digest == plan.digest
+
+
+def finished_before(plan: Plan, folder: str, resume: bool) -> dict | None:
+    """The manifest of a folder that an earlier conversion of the same plan finished.
+
+    Raises:
+        DataError: The folder holds something else.
+    """
+    if not files.exists(folder):
+        return None
+    manifest = read_manifest(folder)
+    if resume and manifest and manifest["plan"] == plan.digest:
+        return manifest
+    if manifest:
+        what = "records of other rows or options" if resume else "records"
+    else:
+        what = "an unfinished conversion" if started(folder) else "something else"
+    raise DataError(
+        f"{folder} exists already, with {what}",
+        "Remove it or name another folder, nothing is overwritten; resume=True goes on with an "
+        "unfinished conversion of the same rows and options.",
+    )
+
+
+def finished_shards(plan: Plan, folder: str) -> list[dict]:
+    """The reports of the shards that an earlier attempt at the plan finished."""
+    noted = files.sizes(files.join(folder, WORK))
+    jobs = [job for job in plan.shards if f"{job['file']}.json" in noted]
+    with ThreadPoolExecutor(gs.CONNECTIONS) as pool:
+        reports = pool.map(lambda job: finished_shard(job, folder), jobs)
+        return [report for report in reports if report]
+
+
+def discard(plan: Plan, folder: str) -> None:
+    """Deletes what an unfinished conversion wrote, and nothing else."""
+    for job in plan.shards:
+        files.delete(files.join(folder, job["file"]))
+    files.delete_folder(files.join(folder, WORK))
+    if not files.is_remote(folder):
+        with suppress(OSError):  # it holds something of somebody's
+            Path(folder).rmdir()
 
 
 def finish(
@@ -58,15 +125,16 @@ def finish(
     manifest = make_manifest(plan, reports)
     train = manifest["counts"].get(SPLITS[0].lower(), {})
     if not train:
-        raise DataError(
+        raise NoTrainError(
             "No record for TRAIN: every TRAIN row was discarded",
             *describe_rows(discarded),
             discarded=discarded,
         )
     if untrained := [label for label in manifest["labels"] if not train.get(label)]:
-        LOG.warning("labels without a good photo in TRAIN: %s", ", ".join(untrained))
+        LOG.warning("labels without a good photo in TRAIN: %s", listing(untrained))
     write_metadata(plan, folder)
     files.write(files.join(folder, DISCARDED), discarded_csv(discarded))
+    files.delete_scratch(folder)
     files.write(files.join(folder, MANIFEST), dump(manifest))
     files.delete_folder(files.join(folder, WORK))
     return manifest
@@ -78,13 +146,13 @@ def check_bad(plan: Plan, bad: list[dict], allowed: float | None) -> None:
     Raises:
         DataError: With the rows in `discarded`.
     """
-    if allowed is None or len(bad) <= allowed * plan.rows:
+    if allowed is None or len(bad) / plan.rows <= allowed:
         return
     raise DataError(
         f"Too many bad photos: {len(bad)} of {plan.rows} rows so far, "
         f"more than max_bad_fraction={allowed:g} allows",
         *describe_rows(bad),
-        "Remove or repair them, or raise data.max_bad_fraction.",
+        "Remove or repair them; or raise max_bad_fraction and resume: what is done is kept.",
         discarded=bad,
     )
 
@@ -103,5 +171,6 @@ def refuse_unfinished(folder: str) -> None:
     """
     if read_manifest(folder) is None and files.exists(files.join(folder, WORK)):
         raise DataError(
-            f"{folder} is an unfinished conversion", "Finish it with convert(..., resume=True)."
+            f"{folder} is an unfinished conversion",
+            "Finish it: convert the same with resume=True. A job of Dataflow finishes by itself.",
         )

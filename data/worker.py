@@ -1,17 +1,21 @@
 """A worker process: takes shards as JSON lines on stdin, answers on stdout.
 
-Started by `data.pool`. It ends when its stdin closes, so it does not outlive a killed parent.
+Started by `data.pool`. It ends as soon as its stdin does: a worker that outlived its killed parent
+would write into a folder that another conversion has taken up.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import sys
+import threading
 import time
 import traceback
 
+from data.errors import DataError
 from data.shard import write_shard_once
 
 _REPORT_EVERY = 0.2  # seconds between progress lines
@@ -28,8 +32,10 @@ def main() -> None:
         answers.write(json.dumps(message) + "\n")
         answers.flush()
 
-    for line in sys.stdin:
-        request = json.loads(line)
+    lines: queue.SimpleQueue = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(lines,), daemon=True).start()
+    while True:
+        request = json.loads(lines.get())
         told = time.monotonic()
 
         def progress(done: int) -> None:
@@ -40,7 +46,14 @@ def main() -> None:
 
         try:
             answer(report=write_shard_once(request["job"], request["folder"], progress))
-        except OSError as error:  # the disk or the store, not the photos: these are discarded
-            answer(error=str(error), kind="OSError")
+        except (OSError, MemoryError, DataError) as error:  # not the photos: these are discarded
+            answer(error=str(error) or type(error).__name__, kind="OSError")
         except Exception:
             answer(error=traceback.format_exc(), kind="bug")
+
+
+def _listen(lines: queue.SimpleQueue) -> None:
+    """Passes on what comes, and ends the process at the end of stdin, whatever it is doing."""
+    for line in sys.stdin:
+        lines.put(line)
+    os._exit(0)

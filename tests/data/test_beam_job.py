@@ -3,7 +3,9 @@ import pytest
 import data
 from data import DataError, beam_job
 from tests.data.drawn import image_table, manifest_of
-from tests.data.test_convert import convert, spoiled, tree
+from tests.data.stored import remote_table
+from tests.data.test_convert import convert, tree
+from tests.data.test_discards import spoiled
 
 REMOTE = {"project": "p-123456", "region": "europe-west4", "runner": "DataflowRunner"}
 
@@ -22,6 +24,17 @@ def test_the_pipelines_errors_are_data_errors(tmp_path):
     with pytest.raises(DataError, match="Too many bad photos: 4 of 16") as told:
         convert(table, tmp_path / "out", runner="FnApiRunner", max_bad_fraction=0.1)
     assert len(told.value.discarded) == 4
+    made = convert(
+        table, tmp_path / "out", runner="FnApiRunner", max_bad_fraction=0.25, resume=True
+    )
+    assert made["metrics"]["good_images"] == 10
+
+
+def test_rows_without_hope_leave_nothing_behind(tmp_path):
+    table = image_table(tmp_path / "photos", {"TRAIN": 1, "TEST": 1})
+    (tmp_path / "photos" / "TRAIN-000.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match="No record for TRAIN"):
+        convert(table, tmp_path / "out", runner="FnApiRunner")
     assert not (tmp_path / "out").exists()
 
 
@@ -96,9 +109,24 @@ def bad_project(table):
     return gs(table), {"project": "Not A Project"}, "project is to match"
 
 
+def wrong_type(table):
+    return gs(table), {"dataflow_options": {"num_workers": "four"}}, "num_workers: invalid int"
+
+
+def wrong_machine(table):
+    return gs(table), {"dataflow_options": {"machine_type": 7}}, "machine_type is one such as"
+
+
+def letters(table):
+    return gs(table), {"dataflow_options": {"extra_packages": "x.whl"}}, "no such file: x.whl"
+
+
 @pytest.mark.parametrize(
     "case",
     [
+        wrong_type,
+        wrong_machine,
+        letters,
         local_photos,
         no_project,
         local_folder,
@@ -124,6 +152,54 @@ def test_job_names_are_fit_for_dataflow():
         "tfrecorder-20260101-000000-my-cats"
     )
     assert job_name("gs://b/cats", "convert") == "cats-convert"
+    assert job_name("gs://b/tfrecorder-20260101-000000-My-Cats", "My_Cats") == (
+        "tfrecorder-20260101-000000-my-cats"
+    )
+
+
+def test_options_are_read_as_beam_reads_flags():
+    from data.beam_options import typed
+
+    given = {"num_workers": "4", "labels": "team=cats", "experiments": ("a", "b"), "region": None}
+    switches = {"save_main_session": "true", "use_public_ips": False, "streaming": "false"}
+    assert typed(given | switches) == {
+        "num_workers": 4,
+        "labels": ["team=cats"],
+        "experiments": ["a", "b"],
+        "save_main_session": True,
+        "use_public_ips": False,
+        "streaming": False,
+    }
+    by_flag = {"no_use_public_ips": True, "worker_machine_type": "n1-standard-1"}
+    assert typed(by_flag) == {"use_public_ips": False, "machine_type": "n1-standard-1"}
+    assert typed({"no_use_public_ips": False}) == {}
+    with pytest.raises(DataError, match="expected one argument"):
+        typed({"machine_type": True})
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no network"), KeyboardInterrupt()], ids=repr)
+def test_a_job_that_was_not_sent_leaves_nothing_behind(tmp_path, bucket, monkeypatch, error):
+    address, storage = bucket
+    there, _ = remote_table(tmp_path, bucket, {"TRAIN": 2})
+
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(beam_job, "_pipeline", fails)
+    with pytest.raises(type(error)):
+        data.convert(there, f"{address}/out", **REMOTE)
+    assert not storage.names(f"{address}/out")
+
+
+def test_staging_that_was_broken_off_is_done_again(tmp_path, bucket):
+    address, storage = bucket
+    there, _ = remote_table(tmp_path, bucket, {"TRAIN": 8})
+    options = {"num_shards": 4, "runner": "FnApiRunner", "resume": True}
+    storage.fail(lambda r: r.method == "POST" and b".work/jobs/train-00003" in r.body, 403)
+    with pytest.raises(OSError, match="told to fail"):
+        data.convert(there, f"{address}/out", **options)
+    storage.recover()
+    assert data.convert(there, f"{address}/out", **options)["metrics"]["good_images"] == 8
 
 
 def test_the_manifest_of_a_beam_job_names_the_same_plan(tmp_path):

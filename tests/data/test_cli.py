@@ -3,9 +3,11 @@ import sys
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from data import cli
-from tests.data.drawn import encoded, photo_folder, picture
+from data.beam_options import typed
+from tests.data.drawn import encoded, photo_folder, picture, read_all
 
 
 def test_help_is_quick_to_import_and_shows_an_example(capsys):
@@ -49,6 +51,62 @@ def test_errors_are_one_message_and_status_2(tmp_path, capsys):
     (tmp_path / "photos" / "cat" / "same.jpg").write_bytes(encoded(picture(1)))
     assert cli.main(["csv", str(tmp_path / "photos"), str(tmp_path / "data.csv")]) == 2
     assert "under two labels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["csv", "photos", "photos"], "photos is a folder"),
+        (["csv", "photos", "file/data.csv"], "File exists"),
+        (["csv", "photos", "data.csv", "--split", "nan", "0.5", "0.5"], "are no split"),
+        (["convert", "photos", "--output-dir", "file"], "Cannot make the folder"),
+        (["convert", "photos", "--output-dir", "file/out"], "Cannot make the folder"),
+        (["convert", "photos", "--tfrecord-dir", "file/out"], "could not be finished"),
+        (["convert", "photos", "--job-label", "a/b"], "it has no slash"),
+        (["convert", "photos", "--dataflow-option", "num_workers"], "is NAME=VALUE"),
+        (["inspect", "file"], "file is a file"),
+        (["load-check", "file"], "file is a file"),
+    ],
+)
+def test_what_cannot_be_read_or_written_is_told(tmp_path, monkeypatch, capsys, command, message):
+    monkeypatch.chdir(tmp_path)
+    photo_folder(tmp_path / "photos", {"cat": 10, "dog": 10})
+    (tmp_path / "file").touch()
+    assert cli.main(command) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: ") and message in errors
+
+
+def test_convert_takes_a_folder_to_write_and_how_photos_are_read(tmp_path, capsys):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo_folder(tmp_path / "photos", {"cat": 4, "dog": 4}, size=(24, 16))
+    for name in ("a", "b"):
+        lying = encoded(picture(ord(name)), exif=exif)
+        (tmp_path / "photos" / "cat" / f"{name}.jpg").write_bytes(lying)
+    (tmp_path / "photos" / "dog" / "large.jpg").write_bytes(encoded(picture(1, (60, 60))))
+    command = ["convert", str(tmp_path / "photos"), "--max-pixels", "400", "--tfrecord-dir"]
+    sizes = {}
+    for name, flag in (("upright", "--exif"), ("lying", "--no-exif")):
+        assert cli.main([*command, str(tmp_path / name), flag, "--workers", "1"]) == 0
+        splits = ("train", "validation", "test")
+        found = [record for split in splits for record in read_all(tmp_path / name, split)]
+        sizes[name] = sorted(features["image_height"] for features in found)
+        assert "too many pixels" in (tmp_path / name / "discarded.csv").read_text()
+    assert sizes == {"upright": [16] * 8 + [24] * 2, "lying": [16] * 10}
+    assert cli.main([*command, str(tmp_path / "lying"), "--resume", "--no-exif"]) == 0
+
+
+def test_options_of_beam_come_typed_from_the_command_line(tmp_path, monkeypatch):
+    given = {}
+    monkeypatch.setattr("data.conversion.convert", lambda *_, **options: given.update(options))
+    texts = ("num_workers=4", "labels=team=cats", "labels=cost=low")
+    flags = [part for text in texts for part in ("--dataflow-option", text)]
+    assert cli.main(["convert", "x", *flags]) == 0
+    assert typed(given["dataflow_options"]) == {
+        "num_workers": 4,
+        "labels": ["team=cats", "cost=low"],
+    }
 
 
 def test_wrong_arguments_are_status_2():

@@ -8,56 +8,10 @@ import pytest
 
 import data
 from data import DataError, cli
-from tests.data.drawn import image_table, photo_folder
+from tests.data.drawn import photo_folder
+from tests.data.stored import remote_table, remote_tree, upload
 from tests.data.test_convert import quiet, tree
-from tests.standins.accounts import TokenStandIn, forget_login
 from tests.standins.dataflow import DataflowStandIn
-from tests.standins.storage import StorageStandIn
-
-
-@pytest.fixture(scope="module")
-def storage(tmp_path_factory):
-    """A store that the process's client talks to, with a real login at a local token service."""
-    from data import gs
-
-    with StorageStandIn("bucket", page=7) as service, TokenStandIn() as tokens:
-        key = tokens.write_key(tmp_path_factory.mktemp("key") / "key.json")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("STORAGE_EMULATOR_HOST", service.url)
-            patch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
-            patch.setenv("NO_GCE_CHECK", "true")
-            gs._client.cache_clear()
-            forget_login()
-            yield service
-            gs._client.cache_clear()
-            forget_login()
-
-
-@pytest.fixture
-def bucket(storage, request):
-    """A folder of its own in the store, and the store."""
-    storage.requests.clear()
-    return f"gs://bucket/{re.sub('[^a-z]+', '-', request.node.name)}", storage
-
-
-def upload(storage, folder, target):
-    for path in folder.rglob("*"):
-        if path.is_file():
-            storage.put(f"{target}/{path.relative_to(folder)}", path.read_bytes())
-
-
-def remote_table(tmp_path, bucket, counts):
-    """An Image CSV of drawn photos in the store, and the same of local ones."""
-    address, storage = bucket
-    here = image_table(tmp_path / "photos", counts)
-    upload(storage, tmp_path / "photos", f"{address}/photos")
-    names = here["image_uri"].str.split("/").str[-1]
-    return here.assign(image_uri=f"{address}/photos/" + names), here
-
-
-def remote_tree(storage, folder):
-    bucket, _, prefix = folder.removeprefix("gs://").partition("/")
-    return {name[1:]: storage.buckets[bucket][prefix + name] for name in storage.names(folder)}
 
 
 def without_source(folder):
@@ -123,7 +77,7 @@ def test_an_unfinished_conversion_in_the_store_is_refused_and_goes_on(tmp_path, 
     options = {"tfrecord_dir": f"{address}/out", "num_shards": 4, "workers": 1, "progress": quiet}
     options["encoding"] = "jpeg"
     storage.fail(lambda r: r.method == "POST" and b"train-00002" in r.body, 403, times=1)
-    with pytest.raises(DataError, match="Cannot write") as told:
+    with pytest.raises(DataError, match="could not be finished") as told:
         data.convert(there, **options)
     assert "told to fail" in str(told.value)
     with pytest.raises(DataError, match="unfinished conversion"):

@@ -1,11 +1,13 @@
 """Conversions killed with SIGKILL and started again."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 
 import pandas as pd
 import pytest
@@ -13,8 +15,8 @@ import pytest
 import data
 from data import DataError, local
 from data.plan import Plan
-from tests.data.drawn import image_table
-from tests.data.test_convert import quiet, tree
+from tests.data.drawn import image_table, manifest_of
+from tests.data.test_convert import convert, quiet, tree
 
 SHARDS = 6
 PLAN = Plan([], [], 0, {}, None, {}, {}, "", "another")
@@ -58,7 +60,7 @@ def test_killed_and_started_again_the_content_is_the_same(photos, tmp_path, afte
             break
         assert time.monotonic() < deadline
         time.sleep(0.0005)
-    process.send_signal(signal.SIGKILL)
+    os.killpg(process.pid, signal.SIGKILL)  # the workers too, in the middle of what they write
     process.wait()
     if not folder.exists():
         with pytest.raises(DataError, match=r"unfinished conversion|No such folder|No records"):
@@ -103,6 +105,63 @@ def test_a_damaged_shard_is_written_again(photos, tmp_path):
         first.write_bytes(first.read_bytes()[:-1])
         assert started(photos, folder).wait(60) == 0
     assert tree(folder) == tree(photos / "whole")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_killed_workers_leave_is_swept_up(photos, tmp_path, whole):
+    partial = tmp_path / "out.partial"
+    if whole:
+        shutil.copytree(photos / "whole", partial)
+    else:
+        (partial / ".work").mkdir(parents=True)
+        plan = {**asdict(PLAN), "digest": manifest_of(photos / "whole")["plan"]}
+        (partial / ".work" / "plan.json").write_text(json.dumps(plan))
+    for name in ("train-00000-of-00006.tfrecord.0123abcd.tmp", "manifest.json.0123abcd.tmp"):
+        (partial / name).write_bytes(b"half")
+    assert started(photos, tmp_path / "out").wait(60) == 0
+    assert tree(tmp_path / "out") == tree(photos / "whole")
+
+
+def test_the_notes_of_another_version_are_those_of_another_plan(tmp_path):
+    table = image_table(tmp_path / "photos", {"TRAIN": 2})
+    notes = tmp_path / "out.partial" / ".work"
+    notes.mkdir(parents=True)
+    (notes / "plan.json").write_text('{"version": 2}')
+    convert(table, tmp_path / "out", resume=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "photos"]
+
+
+def test_a_whole_partial_beside_another_folder_is_no_reason_to_crash(photos, tmp_path):
+    table = pd.read_csv(photos / "data.csv")
+    options = {"num_shards": SHARDS, "encoding": "jpeg", "progress": quiet, "resume": True}
+    shutil.copytree(photos / "whole", tmp_path / "runs" / "a.partial")
+    (tmp_path / "runs" / "a").mkdir()
+    with pytest.raises(DataError, match="exists already, with something else"):
+        data.convert(table, tfrecord_dir=tmp_path / "runs" / "a", **options)
+    made = data.convert(table, tmp_path / "runs", **options)
+    assert made["tfrecord_dir"] != str(tmp_path / "runs" / "a")
+
+
+def test_a_worker_that_is_killed_stops_the_conversion_which_can_be_resumed(tmp_path, monkeypatch):
+    table = image_table(tmp_path / "photos", {"TRAIN": 4})
+    with monkeypatch.context() as patch, pytest.raises(DataError) as told:
+        patch.setattr("data.pool._COMMAND", "import os; input(); os.kill(os.getpid(), 9)")
+        convert(table, tmp_path / "out")
+    for part in ("train-00000-of-00001", "status -9", "memory runs out", "resume=True"):
+        assert part in str(told.value)
+    convert(table, tmp_path / "out", resume=True)
+
+
+def test_finished_shards_are_told_first(tmp_path):
+    table = image_table(tmp_path / "photos", {"TRAIN": 8})
+    (tmp_path / "photos" / "TRAIN-007.jpg").write_bytes(b"")
+    options = {"num_shards": 4, "workers": 1, "resume": True, "max_bad_fraction": 0}
+    with pytest.raises(DataError, match="Too many bad photos"):
+        convert(table, tmp_path / "out", **options)
+    told = []
+    options |= {"max_bad_fraction": 1, "progress": lambda *numbers: told.append(numbers)}
+    data.convert(table, tfrecord_dir=tmp_path / "out", **options)
+    assert told[0][0] >= 6 and told[-1] == (8, 8)
 
 
 def test_another_conversion_at_work_is_refused(photos, tmp_path):
