@@ -23,7 +23,7 @@ class CloudTarget(Section):
     models_at: CloudFolder
     """`gs://bucket/folder` to which models are uploaded; the service reads them there."""
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=50)
-    """Labels on everything that is made."""
+    """Labels on everything that is made; what is there already keeps those it has."""
     timeout_s: float = Field(1800, gt=0)
     """Seconds until a push, promotion or rollback gives up; it can be continued later."""
     api_endpoint: str | None = Field(None, pattern=r"^https?://[^/]+$")
@@ -57,7 +57,7 @@ class VertexConfig(CloudTarget):
     endpoint: str | None = Field(
         None, pattern=r"^(projects/[^/]+/locations/[^/]+/endpoints/)?[a-z0-9-]{1,63}$"
     )
-    """Id or resource name of the endpoint. None: the one with the label `pawprint-model` of this
+    """Id or resource name of the endpoint. None: the one with the label `pawprint_model` of this
     model, which is created when it is missing."""
     container: str = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
     """Image of the prediction container; Google's own, or any that serves a SavedModel."""
@@ -72,7 +72,8 @@ class VertexConfig(CloudTarget):
     max_replicas: int = Field(1, ge=1, le=1000)
     """Replicas that a version may grow to."""
     canary_percent: int = Field(100, ge=1, le=100)
-    """Share of the requests that a new version answers until `promote`; 100: all, at once."""
+    """Share of the requests that a new version answers until `promote`; 100: all, at once. A push
+    of the model that waits changes its share."""
     keep_deployed: bool = False
     """Keep the version before on its machines, so that a rollback takes seconds; it is paid for."""
     service_account: ServiceAccount | None = None
@@ -80,7 +81,8 @@ class VertexConfig(CloudTarget):
     kms_key: str | None = Field(
         None, pattern=r"^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$"
     )
-    """Customer-managed key that encrypts model and endpoint, in the same region."""
+    """Customer-managed key that encrypts model and endpoint, in the same region. Another one makes
+    a new version; an endpoint keeps the key that it was created with."""
 
     @model_validator(mode="after")
     def _grows(self):
@@ -99,7 +101,8 @@ class PushConfig(Section):
     target: Literal["folder", "ai_platform", "vertex"] = "folder"
     """`folder`: ROOT/serving, the layout that TensorFlow Serving watches; or one of Google's."""
     keep_last: int = Field(5, ge=1)
-    """Pushed versions kept at the target; older ones are removed. The one served always stays."""
+    """Pushed versions kept at the target; older ones are removed. The one served always stays, and
+    those that were rolled back are not counted."""
     ai_platform: AiPlatformConfig | None = None
     """Needed by the target `ai_platform`."""
     vertex: VertexConfig | None = None

@@ -4,9 +4,12 @@ The version with the alias `default` is the one served; another with traffic is 
 `promote` lets answer everything and `rollback` takes away.
 """
 
+import datetime
 import logging
+import time
 
 from pipeline.digests import settings_digest
+from pipeline.push import vertex_history as history
 from pipeline.push.options import VertexConfig
 from pipeline.push.target import (
     Pushed,
@@ -17,9 +20,8 @@ from pipeline.push.target import (
     rolled_back_error,
 )
 from pipeline.push.upload import check_store, model_digest, uploaded
-from pipeline.push.vertex_service import IDENTITY, STATE, VertexService, vertex
+from pipeline.push.vertex_service import IDENTITY, VertexService, vertex
 
-_ROLLED_BACK = "rolled-back"
 _ATTEMPTS = 3
 _NEW = "0"  # the service's name, in a traffic split, of the model being deployed
 
@@ -38,31 +40,34 @@ class VertexTarget(Target):
         self.status()
 
     def push(self, model: str) -> Pushed:
-        shown = {"container", "predict_route", "health_route", "machine_type", "min_replicas"}
-        made_of = self._options.model_dump(include=shown | {"max_replicas", "service_account"})
+        shown = {"container", "predict_route", "health_route", "service_account", "kms_key"}
+        shown |= {"machine_type", "min_replicas", "max_replicas"}
+        made_of = self._options.model_dump(include=shown)
         identity = settings_digest([model_digest(model), made_of])[:32]
         version = self._version_of(identity)
-        if version and version.labels.get(STATE) == _ROLLED_BACK:
+        if version and history.was_rolled_back(version):
             raise rolled_back_error(version.version_id, self._service.model)
         if version is None:
             version = self._upload(uploaded(model, self._options.models_at), identity)
         endpoint = self._service.endpoint() or self._service.create_endpoint()
-        share = _shares(endpoint).get(self._service.deployed_id(endpoint, version.version_id), 0)
-        if not share:
-            self._serve(endpoint, version, self._options.canary_percent)
-        elif share == 100:
+        deployed = self._service.deployed_id(endpoint, version.version_id)
+        share = history.shares(endpoint).get(deployed, 0)
+        canary = "default" not in version.version_aliases
+        if share == 100:
             self._make_default(version)  # the push before may have died just here
+        elif not share or (canary and share != self._options.canary_percent):
+            self._serve(endpoint, version, self._options.canary_percent)
         self._tidy()
         return Pushed(version.version_id, f"{self._service.model}@{version.version_id}")
 
     def status(self) -> Status:
         endpoint, versions = self._service.endpoint(), self._service.versions()
         shares = self._version_shares(endpoint, versions)
-        served = _served(shares, versions)
-        rows, notes = [], []
+        served = history.served(shares, versions)
+        rows, notes, later = [], [], served is None
         for version in versions:
             number, share = version.version_id, shares.get(version.version_id, 0)
-            aside = version.labels.get(STATE) == _ROLLED_BACK
+            aside = history.was_rolled_back(version)
             state = "served" if number == served else "canary" if share else "kept"
             state = "rolled back" if aside and not share else state
             made = version.version_create_time
@@ -71,12 +76,13 @@ class VertexTarget(Target):
             rows.append(VersionStatus(number, state, share, made, at))
             if aside and share:
                 notes.append(f"version {number} is half rolled back; `rollback` again completes it")
-            elif not aside and not share and (served is None or int(number) > int(served)):
+            elif not aside and not share and later:
                 notes.append(
                     f"version {number} answers nothing yet; a push or `promote` completes it"
                 )
             elif number in shares and not share and not self._options.keep_deployed:
                 notes.append(f"version {number} runs without requests; the next push undeploys it")
+            later = later or number == served
         if endpoint is None:
             notes.append("there is no endpoint yet; the first push creates it")
         return Status(endpoint.name if endpoint else self._service.model, tuple(rows), tuple(notes))
@@ -85,14 +91,14 @@ class VertexTarget(Target):
         endpoint, versions = self._existing()
         shares = self._version_shares(endpoint, versions)
         if version is None:
-            served = _served(shares, versions)
+            served = history.served(shares, versions)
             waiting = [v for v, share in shares.items() if share and v != served]
             if not waiting:
                 raise PushError(f"nothing waits: no canary behind {endpoint.name}")
             version = max(waiting, key=int)
         chosen = self._known(version, versions)
-        if chosen.labels.get(STATE):
-            self._service.mark(chosen, "")
+        if history.was_rolled_back(chosen):
+            self._service.mark(chosen, history.STATE, "")
         self._serve(endpoint, chosen, 100)
         self._tidy()
         return version
@@ -100,32 +106,30 @@ class VertexTarget(Target):
     def rollback(self, version: str | None = None) -> str:
         endpoint, versions = self._existing()
         shares = self._version_shares(endpoint, versions)
-        served = _served(shares, versions)
+        served = history.served(shares, versions)
         if version is None:
-            good = [v.version_id for v in versions if v.labels.get(STATE) != _ROLLED_BACK]
+            aside = [v.version_id for v in versions if history.was_rolled_back(v)]
             canary = any(share for v, share in shares.items() if v != served)
-            before = [v for v in good if served and int(v) < int(served)]
-            if canary and served in good:
-                version = served
-            elif before:
-                version = before[-1]
-            else:
+            version = served if canary and served not in aside else history.before(served, versions)
+            if version is None:
                 raise PushError(
                     f"no version of {self._service.model} precedes the one served: nothing to roll "
-                    "back to"
+                    "back to without --version"
                 )
         chosen = self._known(version, versions)
-        if served and int(version) > int(served):
+        place = versions.index(chosen)
+        if served in [v.version_id for v in versions[:place]]:
             raise PushError(
                 f"version {version} is newer than the one served, {served}: `promote` it"
             )
-        if chosen.labels.get(STATE):
-            self._service.mark(chosen, "")
+        if history.was_rolled_back(chosen):
+            self._service.mark(chosen, history.STATE, "")
         # Marked first: a rollback that dies here is completed by the next.
-        for newer in versions[versions.index(chosen) + 1 :]:
-            if newer.labels.get(STATE) != _ROLLED_BACK:
-                self._service.mark(newer, _ROLLED_BACK)
-        self._serve(endpoint, chosen, 100)
+        canaries = [v for v in versions[:place] if shares.get(v.version_id)]
+        for other in [*versions[place + 1 :], *canaries]:
+            if not history.was_rolled_back(other):
+                self._service.mark(other, history.STATE, history.ROLLED_BACK)
+        self._serve(endpoint, chosen, 100, back=True)
         self._tidy()
         return version
 
@@ -148,28 +152,31 @@ class VertexTarget(Target):
     def _version_of(self, identity: str) -> vertex.Model | None:
         """The version made of this; of two, from two pushes at once, the first."""
         found = [v for v in self._service.versions() if v.labels.get(IDENTITY) == identity]
-        return found[0] if found else None
+        return min(found, key=history.number, default=None)
 
-    def _serve(self, endpoint: vertex.Endpoint, version: vertex.Model, percent: int):
-        """Lets a version answer so many percent, and the one served now the rest."""
+    def _serve(self, endpoint: vertex.Endpoint, version: vertex.Model, percent: int, back=False):
+        """Lets a version answer so many percent, and the one served now the rest.
+
+        One that a rollback goes `back` to keeps its place among those that went out.
+        """
         for attempt in range(_ATTEMPTS):
             try:
                 percent = self._share_out(endpoint, version, percent)
                 break
             except PushError:
-                before, endpoint = _shares(endpoint), self._existing()[0]
-                if _shares(endpoint).keys() == before.keys() or attempt == _ATTEMPTS - 1:
+                before, endpoint = history.shares(endpoint), self._existing()[0]
+                if history.shares(endpoint).keys() == before.keys() or attempt == _ATTEMPTS - 1:
                     raise  # otherwise another push has changed what the traffic was shared among
         if percent == 100:
-            self._make_default(version)
+            self._make_default(version, back)
 
     def _share_out(self, endpoint: vertex.Endpoint, version: vertex.Model, percent: int) -> int:
         """Shares the traffic once; returns the version's percent, 100 where there is no other."""
         deployed = self._service.deployed_id(endpoint, version.version_id)
-        shares = _shares(endpoint)
+        shares = history.shares(endpoint)
         rest = {i: share for i, share in shares.items() if share and i != deployed}
         versions = self._service.versions()
-        stable = _served(self._version_shares(endpoint, versions), versions)
+        stable = history.served(self._version_shares(endpoint, versions), versions)
         served = stable and self._service.deployed_id(endpoint, stable)
         served = served if served in rest else max(rest, key=rest.get, default=None)
         percent = 100 if served is None else percent
@@ -181,28 +188,42 @@ class VertexTarget(Target):
             self._service.deploy(endpoint.name, version.version_id, split)
         return percent
 
-    def _make_default(self, version: vertex.Model):
-        if "default" not in version.version_aliases:
+    def _make_default(self, version: vertex.Model, back=False):
+        default = "default" in version.version_aliases
+        if not back and not (default and history.WENT_OUT in version.labels):
+            self._service.mark(version, history.WENT_OUT, str(time.time_ns() // 1_000_000))
+        if not default:
             self._service.make_default(version.version_id)
 
     def _tidy(self):
         """Undeploys what has no traffic, then deletes doubles and old versions that pushes made."""
         endpoint, versions = self._existing()
         shares = self._version_shares(endpoint, versions)
-        served = _served(shares, versions)
+        served = history.served(shares, versions)
         ours = [v for v in versions if IDENTITY in v.labels]
-        identities = [v.labels[IDENTITY] for v in ours]
-        doubles = [v for i, v in enumerate(ours) if identities[i] in identities[:i]]
-        good = [v for v in versions if v.labels.get(STATE) != _ROLLED_BACK and v not in doubles]
-        before = [v.version_id for v in good if served and int(v.version_id) < int(served)][-1:]
+        first = {v.labels[IDENTITY]: v for v in sorted(ours, key=history.number, reverse=True)}
+        doubles = [v for v in ours if first[v.labels[IDENTITY]] is not v]
+        before = history.before(served, [v for v in versions if v not in doubles])
         for number, share in shares.items():
-            if not share and not (self._options.keep_deployed and number in before):
+            if not share and not (self._options.keep_deployed and number == before):
                 deployed = self._service.deployed_id(endpoint, number)
                 self._try(self._service.undeploy, endpoint.name, deployed)
-        used = {number for number, share in shares.items() if share} | set(before)
-        for version in [*ours[: -self._keep_last], *doubles]:
+        used = {number for number, share in shares.items() if share} | {before}
+        counted = [v for v in ours if v not in doubles and self._counts(v)]
+        for version in [*counted[: -self._keep_last], *doubles]:
             if version.version_id not in used and "default" not in version.version_aliases:
                 self._try(self._service.delete, version.version_id)
+
+    def _counts(self, version: vertex.Model) -> bool:
+        """Whether a version is one of the last that are kept; it may go when it is none of them.
+
+        One that was rolled back stays for its mark, one that another push may be about to deploy
+        for that push.
+        """
+        age = datetime.datetime.now(datetime.timezone.utc) - version.version_create_time
+        under_way = age.total_seconds() < self._options.timeout_s
+        done = history.WENT_OUT in version.labels or not under_way
+        return done and not history.was_rolled_back(version)
 
     def _try(self, tidying, *arguments):
         # The new version answers already: what cannot be tidied now, the next push tries again.
@@ -221,7 +242,7 @@ class VertexTarget(Target):
         """Percent of the traffic by version, of those that are deployed."""
         if endpoint is None:
             return {}
-        shares = _shares(endpoint)
+        shares = history.shares(endpoint)
         ids = {v.version_id: self._service.deployed_id(endpoint, v.version_id) for v in versions}
         return {number: shares.get(i, 0) for number, i in ids.items() if i}
 
@@ -231,15 +252,3 @@ class VertexTarget(Target):
                 return known
         listed = ", ".join(v.version_id for v in versions) or "none"
         raise PushError(f"no version {version!r} of {self._service.model}; there are: {listed}")
-
-
-def _served(shares: dict[str, int], versions: list[vertex.Model]) -> str | None:
-    """The default version; where that has no traffic, as amid a push, the one with the most."""
-    default = next((v.version_id for v in versions if "default" in v.version_aliases), None)
-    return default if shares.get(default) else max(shares, key=shares.get, default=None)
-
-
-def _shares(endpoint: vertex.Endpoint) -> dict[str, int]:
-    """Percent of the traffic by deployed id; 0 for those without."""
-    split = dict(endpoint.traffic_split)
-    return {deployed.id: split.get(deployed.id, 0) for deployed in endpoint.deployed_models}

@@ -17,6 +17,7 @@ from requests import exceptions as transport
 from pipeline.push.google_errors import not_ended, not_logged_in, refused
 from pipeline.push.options import VertexConfig
 from pipeline.push.target import PushError
+from pipeline.push.vertex_history import since
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of Python's version
@@ -24,8 +25,6 @@ with warnings.catch_warnings():
 
 IDENTITY = "pawprint_push"
 """Label of a version: what it was made of."""
-STATE = "pawprint_state"
-"""Label of a version that was rolled back."""
 ENDPOINT_OF = "pawprint_model"
 """Label of an endpoint: the model that it serves."""
 ATTEMPTS = 5
@@ -66,11 +65,11 @@ class VertexService:
         self.model = f"{self.location}/models/{options.model}"
 
     def versions(self) -> list[vertex.Model]:
-        """The registered model's versions, the oldest first; none if there is no model."""
+        """The registered model's versions as they went out, see `since`; none if it is missing."""
         request = vertex.ListModelVersionsRequest(name=self.model)
         doing = f"listing the versions of {self.model}"
         found = self._again(doing, lambda **k: list(self._models.list_model_versions(request, **k)))
-        return sorted(found or (), key=lambda version: int(version.version_id))
+        return sorted(found or (), key=since)
 
     def upload(self, model: vertex.Model, find: Callable[[], vertex.Model | None]) -> vertex.Model:
         """Registers a version; `find` says whether there is one of its identity."""
@@ -83,14 +82,15 @@ class VertexService:
         doing = f"uploading a version of {self.model}"
         return self._make(doing, self._models.upload_model, request, find, self.model)
 
-    def mark(self, version: vertex.Model, state: str):
-        """Sets the label STATE of a version, or takes it away."""
-        labels = {k: v for k, v in version.labels.items() if k != STATE}
-        labels |= {STATE: state} if state else {}
+    def mark(self, version: vertex.Model, label: str, value: str):
+        """Sets a label of a version, or takes it away where the value is empty."""
+        labels = {k: v for k, v in version.labels.items() if k != label}
+        labels |= {label: value} if value else {}
         changed = vertex.Model(name=f"{self.model}@{version.version_id}", labels=labels)
         request = vertex.UpdateModelRequest(model=changed, update_mask={"paths": ["labels"]})
         doing = f"marking version {version.version_id} of {self.model}"
         self._again(doing, lambda **k: self._models.update_model(request, **k))
+        version.labels = labels
 
     def make_default(self, version_id: str):
         """Gives a version the alias `default`, which batch predictions use."""
@@ -263,6 +263,8 @@ class VertexService:
             raise not_ended(doing, self._options.timeout_s, name) from None
         except exceptions.GoogleAPICallError as error:
             raise PushError(f"{doing} failed: {error.message}") from error
+        except (GoogleAuthError, OSError) as error:
+            raise _explained(doing, error) from error
 
     def _pause(self, doing: str, seconds: float, resource: str):
         if time.monotonic() + seconds > self._deadline:

@@ -1,11 +1,14 @@
 """What goes wrong on the way to Vertex AI: told, waited out, and completed by the next push."""
 
+import re
 import subprocess
 import sys
 import threading
 import time
 
 import pytest
+import requests
+from google.auth.exceptions import RefreshError
 
 from pipeline.push.target import PushError
 from tests.conftest import REPOSITORY
@@ -102,6 +105,34 @@ def test_an_operation_that_never_ends_is_not_waited_for_without_end(target, mode
         target(timeout_s=1).push(model("b"))
     assert shown(target()) == [("1", "served", 100), ("2", "kept", 0)]
     assert "version 2 answers nothing yet" in target().status().notes[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RefreshError("expired"), "no credentials for Google Cloud: expired"),
+        (requests.exceptions.ChunkedEncodingError("cut"), r"undeploying .* no answer \(cut\)"),
+    ],
+)
+def test_a_fault_while_an_operation_is_waited_for_is_told(
+    error, told, target, model, service, monkeypatch, caplog
+):
+    target().push(model("a"))
+    late = target()
+
+    def undeploy(*arguments, **options):
+        answer = real(*arguments, **options)
+        monkeypatch.setattr(answer, "result", result)
+        return answer
+
+    def result(**options):
+        raise error
+
+    real = late._service._endpoints.undeploy_model
+    monkeypatch.setattr(late._service._endpoints, "undeploy_model", undeploy)
+    late.push(model("b"))
+    assert re.search(told, caplog.text)
+    assert shown(target()) == [("1", "kept", 0), ("2", "served", 100)]
 
 
 def test_what_is_missing_is_noticed_before_anything_is_sent(target, model, service, tmp_path):

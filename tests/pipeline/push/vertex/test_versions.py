@@ -47,6 +47,8 @@ def test_the_same_model_is_pushed_once(target, model, service):
     assert target().push(model("a")) == target().push(model("a"))
     assert len(sent(service, ":upload")) == len(sent(service, ":deployModel")) == 1
     assert target(machine_type="n1-highmem-4").push(model("a")).version == "2"
+    key = "projects/my-project/locations/europe-west4/keyRings/r/cryptoKeys/k"
+    assert target(kms_key=key).push(model("a")).version == "3", "or it would not be encrypted"
 
 
 def test_a_canary_is_promoted(target, model, service):
@@ -110,6 +112,18 @@ def test_a_version_that_was_served_is_rolled_back_and_promoted_again(target, mod
         target().promote("9")
 
 
+def test_a_canary_s_share_can_be_changed_by_a_push(target, model, service):
+    target().push(model("a"))
+    for percent in (10, 25):
+        target(canary_percent=percent).push(model("b"))
+        assert shown(target()) == [("1", "served", 100 - percent), ("2", "canary", percent)]
+    target(canary_percent=10).push(model("a"))
+    assert shown(target())[0] == ("1", "served", 75), "the one served is no canary"
+    target().push(model("b"))
+    assert shown(target()) == [("1", "kept", 0), ("2", "served", 100)]
+    assert service.models["cats-dogs"]["2"].version_aliases == ["default"]
+
+
 def test_the_version_before_can_stay_on_its_machines(target, model, service):
     for c in "abc":
         target(keep_deployed=True).push(model(c))
@@ -117,12 +131,6 @@ def test_the_version_before_can_stay_on_its_machines(target, model, service):
     target(keep_deployed=True).rollback()
     assert len(sent(service, ":deployModel")) == 3, "nothing had to be deployed again"
     assert shown(target())[1] == ("2", "served", 100)
-
-
-def test_old_versions_are_deleted_but_not_the_one_to_go_back_to(target, model, service):
-    for c in "abcd":
-        target(keep_last=1).push(model(c))
-    assert list(service.models["cats-dogs"]) == ["3", "4"]
 
 
 def test_an_endpoint_by_name_is_taken_and_display_names_are_not_looked_at(target, model, service):
