@@ -6,6 +6,7 @@ that was lost, finds its own version again instead of making a second one.
 
 import datetime
 import logging
+import re
 import time
 
 from google.auth.exceptions import GoogleAuthError
@@ -25,8 +26,10 @@ from pipeline.push.target import (
 )
 from pipeline.push.upload import check_store, model_digest, uploaded
 
-# The service lets nothing else of a version be changed.
+# A version's description says what became of it, and when: nothing else of it can be changed.
 _ROLLED_BACK = "rolled back"
+_WENT_OUT = "went out"
+_OURS = re.compile("v_[0-9a-f]{16}")
 
 
 class AiPlatformTarget(Target):
@@ -58,9 +61,11 @@ class AiPlatformTarget(Target):
             address = uploaded(model, self._options.models_at)
             tfx_runner.create_model(self._api, self._options)
             tfx_runner.create_version(self._api, self._options, name, address)
-        self._wait_until_ready(name)
-        if self._options.set_default:
-            self._set_default(name)
+        version = self._ready(name)
+        # The service makes the first version the default by itself.
+        default = version.get("isDefault", False)
+        if (self._options.set_default or default) and not (default and _went_out(version)):
+            self._let_out(name)
         self._remove_old()
         return Pushed(name, f"{self._name}/versions/{name}")
 
@@ -72,8 +77,9 @@ class AiPlatformTarget(Target):
             if state == "ready":
                 aside = _was_rolled_back(version)
                 state = "served" if served else _ROLLED_BACK if aside else "kept"
-            made, share = version["createTime"][:19] + "+00:00", 100 if served else 0
-            rows.append(VersionStatus(_short(version), state, share, made, version["name"]))
+            share = 100 if served else 0
+            name, at = _short(version), version["name"]
+            rows.append(VersionStatus(name, state, share, _made(version), at))
         notes = [
             f"{r.name} failed; a push of its model makes it anew"
             for r in rows
@@ -91,33 +97,28 @@ class AiPlatformTarget(Target):
                 )
             version = waiting[-1]
         chosen = self._known(version, versions)
-        if _was_rolled_back(chosen):
-            self._describe(version, "")
-        self._set_default(version)
+        self._unmark(chosen)
+        self._let_out(version)
         return version
 
     def rollback(self, version: str | None = None) -> str:
         versions = self._versions()
-        served = next((v for v in versions if v.get("isDefault")), None)
         if version is None:
-            before = (
-                [v for v in versions[: versions.index(served)] if _can_serve(v)] if served else []
-            )
-            if not before:
+            before = _before(versions)
+            if before is None:
                 raise PushError(
-                    f"no version of {self._name} precedes the default: nothing to roll back to"
+                    f"no version of {self._name} precedes the default: nothing to roll back to "
+                    "without --version"
                 )
-            version = _short(before[-1])
+            version = _short(before)
         chosen = self._known(version, versions)
         if chosen in _after_default(versions):
             raise PushError(f"version {version} is newer than the default: `promote` it")
-        if _was_rolled_back(chosen):
-            self._describe(version, "")
+        self._unmark(chosen)
         # Marked first: a rollback that dies here is completed by the next.
         for newer in versions[versions.index(chosen) + 1 :]:
             if newer["state"] == "READY" and not _was_rolled_back(newer):
-                now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-                self._describe(_short(newer), f"{_ROLLED_BACK} {now}")
+                self._mark(newer)
         self._set_default(version)
         return version
 
@@ -127,7 +128,7 @@ class AiPlatformTarget(Target):
         )
 
     def _versions(self) -> list[dict]:
-        """All versions, the oldest first; none if there is no model yet."""
+        """All versions as they went out, or were made; none if there is no model yet."""
         found, token = [], None
         while True:
             doing = f"listing the versions of {self._name}"
@@ -135,23 +136,37 @@ class AiPlatformTarget(Target):
             found += (page or {}).get("versions", [])
             token = (page or {}).get("nextPageToken")
             if not token:
-                return sorted(found, key=lambda version: version.get("createTime", ""))
+                return sorted(found, key=_since)
 
-    def _wait_until_ready(self, name: str):
+    def _ready(self, name: str) -> dict:
+        """The version, once it is ready."""
         while True:
             version = self._find(name)
             if version is None:
                 raise PushError(f"the version {name} of {self._name} was deleted while it was made")
             if version["state"] == "READY":
-                return
+                return version
             if version["state"] not in ("CREATING", "UPDATING"):
                 said = version.get("errorMessage", version["state"])
                 raise PushError(f"creating the version {name} of {self._name} failed: {said}")
             self._pause(f"creating the version {name}", self._at(name))
 
+    def _let_out(self, name: str):
+        """Makes a version the default; the last one so treated is the newest from then on."""
+        self._set_default(name)
+        self._describe(name, f"{_WENT_OUT} {_now().isoformat()}")
+
     def _set_default(self, name: str):
         doing = f"making {name} the default version of {self._name}"
         self._do(doing, self._calls().setDefault, name=self._at(name), body={})
+
+    def _mark(self, version: dict):
+        text = f"{_ROLLED_BACK} {_now().isoformat()}; {version.get('description', '')}"
+        self._describe(_short(version), text)
+
+    def _unmark(self, version: dict):
+        if _was_rolled_back(version):
+            self._describe(_short(version), version["description"].partition("; ")[2])
 
     def _describe(self, name: str, description: str):
         doing = f"marking the version {name} of {self._name}"
@@ -167,12 +182,26 @@ class AiPlatformTarget(Target):
             raise PushError(f"{doing} failed: {operation['error'].get('message')}")
 
     def _remove_old(self):
-        for version in self._versions()[: -self._keep_last]:
-            if not version.get("isDefault") and version["state"] in ("READY", "FAILED"):
+        versions = self._versions()
+        used = [_before(versions), *(v for v in versions if v.get("isDefault"))]
+        for version in [v for v in versions if self._counts(v)][: -self._keep_last]:
+            if version not in used:
                 try:
                     tfx_runner.delete_version(self._api, self._options, _short(version))
                 except PushError as error:  # the new version answers: the next push tries again
                     logging.getLogger(__name__).warning("%s", error)
+
+    def _counts(self, version: dict) -> bool:
+        """Whether a version is one of the last that are kept; it may go when it is none of them.
+
+        Not so one that somebody else made, that was rolled back, which stays for its mark, or that
+        another push may be about to make the default.
+        """
+        made = datetime.datetime.fromisoformat(_made(version))
+        under_way = (_now() - made).total_seconds() < self._options.timeout_s
+        ended = version["state"] in ("READY", "FAILED") and not _was_rolled_back(version)
+        ours = _OURS.fullmatch(_short(version))
+        return bool(ours) and ended and (_went_out(version) or not under_way)
 
     def _known(self, version: str, versions: list[dict]) -> dict:
         for known in versions:
@@ -212,6 +241,31 @@ def _short(version: dict) -> str:
 
 def _was_rolled_back(version: dict) -> bool:
     return version.get("description", "").startswith(_ROLLED_BACK)
+
+
+def _went_out(version: dict) -> str:
+    """When a version last became the default, other than by a rollback; empty for never."""
+    return version.get("description", "").partition(f"{_WENT_OUT} ")[2]
+
+
+def _since(version: dict) -> str:
+    """Orders versions as they went out, or were made where they did not."""
+    return _went_out(version) or version.get("createTime", "")
+
+
+def _made(version: dict) -> str:
+    return version["createTime"][:19] + "+00:00"
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
+def _before(versions: list[dict]) -> dict | None:
+    """The last version that went out before the default and was not rolled back."""
+    default = next((i for i, v in enumerate(versions) if v.get("isDefault")), 0)
+    good = [v for v in versions[:default] if _can_serve(v) and _went_out(v)]
+    return good[-1] if good else None
 
 
 def _can_serve(version: dict) -> bool:

@@ -78,25 +78,45 @@ def test_the_same_model_is_pushed_once_and_another_becomes_the_default(target, m
     second = target().push(model("b"))
     assert states(target()) == ["kept", "served"]
     assert target().push(model("a")) == first, "an older model again becomes the default again"
-    assert states(target()) == ["served", "kept"] and len(creations(service)) == 2
-    assert second.version in versions(service)
+    assert names(target()) == [second.version, first.version] and len(creations(service)) == 2
+    assert states(target()) == ["kept", "served"]
+    with pytest.raises(PushError, match="nothing waits"):
+        target().promote()
+    service.fail(lambda r: r.path.endswith(":setDefault"), 403)
+    with pytest.raises(PushError, match="403"):
+        target().rollback()
+    service.recover()
+    assert target().rollback() == second.version, "a rollback that died is completed by the next"
+    assert states(target()) == ["served", "rolled back"]
+    with pytest.raises(
+        PushError, match=rf"is version {first.version} of .*, which was rolled back"
+    ):
+        target().push(model("a"))
+
+
+def names(target) -> list[str]:
+    return [row.name for row in target.status().versions]
 
 
 def test_rollback_and_promote(target, model, service):
-    names = [target().push(model(c)).version for c in "abc"]
-    assert target().rollback() == names[1] and states(target()) == ["kept", "served", "rolled back"]
-    with pytest.raises(PushError, match=rf"is version {names[2]} of .*, which was rolled back"):
+    pushed = [target().push(model(c)).version for c in "abc"]
+    assert target().rollback() == pushed[1] and states(target()) == [
+        "kept",
+        "served",
+        "rolled back",
+    ]
+    with pytest.raises(PushError, match=rf"is version {pushed[2]} of .*, which was rolled back"):
         target().push(model("c"))
-    assert target().rollback() == names[0]
+    assert target().rollback() == pushed[0]
     with pytest.raises(PushError, match=r"precedes the default: nothing to roll back to"):
         target().rollback()
     with pytest.raises(PushError, match=r"nothing waits"):
         target().promote()
-    assert target().promote(names[2]) == names[2]
+    assert target().promote(pushed[2]) == pushed[2]
     assert states(target()) == ["kept", "rolled back", "served"]
-    target().rollback(names[0])
+    target().rollback(pushed[0])
     with pytest.raises(PushError, match=r"version v_\w+ is newer than the default: `promote` it"):
-        target().rollback(names[2])
+        target().rollback(pushed[2])
     with pytest.raises(PushError, match=r"no version 'v9' of .* is ready; there are: v_"):
         target().rollback("v9")
 
@@ -115,7 +135,24 @@ def test_old_versions_are_deleted_but_not_the_one_served(target, model, service)
     assert len(versions(service)) == 2
     target().rollback()
     target(keep_last=1, set_default=False).push(model("d"))
-    assert states(target()) == ["served", "kept"]
+    assert states(target()) == ["served", "rolled back", "kept"]
+    target(keep_last=1).push(model("d"))
+    assert states(target()) == ["kept", "rolled back", "served"], "there is one to go back to"
+    with pytest.raises(PushError, match=r"is version v_\w+ of .*, which was rolled back"):
+        target().push(model("c"))
+
+
+def test_what_others_are_about_to_serve_or_made_by_hand_is_not_deleted(target, model, service):
+    target().push(model("a"))
+    waits = target(set_default=False).push(model("b")).version  # as a push that has not ended
+    versions(service)["v1"] = versions(service)[waits] | {"name": f"{MODEL}/versions/v1"}
+    for c in "cd":
+        target(keep_last=1).push(model(c))
+    assert states(target()) == ["kept", "kept", "kept", "served"]
+    for name in (waits, "v1"):
+        versions(service)[name]["createTime"] = "2020-01-01T00:00:00Z"
+    target(keep_last=1).push(model("e"))
+    assert names(target())[0] == "v1" and states(target()) == ["kept", "kept", "served"]
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
