@@ -1,4 +1,4 @@
-"""A folder of unlabelled photos, labelled by the model that was pushed last: photos in, CSV out."""
+"""A folder of unlabelled photos, labelled by the model that is served: photos in, CSV out."""
 
 import collections
 import logging
@@ -13,7 +13,8 @@ from pipeline.console import Console
 from pipeline.label_file import read_labels
 from pipeline.local_run import Exit
 from pipeline.predict.photo_folder import Unlabelled, convert_folder, list_folder
-from pipeline.push.folder import served_version
+from pipeline.push.target import PushError
+from pipeline.push.targets import make_target
 from pipeline.pushed_models import PushedModel, push_of, pushed_models
 from pipeline.run_folder import RootError, RunFolder, locked_root
 
@@ -49,10 +50,10 @@ def predict_folder(photos: str, config: Config, verbose: bool = False) -> int:
 
 
 def latest_model(config: Config) -> PushedModel:
-    """The model that is served from the root's folder; for other targets the one pushed last.
+    """The model that the config's target serves: after a rollback an older one.
 
     Raises:
-      NoModelError: none was pushed, or it is not there any more.
+      NoModelError: none was pushed, it is not there any more, or the target cannot be asked.
     """
     file = Path(config.root) / "metadata.sqlite"
     pushes = []
@@ -65,15 +66,19 @@ def latest_model(config: Config) -> PushedModel:
             f"no model was pushed in {config.root} yet; "
             f"train one first: python runner_local.py --images PHOTOS --root {config.root}"
         )
-    chosen = pushes[-1]
+    try:
+        status = make_target(config.push, placement.serving(config)).status()
+    except PushError as error:
+        raise NoModelError(str(error)) from None
+    served = next((v.destination for v in status.versions if v.state == "served"), None)
+    if served is None:
+        raise NoModelError(f"{status.destination} serves no version any more")
     if config.push.target == "folder":
-        served = served_version(Path(placement.serving(config)))
-        if served is None:
-            raise NoModelError(f"{placement.serving(config)} serves no version any more")
-        version = Path(placement.serving(config)) / str(served)
-        chosen = push_of(version, pushes)
-        if chosen is None:
-            raise NoModelError(f"{version} was not pushed by a run of {config.root}; train again")
+        chosen = push_of(Path(served), pushes)
+    else:
+        chosen = next((push for push in reversed(pushes) if push.destination == served), None)
+    if chosen is None:
+        raise NoModelError(f"{served} was not pushed by a run of {config.root}; train again")
     if not (chosen.saved_model / "saved_model.pb").is_file():
         raise NoModelError(
             f"the model of version {chosen.version} is gone from {chosen.model_uri}; train again"

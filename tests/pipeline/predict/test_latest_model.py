@@ -7,8 +7,10 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline import config_files
 from pipeline.metadata_reader import sqlite_store
+from pipeline.predict import bulk
 from pipeline.predict.bulk import NoModelError, latest_model
 from pipeline.push.folder import FolderTarget
+from pipeline.push.target import Pushed, PushError, Status, VersionStatus
 from pipeline.pushed_models import pushed_models
 from pipeline.serve.lineage import lineage_of
 
@@ -29,7 +31,9 @@ class Root:
             for name in ("pipeline", "pipeline_run", "node")
         }
 
-    def push(self, run: str, pushed: bool = True, forced: str = "") -> str:
+    def push(
+        self, run: str, pushed: bool = True, forced: str = "", where: Pushed | None = None
+    ) -> str:
         model = self.path / "models" / run
         saved = model / "Format-Serving"
         saved.mkdir(parents=True)
@@ -38,7 +42,7 @@ class Root:
         (saved / "assets" / "labels.txt").write_text("cat\nguinea\\\\pig\n")
         (model / "model_card.json").write_text(json.dumps({"schema_version": run}))
         folder = self.path / "serving"
-        where = FolderTarget(folder).push(str(saved)) if pushed else None
+        where = where or (FolderTarget(folder).push(str(saved)) if pushed else None)
         (used,) = self._put("Model", uri=str(model))
         artifact = mlmd.Artifact(type_id=self.types["PushedModel"])
         artifact.custom_properties["pushed"].int_value = int(pushed)
@@ -109,6 +113,31 @@ def test_the_model_that_is_served_is_asked_also_after_a_rollback(root):
     found = latest_model(config(root))
     assert (found.model_uri, found.version, found.run_id) == (first, "1", "one")
     assert [push.run_id for push in pushed_models(root.store)] == ["one", "two"]
+
+
+def test_google_is_asked_which_version_it_serves(root, monkeypatch):
+    at = "projects/p/locations/us-central1/models/cats-dogs"
+    models = [root.push(name, where=Pushed(v, f"{at}@{v}")) for v, name in (("1", "a"), ("2", "b"))]
+    states = {"1": "served", "2": "rolled back"}
+
+    class Target:
+        def status(self):
+            if not states:
+                raise PushError("no credentials for Google Cloud")
+            rows = [VersionStatus(v, state, 0, "", f"{at}@{v}") for v, state in states.items()]
+            return Status(at, tuple(rows))
+
+    monkeypatch.setattr(bulk, "make_target", lambda options, folder: Target())
+    section = "{project: my-project, region: us-central1, models_at: gs://bucket/models}"
+    given = [f"root={root.path}", "push.target=vertex", f"push.vertex={section}"]
+    found = latest_model(config_files.load(None, given))
+    assert (found.version, found.model_uri) == ("1", models[0])
+    states |= {"1": "kept", "3": "served"}
+    with pytest.raises(NoModelError, match=r"models/cats-dogs@3 was not pushed by a run of"):
+        latest_model(config_files.load(None, given))
+    states.clear()
+    with pytest.raises(NoModelError, match="no credentials for Google Cloud"):
+        latest_model(config_files.load(None, given))
 
 
 def test_a_model_that_is_gone_is_told(root):
