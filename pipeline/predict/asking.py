@@ -58,9 +58,10 @@ def predict(model: str, photos: Sequence[Path]) -> list[Prediction | Failure]:
 
 def prediction(outputs: object) -> Prediction | Failure:
     """What a signature's outputs say of one instance."""
-    if isinstance(outputs, dict) and {"label", "probabilities"} <= outputs.keys():
+    try:
         return Prediction(str(outputs["label"]), float(max(outputs["probabilities"])))
-    return Failure(f"the model's answer has no label and probabilities: {str(outputs)[:80]}")
+    except (LookupError, TypeError, ValueError):
+        return Failure(f"the model's answer has no label and probabilities: {str(outputs)[:80]}")
 
 
 def _record(photo: Path) -> bytes | Failure:

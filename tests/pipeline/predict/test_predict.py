@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from pipeline.predict.asking import Failure, Prediction
+from pipeline.predict.asking import Failure, Prediction, prediction
 from pipeline.predict.asking import predict as ask
 from pipeline.push.folder import FolderTarget
 from tests.conftest import REPOSITORY
@@ -114,6 +114,13 @@ def test_a_bad_photo_has_a_row_and_the_others_an_answer(where, pictures, request
 def test_a_model_that_cannot_be_asked(server, pictures, model, part):
     done = predict(model.format(url=server.url), pictures / "dark.jpg")
     assert done.returncode == 2 and part in done.stderr and done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "outputs", [{"label": "cat", "probabilities": []}, {"label": "cat"}, [1], "cat", None, {}]
+)
+def test_an_answer_of_another_form_is_no_prediction(outputs):
+    assert prediction(outputs).reason.startswith("the model's answer has no label and prob")
 
 
 def test_something_else_than_a_model_server(pictures):
