@@ -5,18 +5,18 @@
 Two tables. Steps per second of `models.trainer.run_fn` (cluster strategy, metrics of every class,
 checkpoints, TensorBoard) against the same model compiled and fitted by a bare tf_keras script from
 arrays in memory, both with a pass over the validation photos after each epoch: the two do an epoch
-each in turn, in one process, so that what else the machine does meets both alike. Then two workers
-pinned to one core each against one worker pinned to one core, with the same global batch, in the
+each in turn, in one process, so that what else the machine does meets both alike. The script is
+measured as Keras leaves it, a call for every step, and with as many steps a call as the Trainer.
+Then two workers on a core each against one worker on one core, with the same global batch, in the
 fastest epoch. An epoch is timed from its beginning to that of the next, all callbacks included.
 """
 
 import argparse
-import contextlib
 import itertools
 import json
 import logging
+import math
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -28,8 +28,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from benchmarks.prepared import prepare
+from tests.models.cluster_of import addresses
 
-MODES = ("alone", "against bare", "against untracked")
+BARE = {"against bare": "a call for every step", "against like": "as many steps a call"}
+MODES = ("alone", *BARE, "against untracked")
 Training = Callable[[Callable[..., None]], None]
 """Trains, and calls its argument at the end of every epoch."""
 
@@ -45,6 +47,7 @@ class Turns:
         """Runs both to their ends."""
         self.seconds: tuple[list[tuple[float, float]], ...] = ([], [])
         self._turn = (threading.Semaphore(0), threading.Semaphore(0))
+        self._over = [False, False]
         self._began = (0.0, 0.0)
         threads = [
             threading.Thread(target=self._run, args=(side, training))
@@ -61,10 +64,12 @@ class Turns:
         try:
             training(lambda *_: self._end_epoch(side))
         finally:
+            self._over[side] = True
             self._turn[1 - side].release()
 
     def _wait(self, side: int) -> None:
-        self._turn[side].acquire()
+        if not self._over[1 - side]:  # The other may have fewer epochs.
+            self._turn[side].acquire()
         self._began = time.perf_counter(), time.process_time()
 
     def _end_epoch(self, side: int) -> None:
@@ -100,7 +105,8 @@ def run_trainer(fn_args: dict, folder: str, on_epoch_end: Callable[[int], None])
     class Epochs(logging.Handler):
         # In place of emit, which holds a lock that the other training would wait for.
         def handle(self, record):
-            if record.thread == thread and "validation accuracy" in record.getMessage():
+            mine = record.thread == thread and "validation accuracy" in record.getMessage()
+            if mine and not record.progress["finished"]:  # Which tells the last score again.
                 on_epoch_end(record.progress["done"])
 
     logger = logging.getLogger("pawprint.progress")
@@ -113,7 +119,7 @@ def run_trainer(fn_args: dict, folder: str, on_epoch_end: Callable[[int], None])
     trainer.run_fn(SimpleNamespace(**fn_args | places))
 
 
-def train_bare(fn_args: dict, on_epoch_end: Callable[[], None]) -> None:
+def train_bare(fn_args: dict, on_epoch_end: Callable[[], None], steps_a_call: int = 1) -> None:
     """Trains the same model on the same photos, in memory, with nothing but tf_keras."""
     import tensorflow as tf
     import tf_keras
@@ -141,6 +147,7 @@ def train_bare(fn_args: dict, on_epoch_end: Callable[[], None]) -> None:
         optimizer[training.optimizer](training.learning_rate),
         "categorical_crossentropy",
         metrics=["accuracy"],
+        steps_per_execution=steps_a_call,
     )
 
     class Epochs(tf_keras.callbacks.Callback):
@@ -185,27 +192,23 @@ def finish(process: subprocess.Popen):
 
 def against_bare(fn_args: dict, scratch: Path) -> None:
     """Prints the first table."""
-    pairs = finish(start("against bare", fn_args, scratch / "turns"))
     config = fn_args["custom_config"]
     batch = config["trainer"]["batch_size"]
-    steps = config["counts"]["train"] // batch
-    print(
-        f"| {len(pairs)} epochs of {steps} steps of {batch} photos | steps/s | best | CPU s/epoch |"
-    )
-    print("|---|---:|---:|---:|")
-    for side, name in enumerate(("bare tf_keras, arrays in memory", "the Trainer")):
-        walls, processor = zip(*(pair[side] for pair in pairs), strict=True)
-        print(
-            f"| {name} | {steps / statistics.median(walls):.2f} | {steps / min(walls):.2f} "
-            f"| {statistics.median(processor):.2f} |"
-        )
-    wall, processor = speeds(pairs)
-    print(f"\nThe Trainer's speed: {wall:.1%} of bare tf_keras, by processor time {processor:.1%}")
-    print("(medians over pairs of epochs, one after the other)\n")
+    steps = math.ceil(config["counts"]["train"] / batch)
+    epochs = config["trainer"]["epochs"] - 1
+    print(f"Steps/s over {epochs} epochs of {steps} steps of {batch} photos, medians:\n")
+    print("| bare tf_keras with | bare tf_keras | the Trainer | its speed | by processor time |")
+    print("|---|---:|---:|---:|---:|")
+    for mode, name in BARE.items():
+        pairs = finish(start(mode, fn_args, scratch / mode.replace(" ", "-")))
+        bare, ours = (steps / statistics.median(pair[side][0] for pair in pairs) for side in (0, 1))
+        wall, processor = speeds(pairs)
+        print(f"| {name} | {bare:.2f} | {ours:.2f} | {wall:.1%} | {processor:.1%} |", flush=True)
+    print()
 
 
 def speeds(pairs: list) -> tuple[float, float]:
-    """The second training's speed as a share of the first's, by wall clock and processor time."""
+    """The second's speed by wall clock and processor time, as a share of the first's."""
     return tuple(
         statistics.median(first[kind] / second[kind] for first, second in pairs) for kind in (0, 1)
     )
@@ -239,8 +242,10 @@ def measure(mode: str, fn_args: dict, folder: Path) -> dict | list:
     """What a process of its own is started for."""
     if mode == "alone":
         return run_alone(fn_args, str(folder))
-    if mode == "against bare":
-        return run_in_turns(fn_args, str(folder), lambda end: train_bare(fn_args, end))
+    if mode in BARE:
+        calls = fn_args["custom_config"]["trainer"]["steps_per_execution"]
+        calls = calls if mode == "against like" else 1
+        return run_in_turns(fn_args, str(folder), lambda end: train_bare(fn_args, end, calls))
     config = fn_args["custom_config"] | {"wandb": {"mode": "disabled"}}
     untracked = fn_args | {"custom_config": config}
     return run_in_turns(
@@ -258,15 +263,10 @@ def clusters(workers: int) -> list[dict[str, str]]:
     """The environments of the workers of a cluster on this machine; of one alone, nothing."""
     if workers == 1:
         return [{}]
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(workers)]
-        for taken in sockets:
-            taken.bind(("127.0.0.1", 0))
-        addresses = [f"127.0.0.1:{taken.getsockname()[1]}" for taken in sockets]
-    tasks = [{"type": "worker", "index": index} for index in range(workers)]
+    places = addresses(workers)
+    tasks = ({"type": "worker", "index": index} for index in range(workers))
     return [
-        {"TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": task})}
-        for task in tasks
+        {"TF_CONFIG": json.dumps({"cluster": {"worker": places}, "task": task})} for task in tasks
     ]
 
 
@@ -275,7 +275,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", help="a folder with one folder of photos a label")
     parser.add_argument("--model", default="pawnet")
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--rounds", type=int, default=2, help="of the second table")
     parser.add_argument("--prepared", type=Path, help="keep, or find, the transformed examples")
     parser.add_argument("--only", choices=("bare", "scaling"), help="one of the two tables")
