@@ -39,8 +39,8 @@ def scan(
             it) or `keep`.
 
     Returns:
-        A table with columns split, image_uri and label; for a local folder also `DIGEST`, by which
-        `convert` knows a photo that has changed.
+        A table with columns split, image_uri, label, and `DIGEST`, by which `convert` knows a photo
+        that has changed.
 
     Raises:
         DataError: No such folder, no photos, fewer than two labels, a label with too few photos for
@@ -64,6 +64,4 @@ def scan(
         table["split"] = assign_splits(table, split)
     else:
         warn_of_leaks(table[table["split"] != DISCARD])
-    if files.is_remote(folder):
-        return table.drop(columns="digest")
     return table.rename(columns={"digest": DIGEST})

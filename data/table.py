@@ -27,8 +27,8 @@ from data.types import (
 
 LOG = logging.getLogger("pawprint.data")
 
-DIGEST = "_sha256"
-"""A column of `data.scan`: the hash of each photo's content, of no use to a record."""
+DIGEST = "_digest"
+"""A column of `data.scan`: a hash of each photo's content; no feature of the record."""
 
 _WHOLE = (IntegerInput, IntegerLabel)
 _LABELS = (StringLabel, IntegerLabel)

@@ -80,13 +80,13 @@ def finished_before(plan: Plan, folder: str, resume: bool) -> dict | None:
     if resume and manifest and manifest["plan"] == plan.digest:
         return manifest
     if manifest:
-        what = "records of other rows or options" if resume else "records"
+        what = "records of other rows, photos or options" if resume else "records"
     else:
         what = "an unfinished conversion" if started(folder) else "something else"
     raise DataError(
         f"{folder} exists already, with {what}",
         "Remove it or name another folder, nothing is overwritten; resume=True goes on with an "
-        "unfinished conversion of the same rows and options.",
+        "unfinished conversion of the same rows, photos and options.",
     )
 
 

@@ -95,6 +95,17 @@ def test_a_whole_bucket_is_a_folder_of_photos(tmp_path, bucket):
         data.scan("gs://nobodys/photos")
 
 
+def test_photos_that_were_replaced_are_converted_anew(tmp_path, bucket):
+    address, storage = bucket
+    upload(storage, photo_folder(tmp_path / "photos", {"cat": 4, "dog": 4}), f"{address}/photos")
+    options = {"tfrecord_dir": tmp_path / "out", "resume": True, "progress": quiet}
+    data.convert(f"{address}/photos", **options)
+    data.convert(f"{address}/photos", **options)
+    storage.put(f"{address}/photos/cat/000.jpg", encoded(picture(77)))
+    with pytest.raises(DataError, match="records of other rows, photos or options"):
+        data.convert(f"{address}/photos", **options)
+
+
 def test_what_exists(bucket):
     address, storage = bucket
     storage.put(f"{address}/folder/file", b"x")
