@@ -7,6 +7,9 @@ PHOTOS holds `<label>/*.jpg`; without it, pictures of 300-500 px are drawn. The 
 start of the worker processes in it and without what one of them takes to import its code.
 Memory is measured for each: the peak over the conversion's processes together, in proportional set
 size, sampled 50 times a second. Says how busy the machine was before it began.
+
+Then what grows: memory by the size of the photos (`--megapixels`, two workers) and by the number of
+rows (`--rows`, of a table in memory and the plan made of it).
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import shutil
 import statistics
 import subprocess
@@ -33,6 +37,27 @@ seconds = time.perf_counter() - start
 print(json.dumps({"seconds": seconds, "good": made["metrics"]["good_images"]}))
 """
 
+PLAN = """
+import sys
+import pandas as pd
+import data
+from data.photos import EncodeOptions
+from data.planning import make_plan
+from data.table import check_table
+rows = int(sys.argv[1])
+def used():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
+table = check_table(pd.DataFrame({
+    "split": "TRAIN",
+    "image_uri": [f"/photos/of/a/usual/length/{number:012d}.jpg" for number in range(rows)],
+    "label": [f"label {number % 9}" for number in range(rows)],
+}))
+before = used()
+make_plan(table, data.IMAGE_CSV_SCHEMA, EncodeOptions("jpeg"), gzip=False)
+print(f"| {rows:,} | {before:.0f} | {used():.0f} |")
+"""
+
 
 def main() -> None:
     """Prints one table."""
@@ -40,12 +65,15 @@ def main() -> None:
     parser.add_argument("photos", nargs="?", type=Path)
     parser.add_argument("--counts", nargs="+", type=int, default=[600, 6000])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--megapixels", nargs="*", type=int, default=[24, 50])
+    parser.add_argument("--rows", nargs="*", type=int, default=[300_000])
     arguments = parser.parse_args()
 
     print(f"{os.cpu_count()} cores, load before the start {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as scratch:
+        photos = arguments.photos or drawn(Path(scratch, "drawn"))
         pictures = sorted(
-            (arguments.photos or drawn(Path(scratch, "drawn"))).glob("*/*"), key=lambda p: p.name
+            (path for path in photos.glob("*/*") if path.is_file()), key=lambda path: path.name
         )
         imports = import_seconds()
         print(f"a worker process imports its code in {imports:.2f} s")
@@ -70,6 +98,37 @@ def main() -> None:
                     f"{runs[0]['bytes'] / size:.3f} | {peak:.0f} |",
                     flush=True,
                 )
+        print_limits(arguments.megapixels, arguments.rows, Path(scratch))
+
+
+def print_limits(megapixels: list[int], rows: list[int], scratch: Path) -> None:
+    """Prints the tables of what memory grows with."""
+    if megapixels:
+        print("\n| encoding | megapixels a photo | peak memory, MiB |\n|---|---:|---:|")
+    for size in megapixels:
+        source = scratch / f"large-{size}"
+        photos = [large(scratch / "large" / label / f"{size}.jpg", size) for label in "ab"]
+        lay_out(photos, 3, source)
+        for encoding in ("jpeg", "raw"):
+            peak = measure(source, scratch / "out", encoding, 3)["peak"] / 2**20
+            print(f"| {encoding} | {size} | {peak:.0f} |", flush=True)
+    if rows:
+        print("\n| rows | MiB with the table | at the plan's peak |\n|---:|---:|---:|", flush=True)
+    for count in rows:
+        subprocess.run([sys.executable, "-c", PLAN, str(count)], check=True)
+
+
+def large(path: Path, megapixels: int) -> Path:
+    """A drawing, enlarged."""
+    from PIL import Image
+
+    from data.sample_faces import draw_face
+
+    width = 6000
+    path.parent.mkdir(parents=True, exist_ok=True)
+    face = draw_face("cat", 300, random.Random(0))
+    face.resize((width, megapixels * 1_000_000 // width), Image.Resampling.BICUBIC).save(path)
+    return path
 
 
 def import_seconds() -> float:
@@ -87,15 +146,16 @@ def import_seconds() -> float:
 
 
 def drawn(folder: Path) -> Path:
-    """Sixty pictures of 300, 400 and 500 px."""
+    """Sixty pictures of 300, 400 and 500 px, as `<folder>/<label>/*.jpg`."""
     from data import samples
 
     for size in (300, 400, 500):
         samples.draw(folder / str(size), count=20, size=size, seed=size)
-    for path in folder.glob("*/*/*.jpg"):
-        target = folder / path.parent.name / f"{path.parts[-3]}-{path.name}"
-        target.parent.mkdir(exist_ok=True)
-        path.rename(target)
+        for path in (folder / str(size)).glob("*/*.jpg"):
+            target = folder / path.parent.name / f"{size}-{path.name}"
+            target.parent.mkdir(exist_ok=True)
+            path.rename(target)
+        shutil.rmtree(folder / str(size))
     return folder
 
 
