@@ -18,6 +18,8 @@ class Machine:
     """How many of each accelerator it can have."""
     needs: bool = False
     """Whether it comes with accelerators only."""
+    trains: bool = True
+    """Whether custom training has it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,12 +30,11 @@ class Catalog:
     machines: dict[str, Machine]
     presets: dict[str, dict]
     quotas: dict[str, str]
-    sources: list[str]
 
 
 @functools.cache
 def catalog() -> Catalog:
     """The catalogue, read once."""
     content = yaml.safe_load(Path(__file__).with_name("catalog.yaml").read_text())
-    machines = {name: Machine(**facts) for name, facts in content.pop("machines").items()}
-    return Catalog(machines=machines, **content)
+    machines = {name: Machine(**facts) for name, facts in content["machines"].items()}
+    return Catalog(content["regions"], machines, content["presets"], content["quotas"])

@@ -42,7 +42,7 @@ class DataflowConfig(Section):
     """Workers that a job may grow to."""
     disk_gb: int = Field(50, ge=30, le=2000)
     """Disk of one worker."""
-    timeout_h: float = Field(2, gt=0, le=24)
+    timeout_h: float = Field(2, ge=0.1, le=24)
     """Hours after which Dataflow cancels a job."""
     endpoint: str | None = None
     """Dataflow's API where it is not `https://dataflow.googleapis.com`."""
@@ -72,7 +72,10 @@ class PoolConfig(Section):
             raise ValueError(f"unknown preset; known: {', '.join(presets)}")
         named = presets[given["preset"]]
         if differing := [k for k, v in named.items() if given.get(k) not in (None, 0, v)]:
-            raise ValueError(f"preset {given['preset']} already sets {', '.join(differing)}")
+            raise ValueError(
+                f"preset {given['preset']} already sets {', '.join(differing)}; to spell the "
+                "machine out, set preset to null"
+            )
         return {**given, **named}
 
     @model_validator(mode="after")
@@ -93,7 +96,7 @@ class TrainingConfig(Section):
     """Further machines; with them the training is one MultiWorkerMirroredStrategy."""
     disk_gb: int = Field(100, ge=100, le=64000)
     """Boot disk of each machine."""
-    timeout_h: float = Field(4, gt=0, le=168)
+    timeout_h: float = Field(4, ge=0.1, le=168)
     """Hours after which Vertex AI stops the job."""
 
     @model_validator(mode="after")

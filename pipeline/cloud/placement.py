@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from pipeline.cloud.options import CloudConfig, PoolConfig
 if TYPE_CHECKING:
     from pipeline.config import Config
 
+BEAM_COMPONENTS = ("ImportExampleGen", "StatisticsGen", "Transform", "Evaluator")
+"""Components that are one Dataflow job each."""
 _HOUR_S = 3600
 
 
@@ -35,8 +38,8 @@ def beam_arguments(config: Config) -> list[str]:
         return list(config.beam.pipeline_args)
     flags = ["--runner=DataflowRunner"]
     for name, value in dataflow_options(config).items():
-        if value is True:
-            flags.append(f"--{name}")
+        if isinstance(value, bool):
+            flags.append(f"--{name}" if value else f"--no_{name}")
         else:
             values = value if isinstance(value, list) else [value]
             flags += [f"--{name}={one}" for one in values]
@@ -59,14 +62,14 @@ def dataflow_options(config: Config) -> dict[str, str | int | bool | list[str]]:
         "max_num_workers": dataflow.max_workers,
         "disk_size_gb": dataflow.disk_gb,
         "dataflow_service_options": [
-            f"max_workflow_runtime_walltime_seconds={int(dataflow.timeout_h * _HOUR_S)}"
+            f"max_workflow_runtime_walltime_seconds={_seconds(dataflow.timeout_h)}"
         ],
         "labels": [f"{key}={value}" for key, value in labels(config).items()],
     }
     if dataflow.endpoint:
         options["dataflow_endpoint"] = dataflow.endpoint
     if cloud.subnetwork:
-        options |= {"subnetwork": cloud.subnetwork, "no_use_public_ips": True}
+        options |= {"subnetwork": cloud.subnetwork, "use_public_ips": False}
     return options
 
 
@@ -77,6 +80,20 @@ def trainer(config: Config) -> type:
     if config.cloud is None or config.cloud.training is None:
         return tfx.components.Trainer
     return tfx.extensions.google_cloud_ai_platform.Trainer
+
+
+def name_jobs(config: Config, pipeline):
+    """The pipeline; those of its components that start jobs elsewhere name these after the run."""
+    cloud = config.cloud
+    if cloud is None:
+        return pipeline
+    away = [*(BEAM_COMPONENTS if cloud.dataflow else ()), *(["Trainer"] if cloud.training else ())]
+    for component in pipeline.components:
+        if component.id in away:
+            from pipeline.cloud import executors
+
+            component.executor_spec.executor_class = getattr(executors, component.id)
+    return pipeline
 
 
 def training_job(config: Config) -> dict:
@@ -96,7 +113,7 @@ def training_job(config: Config) -> dict:
                 "worker_pool_specs": [
                     _pool_spec(pool, cloud) for pool in cloud.training.pools.values()
                 ],
-                "scheduling": {"timeout": {"seconds": int(cloud.training.timeout_h * _HOUR_S)}},
+                "scheduling": {"timeout": {"seconds": _seconds(cloud.training.timeout_h)}},
                 "service_account": cloud.service_account,
             }
             | ({"network": cloud.network} if cloud.network else {}),
@@ -109,6 +126,16 @@ def labels(config: Config) -> dict[str, str]:
     return {"application": "pawprint", "pipeline": config.name[:63]} | config.cloud.labels
 
 
+def with_labels(config: Config) -> Config:
+    """The config whose pushes make models and endpoints with the labels of everything else."""
+    push = config.push
+    if push.target == "folder":
+        return config
+    target = getattr(push, push.target)
+    labelled = target.model_copy(update={"labels": labels(config) | target.labels})
+    return config.model_copy(update={"push": push.model_copy(update={push.target: labelled})})
+
+
 def _pool_spec(pool: PoolConfig, cloud: CloudConfig) -> dict:
     """A WorkerPoolSpec; TFX fills in the command."""
     machine: dict = {"machine_type": pool.machine_type}
@@ -118,12 +145,16 @@ def _pool_spec(pool: PoolConfig, cloud: CloudConfig) -> dict:
     return {
         "machine_spec": machine,
         "replica_count": pool.replicas,
-        "disk_spec": {"boot_disk_size_gb": cloud.training.disk_gb},
+        "disk_spec": {"boot_disk_type": "pd-ssd", "boot_disk_size_gb": cloud.training.disk_gb},
         "container_spec": {
             "image_uri": cloud.training_image or cloud.image,
             "env": [{"name": "TF_USE_LEGACY_KERAS", "value": "1"}],
         },
     }
+
+
+def _seconds(hours: float) -> int:
+    return math.ceil(hours * _HOUR_S)
 
 
 def _home(config: Config) -> str:

@@ -11,7 +11,7 @@ def text(config: Config, bucket: str, converts: bool = False) -> str:
     Args:
       config: with `cloud`, free of errors.
       bucket: what is known of the bucket.
-      converts: whether photos are converted first.
+      converts: whether Dataflow converts photos first.
     """
     cloud = config.cloud
     bound = cost.upper_bound(config, converts)
@@ -32,11 +32,12 @@ def text(config: Config, bucket: str, converts: bool = False) -> str:
         "will be used",
         *(f"  {name:<12}{value}" for name, value in rows),
         "",
-        f"one run costs at most {bound.usd:,.2f} USD",
+        cost_in_words(bound),
         *(f"  {line.what:<18}{line.usd:>9,.2f}  {line.quantity}" for line in bound.lines),
         f"  {_prices(bound)}",
         "  every machine is reckoned until its limit (timeout_h): runs mostly end long before it",
-        "  not in it: what is stored, logged or sent elsewhere",
+        f"  tasks that start no job have no limit: {cost.OTHER_TASKS_H:g} h is reckoned for them",
+        "  not in it: Dataflow's shuffle, and what is stored, logged or sent elsewhere",
         *_deployed(config),
     ]
     if hints := preflight.check(config).hints:
@@ -44,20 +45,27 @@ def text(config: Config, bucket: str, converts: bool = False) -> str:
     return "\n".join(lines)
 
 
+def cost_in_words(bound: cost.Bound) -> str:
+    """The most that a run costs, or why that is not known."""
+    if bound.unlimited:
+        return f"what one run costs has no bound: {'; '.join(bound.unlimited)}"
+    return f"one run costs at most {bound.usd:,.2f} USD"
+
+
 def _deployed(config: Config) -> list[str]:
-    line = cost.deployed_a_day(config)
-    if line is None:
+    least, *most = cost.deployed_a_day(config) or [None]
+    if least is None:
         return ["  nor what a deployed model costs until it is undeployed"]
-    return [
-        f"then {line.usd:,.2f} USD a day for the {line.what}, {line.quantity}, until undeployed"
-    ]
+    told = f"then {least.usd:,.2f} USD a day for the {least.what}, {least.quantity}"
+    told += "".join(f", up to {line.usd:,.2f} for {line.quantity}" for line in most)
+    return [f"{told}, until undeployed"]
 
 
 def _dataflow(config: Config, converts: bool) -> str:
     dataflow = config.cloud.dataflow
     if dataflow is None:
         return "not used: Beam works inside each task"
-    jobs = [*(["the conversion"] if converts else []), *cost.BEAM_COMPONENTS]
+    jobs = [*(["the conversion"] if converts else []), *placement.BEAM_COMPONENTS]
     return f"1 to {dataflow.max_workers} {dataflow.machine_type} a job: {', '.join(jobs)}"
 
 

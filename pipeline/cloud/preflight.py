@@ -3,6 +3,7 @@
 import dataclasses
 import re
 
+from data import files
 from pipeline.cloud.catalog import catalog
 from pipeline.cloud.options import CloudConfig, PoolConfig
 from pipeline.config import Config
@@ -45,7 +46,7 @@ def check(config: Config) -> Findings:
     errors = _image_errors("cloud.image", cloud.image)
     if cloud.training_image:
         errors += _image_errors("cloud.training_image", cloud.training_image)
-    if cloud.dataflow and (wrong := _unknown_machine(cloud.dataflow.machine_type)):
+    if cloud.dataflow and (wrong := _worker_error(cloud.dataflow.machine_type)):
         errors.append(f"cloud.dataflow.machine_type: {wrong}")
     pools = cloud.training.pools if cloud.training else {}
     for name, pool in pools.items():
@@ -61,6 +62,14 @@ def check(config: Config) -> Findings:
         errors.append(
             "push.target=folder is a folder of one machine: set vertex or ai_platform, with "
             "project, region and models_at under push.vertex or push.ai_platform"
+        )
+    elif wrong := _unknown_machine(getattr(config.push, config.push.target).machine_type):
+        errors.append(f"push.{config.push.target}.machine_type: {wrong}")
+    weights = config.model.arguments.get("weights")
+    if weights and not files.is_remote(weights):
+        errors.append(
+            f"model.arguments.weights is a file of this machine, {weights}: copy it to "
+            f"{cloud.address}/weights/ and name that"
         )
     if config.wandb.mode == "online":
         errors.append(
@@ -87,13 +96,27 @@ def _image_errors(setting: str, image: str) -> list[str]:
 def _unknown_machine(name: str) -> str | None:
     if name in catalog().machines:
         return None
-    return f"unknown machine type {name}; known: {', '.join(catalog().machines)}"
+    return (
+        f"unknown machine type {name}; known: {', '.join(catalog().machines)}; another that Google "
+        "has goes into pipeline/cloud/catalog.yaml"
+    )
+
+
+def _worker_error(name: str) -> str | None:
+    wrong = _unknown_machine(name)
+    if not wrong and catalog().machines[name].needs:
+        return (
+            f"{name} comes with accelerators, which Beam's work has no use for; e.g. n1-standard-4"
+        )
+    return wrong
 
 
 def _pool_errors(pool: PoolConfig) -> list[str]:
     if wrong := _unknown_machine(pool.machine_type):
         return [wrong]
     machine = catalog().machines[pool.machine_type]
+    if not machine.trains:
+        return [f"Vertex AI does not train on {pool.machine_type}; e.g. n1-standard-4"]
     kind, count = pool.accelerator_type, pool.accelerator_count
     if kind is None:
         if machine.needs:
@@ -125,12 +148,20 @@ def _region_hints(cloud: CloudConfig) -> list[str]:
 def _quota_hints(cloud: CloudConfig) -> list[str]:
     needed: dict[str, int] = {}
     for pool in cloud.training.pools.values() if cloud.training else ():
-        if pool.accelerator_type:
-            count = pool.accelerator_count * pool.replicas
-            needed[pool.accelerator_type] = needed.get(pool.accelerator_type, 0) + count
-    return [
-        f"quota {catalog().quotas[kind]} of at least {count} in {cloud.region}; new projects have "
-        f"0: https://console.cloud.google.com/iam-admin/quotas?project={cloud.project}"
-        for kind, count in needed.items()
-        if kind in catalog().quotas
+        if pool.accelerator_type in catalog().quotas:
+            quota = catalog().quotas[pool.accelerator_type]
+            needed[quota] = needed.get(quota, 0) + pool.accelerator_count * pool.replicas
+    hints = [
+        f"quota {quota} of at least {count} in {cloud.region}; new projects have 0"
+        for quota, count in needed.items()
     ]
+    if (workers := cloud.dataflow) and (machine := catalog().machines.get(workers.machine_type)):
+        some = {"CPUS": workers.max_workers * machine.cpus}
+        if not cloud.subnetwork:  # with one they have no public addresses
+            some["IN_USE_ADDRESSES"] = workers.max_workers
+        hints += [
+            f"quota {quota} of at least {count} in {cloud.region}, for Dataflow's workers"
+            for quota, count in some.items()
+        ]
+    page = f"https://console.cloud.google.com/iam-admin/quotas?project={cloud.project}"
+    return [*hints, f"quotas: {page}"] if hints else []

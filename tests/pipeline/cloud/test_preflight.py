@@ -23,8 +23,13 @@ def errors(*overrides):
         ("cloud.labels={Team: cats}", "cloud.labels"),
         ("cloud.labels={team: The Cats}", "cloud.labels"),
         ("cloud.dataflow.max_workers=0", "cloud.dataflow.max_workers"),
+        ("cloud.dataflow.timeout_h=0.0002", "cloud.dataflow.timeout_h"),
+        ("cloud.training.timeout_h=0.0002", "cloud.training.timeout_h"),
         ("cloud.training.chief={preset: T4_5X}", "unknown preset; known: CPU, T4_1X, T4_4X"),
-        ("cloud.training.chief={preset: T4_4X, accelerator_count: 2}", "already sets"),
+        (
+            "cloud.training.chief={preset: T4_4X, accelerator_count: 2}",
+            "already sets .*preset to null",
+        ),
         ("cloud.training.chief={preset: T4_4X, replicas: 2}", "one chief"),
         ("cloud.training.chief={accelerator_count: 2}", "set preset or machine_type"),
         ("cloud.training.worker={machine_type: n1-standard-4, accelerator_count: 2}", "together"),
@@ -56,12 +61,31 @@ def test_every_preset_is_a_machine_that_exists(preset):
         ("n1-standard-4, accelerator_type: NVIDIA_X1, accelerator_count: 1", "none known"),
         ("a2-highgpu-1g", "comes with NVIDIA_TESLA_A100 x 1"),
         ("n9-huge-1", "unknown machine type n9-huge-1; known: e2-standard-2"),
+        ("n1-standard-2", "does not train on n1-standard-2"),
     ],
 )
 def test_machines_and_accelerators_must_fit_together(pool, told):
     (error,) = errors(f"cloud.training.chief={{machine_type: {pool}}}")
     assert error.startswith("cloud.training.chief: ")
     assert told in error
+
+
+@pytest.mark.parametrize(
+    "setting, told",
+    [
+        ("cloud.dataflow.machine_type=a2-highgpu-4g", "comes with accelerators"),
+        ("cloud.dataflow.machine_type=n9", "unknown machine type n9"),
+        ("push.vertex.machine_type=n9-bogus", "push.vertex.machine_type: unknown machine type"),
+        ("model.arguments={weights: README.md}", "README.md: copy it to gs://my-bucket/weights/"),
+    ],
+)
+def test_what_google_would_find_late_is_found_before(setting, told):
+    (error,) = errors(setting)
+    assert told in error
+    assert (
+        errors("model.arguments={weights: gs://b/w.h5}", "push.vertex.machine_type=e2-standard-2")
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,5 +131,7 @@ def test_hints_name_the_quota_and_what_is_far_away():
     assert any(
         "custom_model_training_nvidia_t4_gpus of at least 4 in europe-west4" in h for h in hints
     )
+    assert any("quota CPUS of at least 16 in europe-west4" in h for h in hints)
+    assert any("quota IN_USE_ADDRESSES of at least 4 in europe-west4" in h for h in hints)
     assert any("is in us-central1, far from europe-west4" in h for h in hints)
     assert any("belongs to other-project" in h for h in hints)
