@@ -8,6 +8,8 @@ data, or above the budget: nothing was sent; 1 anything else.
 """
 
 import argparse
+import contextlib
+import math
 import os
 import sys
 import warnings
@@ -52,22 +54,35 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         return made
 
     command("plan", "what a run would use and cost at most; sends nothing", source=False)
-    made = command("compile", "write the Vertex AI pipeline spec", source=True)
+    text = "write the Vertex AI pipeline spec; photos on gs:// are converted before, which costs"
+    made = command("compile", text, source=True)
     made.add_argument("-o", "--output", default="pipeline.json", type=Path)
     made = command("submit", "start a run on Vertex AI, or a schedule of runs", source=True)
-    made.add_argument("--budget", type=float, metavar="USD", help="refuse a run that may cost more")
     made.add_argument("--schedule", metavar="CRON", help="e.g. 'TZ=Europe/Berlin 0 3 * * 1'")
     made.add_argument("--wait", action="store_true", help="stay until the run is over")
     made = command("beam", "run the pipeline from here, its Beam work on Dataflow", source=True)
     made.add_argument("--verbose", action="store_true", help="show the libraries' output too")
+    for name in ("submit", "beam"):
+        commands.choices[name].add_argument(
+            "--budget", type=_usd, metavar="USD", help="refuse a run that may cost more"
+        )
     for name in ("compile", "submit", "beam"):
         forced.add_option(commands.choices[name])
-    for name, text in (
-        ("status", "what each task of a run did, what failed and where its log is"),
-        ("cancel", "cancel a run, or delete a schedule"),
-    ):
-        command(name, text).add_argument("run", help="id of the run (or of the schedule)")
-    return parser.parse_args(argv)
+    made = command("status", "what each task of a run did, what failed and where its log is")
+    made.add_argument("run", help="id of the run")
+    made = command("cancel", "cancel a run and its jobs, or delete a schedule")
+    made.add_argument("run", help="id of the run or of the schedule")
+    arguments = parser.parse_args(argv)
+    if getattr(arguments, "schedule", None) and arguments.wait:
+        parser.error("--schedule starts no run that --wait could wait for")
+    return arguments
+
+
+def _usd(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < (amount := float(text)) < math.inf:
+            return amount
+    raise argparse.ArgumentTypeError(f"expected an amount above 0, received {text}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -94,8 +109,9 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    from pipeline.cloud import commands
+    from pipeline.cloud import commands, placement
 
+    config = placement.with_labels(config)
     kind = next((kind for kind in _SOURCES if getattr(arguments, kind, None)), None)
     source = Source(kind, getattr(arguments, kind)) if kind else None
     match arguments.command:
@@ -111,12 +127,14 @@ def main(argv: list[str] | None = None) -> int:
                 config,
                 source,
                 budget=arguments.budget,
-                cron=arguments.schedule,
+                expression=arguments.schedule,
                 wait=arguments.wait,
                 forced=blessing,
             )
         case "beam":
-            return commands.guarded(commands.beam, config, source, arguments.verbose, blessing)
+            return commands.guarded(
+                commands.beam, config, source, arguments.verbose, blessing, arguments.budget
+            )
         case "status":
             return commands.guarded(commands.show_status, config, arguments.run)
         case _:

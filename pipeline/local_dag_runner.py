@@ -14,6 +14,10 @@ from pipeline.cloud.dataflow import explained
 from pipeline.metadata_reader import ExecutionRecord, run_executions
 
 
+class Interrupted(Exception):
+    """The user stopped the run."""
+
+
 @dataclasses.dataclass(frozen=True)
 class NodeReport:
     """How one node of the pipeline ended."""
@@ -42,6 +46,8 @@ class _ReportingNode(beam_dag_runner.PipelineNodeAsDoFn):
         error = None
         try:
             super()._run_node()
+        except KeyboardInterrupt:  # Beam would make an error of it that says nothing
+            error = Interrupted("interrupted; the same command goes on with what is done")
         except Exception as raised:
             error = explained(raised)
         _listener(

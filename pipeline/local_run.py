@@ -22,6 +22,7 @@ class Exit(enum.IntEnum):
     """Exit status of a run."""
 
     PUSHED = 0
+    DONE = 0  # of commands that push nothing
     FAILED = 1
     USAGE = 2
     REFUSED = 3
@@ -47,7 +48,7 @@ def _run(source: Source, config: Config, folder: RunFolder, console: Console, fo
     console.text(f"pawprint run {folder.run_id}, log {folder.log}")
     try:
         present = make_target(config.push, placement.serving(config)).preflight()
-        ingested = _ingest(source, config, folder, console)
+        ingested = ingest_for(source, config, folder, console)
         config = config.model_copy(update={"records": ingested.records})
         folder.write_config(config)
         status = _run_pipeline(source, config, present, ingested, folder, console, started, forced)
@@ -59,22 +60,35 @@ def _run(source: Source, config: Config, folder: RunFolder, console: Console, fo
         console.text(f"\nerror: push: {error}")
         return Exit.USAGE
     except DataError as error:
-        folder.write_discarded(error.discarded)
         console.text(f"\nerror: {error}")
         if error.discarded:
             console.text(f"  the files found so far: {folder.discarded}")
         return Exit.USAGE
+    except KeyboardInterrupt:
+        console.text("\nerror: interrupted; the same command goes on with what is done")
+        _cancel_jobs(config, folder, console)
+        return Exit.FAILED
     except Exception as error:
         logging.getLogger(__name__).exception("the run failed")
         console.text(f"\nerror: {error}\n  the whole story: {folder.log}")
         return Exit.FAILED
 
 
-def _ingest(source: Source, config: Config, folder: RunFolder, console: Console) -> Ingested:
+def ingest_for(source: Source, config: Config, folder: RunFolder, console: Console) -> Ingested:
+    """`ingest` for a run: tells the user what was found, and lists the discards in its folder.
+
+    Raises:
+      DataError: photos, rows or records that cannot be used.
+      CloudError: Dataflow did not convert them.
+    """
     started = time.monotonic()
-    ingested = ingest(
-        source, config, lambda done, total: console.progress(done, total, "img", "convert")
-    )
+    try:
+        ingested = ingest(
+            source, config, lambda done, total: console.progress(done, total, "img", "convert")
+        )
+    except DataError as error:
+        folder.write_discarded(error.discarded)
+        raise
     folder.write_discarded(ingested.discarded)
     counts = ingested.records.counts
     by_label = {
@@ -84,10 +98,25 @@ def _ingest(source: Source, config: Config, folder: RunFolder, console: Console)
     text = f"{sum(by_label.values())} records: " + ", ".join(
         f"{label} {n}" for label, n in sorted(by_label.items())
     )
+    text += f" in {ingested.records.path}" if config.cloud else ""
     if ingested.discarded:
         text += f"; {len(ingested.discarded)} skipped, see {folder.discarded}"
     console.line("photos", text, None if ingested.cached else time.monotonic() - started)
     return ingested
+
+
+def _cancel_jobs(config: Config, folder: RunFolder, console: Console) -> None:
+    """Cancels the jobs on Google Cloud that an interrupted run had started."""
+    if config.cloud is None:
+        return
+    from pipeline.cloud import jobs
+    from pipeline.cloud.errors import CloudError
+
+    try:
+        for line in jobs.cancel(config, f"{config.name}-{folder.run_id}"):
+            console.text(f"  {line}")
+    except CloudError as error:
+        console.text(f"  jobs that it started may go on: {error}")
 
 
 def _run_pipeline(source, config, present, ingested, folder, console, started, forced) -> Exit:
@@ -95,7 +124,7 @@ def _run_pipeline(source, config, present, ingested, folder, console, started, f
     # TFX and TensorFlow take seconds to import: only now, when everything else has been checked.
     from pipeline.gate.verdict_table import verdict_table
     from pipeline.lineage.photos import PhotoRecorder
-    from pipeline.local_dag_runner import LocalDagRunner, NodeReport
+    from pipeline.local_dag_runner import Interrupted, LocalDagRunner, NodeReport
     from pipeline.metadata_reader import sqlite_store
     from pipeline.node_lines import describe
     from pipeline.pipeline import create_pipeline, metadata_file
@@ -115,7 +144,7 @@ def _run_pipeline(source, config, present, ingested, folder, console, started, f
     recorder.record(source, ingested)
     failed = None
     try:
-        pipeline = create_pipeline(config, present, forced)
+        pipeline = placement.name_jobs(config, create_pipeline(config, present, forced))
         LocalDagRunner(folder.run_id, listener).run(pipeline)
     except Exception as error:
         logging.getLogger(__name__).exception("the pipeline failed")
@@ -139,6 +168,8 @@ def _run_pipeline(source, config, present, ingested, folder, console, started, f
         error = outcome.failure.error if outcome.failure else failed
         where = f"{outcome.failure.node_id} failed: " if outcome.failure else ""
         console.text(f"\nerror: {where}{error}\n  the whole story: {folder.log}")
+        if isinstance(error, Interrupted):
+            _cancel_jobs(config, folder, console)
         return exit_status
     console.text("\n" + verdict_table(summary["gates"]))
     if pushed:

@@ -1,20 +1,34 @@
 """The commands of `runner_dataflow.py`. Each returns an exit status."""
 
 import contextlib
+import os
+import re
 import sys
 import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+from data import files
 from data.errors import DataError
 from pipeline import local_run
-from pipeline.cloud import bucket, conversion, cost, placement, plan, preflight, status, vertex
+from pipeline.cloud import (
+    bucket,
+    conversion,
+    cost,
+    cron,
+    placement,
+    plan,
+    preflight,
+    status,
+    vertex,
+)
 from pipeline.cloud.errors import CloudError
+from pipeline.cloud.preflight import PreflightError
 from pipeline.config import Config
 from pipeline.console import Console
 from pipeline.gate.options import Forced
-from pipeline.ingest import Source, ingest
+from pipeline.ingest import Source
 from pipeline.local_run import Exit
 from pipeline.push.target import PushError
 from pipeline.push.targets import make_target
@@ -22,6 +36,7 @@ from pipeline.run_folder import RootError, RunFolder, locked_root
 
 SPEC = "pipeline.json"
 _POLL_S = 30
+_ID = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
 def show_plan(config: Config, source: Source | None) -> Exit:
@@ -31,9 +46,9 @@ def show_plan(config: Config, source: Source | None) -> Exit:
         known = bucket.check(config.cloud)
     except CloudError as error:
         known = f"not checked: {error}"
-    print(plan.text(config, known, _converts(source)))
+    print(plan.text(config, known, _converts(config, source)))
     print("\nnothing was sent")
-    return Exit.PUSHED
+    return Exit.DONE
 
 
 def compile_spec(
@@ -41,10 +56,15 @@ def compile_spec(
 ) -> Exit:
     """Writes the spec; the photos are converted before, if the source has not been."""
     _check(config, source)
-    with _run(config) as (folder, console):
+    if not output.parent.is_dir() or not os.access(output.parent, os.W_OK):
+        raise PreflightError(f"cannot write {output}: {output.parent} is no folder to write to")
+    with _folder(config) as folder, _console(folder) as console:
+        if _converts(config, source):
+            most = cost.conversion_bound(config).usd
+            console.text(f"the conversion on Dataflow costs at most {most:,.2f} USD")
         _compile(config, source, folder, console, output, forced=forced)
         console.text(f"wrote {output}")
-    return Exit.PUSHED
+    return Exit.DONE
 
 
 def submit(
@@ -52,7 +72,7 @@ def submit(
     source: Source,
     *,
     budget: float | None = None,
-    cron: str | None = None,
+    expression: str | None = None,
     wait: bool = False,
     forced: Forced | None = None,
 ) -> Exit:
@@ -62,81 +82,98 @@ def submit(
       config: with `cloud`.
       source: photos or records.
       budget: USD that one run may cost at most.
-      cron: when Vertex AI shall start runs of these records; None starts one now.
+      expression: of cron, when Vertex AI shall start runs of these records; None starts one now.
       wait: stay until the run is over, and tell of each task.
       forced: a blessing against the bounds of gate 1.
     """
     _check(config, source)
-    bound = cost.upper_bound(config, _converts(source))
-    if budget is not None and bound.usd > budget:
-        raise preflight.PreflightError(
-            f"a run may cost up to {bound.usd:,.2f} USD, above the budget of {budget:,.2f} USD; "
-            "nothing was sent. `plan` shows for what; lower timeout_h, max_workers or the pools, "
-            "or raise --budget"
-        )
+    if expression and (wrong := cron.wrong_with(expression)):
+        raise PreflightError(f"--schedule {expression!r}: {wrong}")
+    bound = cost.upper_bound(config, _converts(config, source))
+    _check_budget(bound, budget)
     bucket.check(config.cloud)
-    with _run(config) as (folder, console):
+    with _folder(config) as folder, _console(folder) as console:
         spec = folder.path / SPEC
         present = make_target(config.push, placement.serving(config)).preflight()
         _compile(config, source, folder, console, spec, present, forced)
         console.text(f"  spec      {spec}")
-        if cron:
-            made = vertex.schedule(config, spec, cron)
-            console.text(f"schedule {made} made: {cron}\n  {vertex.page(config, made)}")
-            return Exit.PUSHED
+        if expression:
+            made = vertex.schedule(config, spec, expression)
+            console.text(f"schedule {made} made: {expression}\n  {vertex.page(config, made)}")
+            return Exit.DONE
         run = vertex.submit(config, spec)
-        console.text(f"run {run} started; it costs at most {bound.usd:,.2f} USD")
+        console.text(f"run {run} started\n  {plan.cost_in_words(bound)}")
         console.text(f"  {vertex.page(config, run)}")
-        return _wait(config, run, console) if wait else Exit.PUSHED
+    if not wait:
+        return Exit.DONE
+    with _console(folder) as console:  # the root is free for other runs
+        return _wait(config, run, console)
 
 
-def beam(config: Config, source: Source, verbose: bool, forced: Forced | None = None) -> Exit:
+def beam(
+    config: Config,
+    source: Source,
+    verbose: bool,
+    forced: Forced | None = None,
+    budget: float | None = None,
+) -> Exit:
     """Runs the pipeline from here: metadata on this machine, artifacts in the bucket."""
     _check(config, source)
+    _check_budget(cost.upper_bound(config, _converts(config, source), tasks=False), budget)
     bucket.check(config.cloud)
     return local_run.run(source, config, verbose, forced)
 
 
 def show_status(config: Config, run: str) -> Exit:
     """Prints how a run stands."""
+    _check_id(run)
     found = status.read(config, vertex.get(config, run))
     print(found.text())
     return _exit_status(found)
 
 
 def cancel(config: Config, run: str) -> Exit:
-    """Cancels a run or deletes a schedule."""
-    print(vertex.cancel(config, run))
-    return Exit.PUSHED
+    """Cancels a run and its jobs, or deletes a schedule."""
+    _check_id(run)
+    print("\n".join(vertex.cancel(config, run)))
+    return Exit.DONE
 
 
 def guarded(command, *arguments, **options) -> Exit:
     """Runs a command; what went wrong is told in words."""
     try:
         return command(*arguments, **options)
-    except (preflight.PreflightError, DataError, PushError, RootError) as error:
+    except (PreflightError, DataError, PushError, RootError) as error:
         print(f"error: {error}", file=sys.stderr)
         return Exit.USAGE
     except CloudError as error:
         print(f"error: {error}", file=sys.stderr)
         return Exit.FAILED
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return Exit.FAILED
 
 
 @contextlib.contextmanager
-def _run(config: Config) -> Iterator[tuple[RunFolder, Console]]:
-    """The folder of a run, and the terminal while libraries print to its log."""
+def _folder(config: Config) -> Iterator[RunFolder]:
+    """The folder of a run, while no other works in the root."""
     root = Path(config.root)
     with locked_root(root):
-        folder = RunFolder(root)
-        try:
-            with Console(folder.log) as console:
-                yield folder, console
-        except (DataError, PushError, CloudError):
-            raise
-        except Exception as error:
-            with folder.log.open("a") as log:
-                traceback.print_exception(error, file=log)
-            raise CloudError(f"{error}\n  the whole story: {folder.log}") from error
+        yield RunFolder(root)
+
+
+@contextlib.contextmanager
+def _console(folder: RunFolder) -> Iterator[Console]:
+    """The terminal, while libraries print to the log of a run."""
+    try:
+        with Console(folder.log) as console:
+            yield console
+    except (DataError, PushError, CloudError):
+        raise
+    except Exception as error:
+        with folder.log.open("a") as log:
+            traceback.print_exception(error, file=log)
+        raise CloudError(f"{error}\n  the whole story: {folder.log}") from error
 
 
 def _compile(
@@ -148,12 +185,7 @@ def _compile(
     present: str = "",
     forced: Forced | None = None,
 ) -> None:
-    ingested = ingest(
-        source, config, lambda done, total: console.progress(done, total, "img", "convert")
-    )
-    folder.write_discarded(ingested.discarded)
-    count = sum(sum(labels.values()) for labels in ingested.records.counts.values())
-    console.line("records", f"{count} in {ingested.records.path}")
+    ingested = local_run.ingest_for(source, config, folder, console)
     config = config.model_copy(update={"records": ingested.records})
     folder.write_config(config)
     # TFX takes seconds to import: only now, when everything else has been checked.
@@ -168,16 +200,22 @@ def _compile(
 
 def _wait(config: Config, run: str, console: Console) -> Exit:
     told: set[str] = set()
-    while True:
-        found = status.read(config, vertex.get(config, run))
-        for task in found.tasks:
-            if task.state not in ("waiting", "running") and task.name not in told:
-                told.add(task.name)
-                console.line(task.name, task.state, task.seconds)
-        if found.is_over:
-            console.text("\n".join([found.head(), *found.ending()]))
-            return _exit_status(found)
-        time.sleep(_POLL_S)
+    try:
+        while True:
+            found = status.read(config, vertex.get(config, run))
+            for task in found.tasks:
+                if task.state not in ("waiting", "running") and task.name not in told:
+                    told.add(task.name)
+                    console.line(task.name, task.state, task.seconds)
+            if found.is_over:
+                console.text("\n".join([found.head(), *found.ending()]))
+                return _exit_status(found)
+            time.sleep(_POLL_S)
+    except KeyboardInterrupt:
+        raise CloudError(
+            f"interrupted: the run {run} goes on; `status {run}` tells how it stands, "
+            f"`cancel {run}` ends it"
+        ) from None
 
 
 def _check(config: Config, source: Source) -> None:
@@ -187,8 +225,31 @@ def _check(config: Config, source: Source) -> None:
         conversion.check_records(source.path)
 
 
-def _converts(source: Source | None) -> bool:
-    return source is not None and source.kind != "tfrecords"
+def _check_budget(bound: cost.Bound, budget: float | None) -> None:
+    if budget is None:
+        return
+    if bound.unlimited:
+        raise PreflightError(
+            f"no budget can be held, and nothing was sent: {plan.cost_in_words(bound)}"
+        )
+    if bound.usd > budget:
+        raise PreflightError(
+            f"a run may cost up to {bound.usd:,.2f} USD, above the budget of {budget:,.2f} USD; "
+            "nothing was sent. `plan` shows for what; lower timeout_h, max_workers or the pools, "
+            "or raise --budget"
+        )
+
+
+def _check_id(run: str) -> None:
+    if not _ID.fullmatch(run):
+        raise PreflightError(f"{run!r} is no id of a run, such as pawprint-20260101000000")
+
+
+def _converts(config: Config, source: Source | None) -> bool:
+    """Whether Dataflow converts the source first; a table is taken to be of photos on `gs://`."""
+    if source is None or source.kind == "tfrecords" or config.cloud.dataflow is None:
+        return False
+    return source.kind == "csv" or files.is_remote(source.path)
 
 
 def _exit_status(found: status.Status) -> Exit:
@@ -196,4 +257,4 @@ def _exit_status(found: status.Status) -> Exit:
         return Exit.FAILED
     if found.state == "succeeded" and not found.pushed:
         return Exit.REFUSED
-    return Exit.PUSHED
+    return Exit.DONE

@@ -7,6 +7,7 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 from tfx import v1 as tfx
 
+from pipeline.cloud import placement
 from pipeline.config import Config
 from pipeline.gate.options import Forced
 from pipeline.pipeline import create_pipeline
@@ -35,7 +36,8 @@ def compile_pipeline(config: Config, present: str = "", forced: Forced | None = 
     )
     # Nothing of this machine enters the spec: another one's is equal, and finds the same cache.
     config = config.model_copy(update={"root": f"{config.cloud.address}/{config.name}"})
-    job = runner.run(create_pipeline(config, present, forced), write_out=False)
+    pipeline = placement.name_jobs(config, create_pipeline(config, present, forced))
+    job = runner.run(pipeline, write_out=False)
     check(job)
     return job
 

@@ -6,18 +6,46 @@ takes seconds to import.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+from pipeline.cloud import placement
 from pipeline.cloud.errors import LOGIN, CloudError, NoAnswerError
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
 
 _OURS = re.compile(r"No module named '(data|models|pipeline)(?:\.[\w.]+)?'")
 _CODE = (
     "Its workers do not have this project's code (they found no module {module!r}). Set cloud.image"
     " to an image that has it, see docs/images.md; with Beam's own flags: --sdk_container_image="
-    "IMAGE, or --setup_file=PATH/setup.py, which has every worker build the project as it starts."
+    "IMAGE or, for a conversion alone (setup.py asks for neither TensorFlow nor TFX), "
+    "--setup_file=PATH/setup.py, which has every worker build the project as it starts."
 )
 _TRANSPORT = ("apitools.", "httplib2", "http.client", "requests.exceptions", "urllib3.exceptions")
+
+
+def client(config: Config):
+    """Beam's own client of Dataflow."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.dataflow.internal import apiclient
+
+    options = PipelineOptions(flags=[], **placement.dataflow_options(config))
+    return apiclient.DataflowApplicationClient(options)
+
+
+@contextlib.contextmanager
+def in_words() -> Iterator[None]:
+    """Raises CloudError in place of what Dataflow's client raises."""
+    try:
+        yield
+    except Exception as error:
+        if (told := explained(error)) is error:
+            raise
+        raise told from error
 
 
 def explained(error: Exception) -> Exception:
@@ -25,6 +53,8 @@ def explained(error: Exception) -> Exception:
     kind, module = type(error).__name__, type(error).__module__
     if kind == "DataflowRuntimeException":
         made = _ended(error)
+    elif kind == "DataflowJobAlreadyExistsError":
+        made = CloudError(f"{error} {_BUSY}")
     elif module.startswith("apitools.") and hasattr(error, "status_code"):
         made = _refused(error.status_code, _message(error.content))
     elif module.startswith(_TRANSPORT) or isinstance(error, ConnectionError | TimeoutError):
@@ -56,17 +86,15 @@ def how_it_ended(job_id: str, state: str, said: str, page: str) -> str:
     return f"Dataflow's job {job_id} {_VERB.get(state, f'ended as {state}')}. {why}\n  job {page}"
 
 
+_BUSY = "Wait for that job, or cancel it."
 _VERB = {"failed": "failed", "cancelled": "was cancelled", "drained": "was drained"}
 
 
-def job_page(job_id: str, project: str, region: str) -> str:
-    """The page of a job in Google's console."""
-    return f"https://console.cloud.google.com/dataflow/jobs/{region}/{job_id}?project={project}"
-
-
 def _ended(error) -> CloudError:
+    from data.beam_options import dataflow_url
+
     job = error.result._job
-    page = job_page(job.id, job.projectId, job.location)
+    page = dataflow_url(job.id, job.projectId, job.location)
     _, _, said = str(error).partition("Error:\n")
     said = "" if said == "None" else said  # the client stopped asking before there was a message
     return CloudError(how_it_ended(job.id, str(job.currentState), said, page))
@@ -77,7 +105,7 @@ def _refused(status: int, said: str) -> CloudError:
         401: LOGIN,
         403: "The roles that are needed are listed in docs/production.md.",
         404: "Check cloud.project and cloud.region, and that Dataflow's API is enabled.",
-        409: "Wait for that job, or cancel it.",
+        409: _BUSY,
         429: "A quota is used up: lower cloud.dataflow.max_workers, or ask for more.",
     }
     text = f"Dataflow refused the request ({status}): {said}".rstrip(".")

@@ -2,10 +2,15 @@
 
 import dataclasses
 import datetime
+import json
 from collections.abc import Iterable
 
+from data import files
+from data.errors import DataError
 from pipeline.cloud.vertex import page
 from pipeline.config import Config
+from pipeline.gate.names import VERDICT_FILE
+from pipeline.gate.verdict_table import verdict_table
 
 _RUN_STATES = {
     "PIPELINE_STATE_QUEUED": "waiting",
@@ -28,6 +33,7 @@ _TASK_STATES = {
     "SKIPPED": "cached",
     "NOT_TRIGGERED": "not started",
 }
+_GATES = {"QualityGate": "quality", "ServingCheck": "serving"}
 _OVER = ("succeeded", "failed", "cancelled")
 _NO_IMAGE = ("Failed to pull image", "ImagePullBackOff", "Cannot find image", "manifest unknown")
 
@@ -55,6 +61,8 @@ class Status:
     page: str
     pushed: str | None
     """Where the model was pushed; None while it was not."""
+    verdicts: str | None = None
+    """The table of both gates; None where they did not judge, or it cannot be read."""
 
     @property
     def is_over(self) -> bool:
@@ -79,6 +87,7 @@ class Status:
         if self.error and not failed:
             lines += ["", f"error: {explain(self.error)}"]
         if self.state == "succeeded":
+            lines += [self.verdicts] if self.verdicts else []
             lines.append(f"pushed {self.pushed}" if self.pushed else "a gate refused the model")
         return [*lines, f"  {self.page}"]
 
@@ -90,13 +99,15 @@ def read(config: Config, job) -> Status:
         (detail for detail in job.job_detail.task_details if _is_task(detail, run)),
         key=lambda detail: (str(detail.start_time or "9"), detail.task_name),
     )
+    state = _RUN_STATES.get(job.state.name, job.state.name)
     return Status(
         run=run,
-        state=_RUN_STATES.get(job.state.name, job.state.name),
+        state=state,
         tasks=[_task(config, detail) for detail in details],
         error=job.error.message if job.error else "",
         page=page(config, run),
         pushed=_pushed(details),
+        verdicts=_verdicts(details) if state == "succeeded" else None,
     )
 
 
@@ -110,8 +121,8 @@ def explain(error: str) -> str:
     """An error of the service, with what to do where that is known."""
     if any(sign in error for sign in _NO_IMAGE):
         return (
-            f"{error}\n  The image is not there: build and push it with `make images`, see "
-            "docs/production.md, and set cloud.image to it."
+            f"{error}\n  The image is not there: build and push it as docs/images.md says, and set "
+            "cloud.image to it."
         )
     if "RESOURCE_EXHAUSTED" in error or "quota" in error.lower():
         return f"{error}\n  A quota is used up: `runner_dataflow.py plan` names those needed."
@@ -159,3 +170,17 @@ def _pushed(details: Iterable) -> str | None:
                 if held.get("pushed"):
                     return str(held.get("pushed_destination") or artifact.uri)
     return None
+
+
+def _verdicts(details: Iterable) -> str | None:
+    """What both gates wrote beside their blessings, as a table."""
+    found = {}
+    for detail in details:
+        gate = _GATES.get(detail.task_name)
+        made = detail.outputs.get("blessing") if gate else None
+        for artifact in made.artifacts if made else ():
+            try:
+                found[gate] = json.loads(files.read(files.join(artifact.uri, VERDICT_FILE)))
+            except (OSError, DataError):
+                return None
+    return verdict_table(found) if found.keys() == {*_GATES.values()} else None

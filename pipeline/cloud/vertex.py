@@ -2,12 +2,14 @@
 
 import contextlib
 import datetime
+import time
 from pathlib import Path
 
-from pipeline.cloud import placement
+from pipeline.cloud import client, jobs, placement
 from pipeline.cloud.errors import CloudError, NoAnswerError, in_words
-from pipeline.cloud.options import CloudConfig
 from pipeline.config import Config
+
+_CANCEL_S, _POLL_S = 300, 5
 
 
 def submit(config: Config, spec: Path) -> str:
@@ -29,12 +31,13 @@ def submit(config: Config, spec: Path) -> str:
     try:
         with in_words(cloud, "submit the run"):
             # Not PipelineJob.submit, which makes a bucket of its own taste where there is none.
-            client = gapic.PipelineServiceClient(
-                client_options={"api_endpoint": _endpoint(cloud)},
-                transport="rest" if _by_rest(cloud) else None,
+            service = gapic.PipelineServiceClient(
+                credentials=client.login(),
+                client_options={"api_endpoint": client.endpoint(cloud)},
+                transport=client.transport(cloud),
             )
             parent = f"projects/{cloud.project}/locations/{cloud.region}"
-            client.create_pipeline_job(parent=parent, pipeline_job=job, pipeline_job_id=run)
+            service.create_pipeline_job(parent=parent, pipeline_job=job, pipeline_job_id=run)
     except NoAnswerError:
         # The answer may be all that was lost: the id is ours, so the run can be looked up.
         with contextlib.suppress(CloudError):
@@ -57,23 +60,30 @@ def schedule(config: Config, spec: Path, cron: str) -> str:
     """
     from google.cloud import aiplatform
 
-    cloud = config.cloud
-    connect(config)
-    with in_words(cloud, "make the schedule"):
-        job = aiplatform.PipelineJob(
-            display_name=config.name,
-            template_path=str(spec),
-            # The client drops the labels that are in the spec.
-            labels=placement.labels(config),
-            failure_policy="fast",
-        )
-        made = aiplatform.PipelineJobSchedule(pipeline_job=job, display_name=config.name)
-        made.create(
-            cron=cron,
-            max_concurrent_run_count=1,
-            service_account=cloud.service_account,
-            network=cloud.network,
-        )
+    cloud, name = config.cloud, run_id(config)
+    try:
+        with in_words(cloud, "make the schedule"):
+            client.connect(cloud)
+            job = aiplatform.PipelineJob(
+                display_name=config.name,
+                template_path=str(spec),
+                # The client drops the labels that are in the spec.
+                labels=placement.labels(config),
+                failure_policy="fast",
+            )
+            made = aiplatform.PipelineJobSchedule(pipeline_job=job, display_name=name)
+            made.create(
+                cron=cron,
+                max_concurrent_run_count=1,
+                service_account=cloud.service_account,
+                network=cloud.network,
+            )
+    except NoAnswerError:
+        # The answer may be all that was lost; no other schedule has this name.
+        with contextlib.suppress(CloudError), in_words(cloud, "look for the schedule"):
+            for found in aiplatform.PipelineJobSchedule.list(filter=f'display_name="{name}"'):
+                return found.name
+        raise
     return made.name
 
 
@@ -85,27 +95,50 @@ def get(config: Config, run: str):
     """
     from google.cloud import aiplatform
 
-    connect(config)
     with in_words(config.cloud, f"read the run {run}"):
+        client.connect(config.cloud)
         return aiplatform.PipelineJob.get(run).gca_resource
 
 
-def cancel(config: Config, run: str) -> str:
-    """Cancels a run, or deletes a schedule (whose ids are numbers); returns what was done.
+def cancel(config: Config, run: str) -> list[str]:
+    """Cancels a run and its jobs, or deletes a schedule (whose ids are numbers).
+
+    Jobs of a run that is over are cancelled too: a task that fails, or is cancelled in Google's
+    console, leaves them.
+
+    Returns:
+      What was done, line by line.
 
     Raises:
-      CloudError: there is no such run or schedule, or the run is over.
+      CloudError: there is no such run or schedule, or nothing of it is left to cancel.
     """
     from google.cloud import aiplatform
 
-    connect(config)
     if run.isdigit():
         with in_words(config.cloud, f"delete the schedule {run}"):
+            client.connect(config.cloud)
             aiplatform.PipelineJobSchedule.get(run).delete()
-        return f"schedule {run} deleted; runs that it started go on"
+        return [f"schedule {run} deleted; runs that it started go on"]
     with in_words(config.cloud, f"cancel the run {run}"):
-        aiplatform.PipelineJob.get(run).cancel()
-    return f"run {run} is being cancelled; its training and Dataflow jobs end with it"
+        client.connect(config.cloud)
+        job = aiplatform.PipelineJob.get(run)
+        was_over = job.done()
+        told = f"run {run} is over" if was_over else _cancel(job, run)
+    cancelled = jobs.cancel(config, run)
+    if was_over and not cancelled:
+        raise CloudError(f"cannot cancel the run {run}: it is over, and none of its jobs goes on")
+    return [told, *(f"  {line}" for line in cancelled)]
+
+
+def _cancel(job, run: str) -> str:
+    """Cancels a run and waits for its containers to end: one that is left may yet start a job."""
+    job.cancel()
+    until = time.monotonic() + _CANCEL_S
+    while not job.done():
+        if time.monotonic() > until:
+            return f"run {run} is being cancelled; give the command again for jobs it may yet start"
+        time.sleep(_POLL_S)
+    return f"run {run} is cancelled"
 
 
 def run_id(config: Config) -> str:
@@ -122,24 +155,3 @@ def page(config: Config, run: str) -> str:
         f"https://console.cloud.google.com/vertex-ai/pipelines/locations/{cloud.region}/{place}/"
         f"{run}?project={cloud.project}"
     )
-
-
-def connect(config: Config) -> None:
-    """Points Google's client at the project and region."""
-    from google.cloud import aiplatform
-
-    cloud = config.cloud
-    aiplatform.init(
-        project=cloud.project,
-        location=cloud.region,
-        api_endpoint=cloud.endpoint,
-        api_transport="rest" if _by_rest(cloud) else None,
-    )
-
-
-def _endpoint(cloud: CloudConfig) -> str:
-    return cloud.endpoint or f"{cloud.region}-aiplatform.googleapis.com"
-
-
-def _by_rest(cloud: CloudConfig) -> bool:
-    return bool(cloud.endpoint) and cloud.endpoint.startswith("http")

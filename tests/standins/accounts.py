@@ -20,10 +20,19 @@ def forget_login() -> None:
 
 
 class TokenStandIn(HttpService):
-    """Gives every caller a token."""
+    """Gives every caller a token.
+
+    Attributes:
+        expired: Refuses instead, as it does when a login is over.
+    """
+
+    expired = False
 
     @route("POST", r"/token|/oauth2/v4/token")
     def _token(self, request: Request) -> Answer:
+        if self.expired:
+            said = {"error": "invalid_grant", "error_description": "Token has been expired."}
+            return Answer(said, 400)
         return Answer({"access_token": "local", "token_type": "Bearer", "expires_in": 3600})
 
     def write_key(self, path: Path) -> Path:

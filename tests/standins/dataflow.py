@@ -86,6 +86,19 @@ class DataflowStandIn(HttpService):
             threading.Thread(target=self._run, args=[made], daemon=True).start()
         return self._described(made)
 
+    @route("GET", _JOBS)
+    def _list(self, request: Request, project: str, region: str) -> Answer:
+        """Summaries, as the service gives them: without labels and options."""
+        assert request.query["filter"] == "ACTIVE", "no other filter is known here"
+        fields = ("id", "name", "projectId", "location")
+        active = [job for made, job in self.jobs.items() if self.states[made] not in _ENDED]
+        shown = [
+            {field: job[field] for field in fields} | {"currentState": self.states[job["id"]]}
+            for job in active
+            if (job["projectId"], job["location"]) == (project, region)
+        ]
+        return Answer({"jobs": shown})
+
     @route("GET", rf"{_JOBS}/([^/]+)")
     def _get(self, request: Request, project: str, region: str, job_id: str) -> Answer:
         return self._described(job_id) if job_id in self.jobs else error(404, f"no job {job_id}")

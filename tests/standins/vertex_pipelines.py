@@ -40,6 +40,8 @@ class TaskRun:
     inputs: dict[str, list[Artifact]] = dataclasses.field(default_factory=dict)
     started: str = ""
     ended: str = ""
+    process: subprocess.Popen | None = None
+    cancelled: bool = False
 
     @property
     def done(self) -> bool:
@@ -71,6 +73,7 @@ class PipelinesStandIn:
         self._cache: dict[str, dict[str, list[Artifact]]] = {}
         self.metadata = MetadataStore(f"projects/{_NUMBER}/locations/here")
         self.commands: list[tuple[str, list[str]]] = []
+        self._runs: dict[str, _Run] = {}
         self.broken: set[str] = set()
 
     def run(self, job: dict, job_id: str, changed=lambda tasks: None) -> dict[str, TaskRun]:
@@ -79,22 +82,29 @@ class PipelinesStandIn:
         Args:
             job: `pipelineSpec` and `runtimeConfig`, as JSON.
             job_id: The job's id.
-            changed: Called with all tasks whenever one starts or ends; True cancels the rest.
+            changed: Called with all tasks whenever one starts or ends.
         """
         spec = json_format.ParseDict(job["pipelineSpec"], pipeline_spec_pb2.PipelineSpec())
-        run = _Run(self, job, spec, job_id)
+        run = self._runs[job_id] = _Run(self, job, spec, job_id)
         for name in in_order(spec.root.dag.tasks):
             task = run.tasks[name]
             needed = [run.tasks[other] for other in upstream(spec.root.dag.tasks[name])]
-            if not all(other.done for other in needed) or run.cancelled:
-                task.state = "CANCELLED" if run.cancelled else "NOT_TRIGGERED"
+            if not all(other.done for other in needed) or task.cancelled:
+                task.state = "CANCELLED" if task.cancelled else "NOT_TRIGGERED"
                 continue
             task.state, task.started = "RUNNING", now()
             changed(run.tasks)
             run.execute(task)
             task.ended = now()
-            run.cancelled = changed(run.tasks) is True
+            changed(run.tasks)
         return run.tasks
+
+    def cancel(self, job_id: str) -> None:
+        """Ends a run as the service does: its containers, and nothing that they started."""
+        for task in self._runs[job_id].tasks.values():
+            task.cancelled = True
+            if task.process:
+                task.process.kill()
 
     def here(self, text: str) -> str:
         """`gs://` addresses as paths of this machine."""
@@ -116,10 +126,10 @@ class PipelinesStandIn:
         scratch.mkdir(parents=True)
         task.log = scratch / "log.txt"
         with task.log.open("w") as log:
-            process = self._start(filled, scratch, log)
-            if task.name in self.broken:
-                process.kill()
-            return process.wait()
+            task.process = self._start(filled, scratch, log)
+            if task.name in self.broken or task.cancelled:
+                task.process.kill()
+            return task.process.wait()
 
     def _start(self, command: list[str], scratch: Path, log: IO) -> subprocess.Popen:
         """Starts a container's process."""
@@ -156,7 +166,6 @@ class _Run:
         self._parameters = job.get("runtimeConfig", {}).get("parameterValues", {})
         self._pipeline = spec.pipeline_info.name
         self._root = f"{job['runtimeConfig']['gcsOutputDirectory']}/{_NUMBER}/{job_id}"
-        self.cancelled = False
         self.tasks = {name: TaskRun(name) for name in spec.root.dag.tasks}
 
     def execute(self, task: TaskRun) -> None:
@@ -278,6 +287,9 @@ class _Run:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _failed(self, task: TaskRun, status: int) -> None:
+        if task.cancelled:
+            task.state = "CANCELLED"
+            return
         task.state = "FAILED"
         task.error = (
             f"The replica workerpool0-0 exited with a non-zero status of {abs(status)}. "

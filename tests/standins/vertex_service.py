@@ -1,4 +1,4 @@
-"""Vertex AI's PipelineService and ScheduleService over REST, for the unmodified client.
+"""Vertex AI's pipelines, schedules and custom jobs over REST, for the unmodified client.
 
 Requests are parsed with the service's own protos, so a field that it does not have is an error.
 Given a `PipelinesStandIn`, runs are executed; otherwise they stay where a test puts them.
@@ -8,6 +8,7 @@ API: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.location
 from __future__ import annotations
 
 import json
+import re
 import threading
 
 from google.cloud.aiplatform_v1.types import (
@@ -33,13 +34,15 @@ class VertexStandIn(HttpService):
     Attributes:
         jobs: Run id to the PipelineJob as JSON.
         schedules: Schedule id to the Schedule as JSON.
-        lose_answers: How many answers to a started run are dropped, though it was started.
+        custom_jobs: Full name to the CustomJob as JSON, as a test or a container put it there.
+        lose_answers: How many answers to a run or schedule are dropped, though it was made.
     """
 
     def __init__(self, executor: PipelinesStandIn | None = None):
         super().__init__()
         self.jobs: dict[str, dict] = {}
         self.schedules: dict[str, dict] = {}
+        self.custom_jobs: dict[str, dict] = {}
         self.lose_answers = 0
         self._executor = executor
         self._threads: dict[str, threading.Thread] = {}
@@ -84,10 +87,7 @@ class VertexStandIn(HttpService):
             thread = threading.Thread(target=self._execute, args=(run,), daemon=True)
             self._threads[run] = thread
             thread.start()
-        if self.lose_answers:
-            self.lose_answers -= 1
-            return error(503, "the answer was lost")
-        return Answer(job)
+        return self._made(job)
 
     @route("GET", _PARENT + r"/pipelineJobs/([^/:]+)")
     def _get(self, request: Request, parent: str, run: str) -> Answer:
@@ -102,6 +102,8 @@ class VertexStandIn(HttpService):
         if self.jobs[run]["state"] in _OVER:
             return error(400, f"The PipelineJob {run} is in a final state.")
         self.jobs[run]["state"] = "PIPELINE_STATE_CANCELLING"
+        if self._executor:
+            self._executor.cancel(run)
         return Answer({})
 
     @route("POST", _PARENT + r"/schedules")
@@ -120,7 +122,29 @@ class VertexStandIn(HttpService):
             "state": "ACTIVE",
             "createTime": now(),
         }
-        return Answer(self.schedules[made])
+        return self._made(self.schedules[made])
+
+    @route("GET", _PARENT + r"/schedules")
+    def _list_schedules(self, request: Request, parent: str) -> Answer:
+        name = re.fullmatch(r'display_name="(.*)"', request.query["filter"])[1]
+        return Answer(
+            {"schedules": [one for one in self.schedules.values() if one["displayName"] == name]}
+        )
+
+    @route("GET", _PARENT + r"/customJobs")
+    def _list_custom_jobs(self, request: Request, parent: str) -> Answer:
+        label, value = re.fullmatch(r'labels\.(\w+)="(.*)"', request.query["filter"]).groups()
+        jobs = self.custom_jobs.values()
+        return Answer({"customJobs": [job for job in jobs if job["labels"].get(label) == value]})
+
+    @route("GET", r"/v1/(projects/[^/]+/locations/[^/]+/customJobs/[^/:]+)")
+    def _get_custom_job(self, request: Request, name: str) -> Answer:
+        return Answer(self.custom_jobs[name])
+
+    @route("POST", r"/v1/(projects/[^/]+/locations/[^/]+/customJobs/[^/]+):cancel")
+    def _cancel_custom_job(self, request: Request, name: str) -> Answer:
+        self.custom_jobs[name]["state"] = "JOB_STATE_CANCELLED"
+        return Answer({})
 
     @route("GET", _PARENT + r"/schedules/(\d+)")
     def _get_schedule(self, request: Request, parent: str, made: str) -> Answer:
@@ -135,14 +159,18 @@ class VertexStandIn(HttpService):
         done = {"@type": "type.googleapis.com/google.protobuf.Empty"}
         return Answer({"name": f"{parent}/operations/1", "done": True, "response": done})
 
+    def _made(self, resource: dict) -> Answer:
+        if self.lose_answers:
+            self.lose_answers -= 1
+            return error(503, "the answer was lost")
+        return Answer(resource)
+
     def _execute(self, run: str) -> None:
         job = self.jobs[run]
 
-        def changed(tasks: dict[str, TaskRun]) -> bool:
-            cancelled = job["state"] == "PIPELINE_STATE_CANCELLING"
-            if not cancelled:
+        def changed(tasks: dict[str, TaskRun]) -> None:
+            if job["state"] != "PIPELINE_STATE_CANCELLING":
                 self.set_state(run, "PIPELINE_STATE_RUNNING", *tasks.values())
-            return cancelled
 
         tasks = self._executor.run(job, run, changed)
         failed = sorted(task.name for task in tasks.values() if task.state == "FAILED")

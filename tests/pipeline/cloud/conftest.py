@@ -1,12 +1,15 @@
 """Google Cloud's stand-ins, and the client's environment that leads to them."""
 
+import time
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 
 from data import gs
 from tests.pipeline.cloud.settings import BUCKET, cloud_config
-from tests.standins.accounts import TokenStandIn
+from tests.standins.accounts import TokenStandIn, forget_login
+from tests.standins.dataflow import DataflowStandIn
 from tests.standins.storage import StorageStandIn
 from tests.standins.vertex_service import VertexStandIn
 
@@ -17,7 +20,7 @@ class Cloud:
 
     vertex: VertexStandIn
     storage: StorageStandIn
-    environment: dict[str, str]
+    tokens: TokenStandIn
 
     def config(self, *overrides: str):
         """A config whose services are the stand-ins."""
@@ -36,8 +39,25 @@ def cloud(tmp_path, monkeypatch):
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         gs._client.cache_clear()  # the process keeps its client of Cloud Storage
-        yield Cloud(vertex, storage, environment)
+        yield Cloud(vertex, storage, tokens)
         gs._client.cache_clear()
+
+
+@pytest.fixture
+def dataflow(cloud, monkeypatch):
+    """Dataflow, whose jobs stay pending, and a client of Beam's that does not dawdle."""
+    hurried = SimpleNamespace(sleep=lambda seconds: time.sleep(seconds / 50), time=time.time)
+    monkeypatch.setattr("apitools.base.py.http_wrapper.time", hurried)
+    monkeypatch.setattr("apache_beam.utils.retry.Clock.sleep", lambda *_: None)
+    forget_login()
+    with DataflowStandIn() as service:
+        yield service
+    forget_login()
+
+
+def on_dataflow(service: DataflowStandIn) -> str:
+    """The setting that leads to a stand-in of Dataflow."""
+    return f"cloud.dataflow.endpoint={service.url.replace('127.0.0.1', 'localhost')}"
 
 
 @pytest.fixture(scope="session")

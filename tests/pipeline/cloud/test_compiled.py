@@ -73,7 +73,7 @@ def test_the_trainer_is_a_custom_job_of_the_worker_pools(job):
     from google.cloud.aiplatform_v1.types import CustomJob
 
     path = container(job, "Trainer")["args"][1]
-    assert path == "tfx.extensions.google_cloud_ai_platform.trainer.executor.GenericExecutor"
+    assert path == "pipeline.cloud.executors.Trainer"
     settings = parameter(job, "Trainer", "custom_config")["ai_platform_training_args"]
     spec = CustomJob(display_name="x", job_spec=settings["job_spec"]).job_spec
     chief, workers = spec.worker_pool_specs

@@ -74,7 +74,9 @@ def executed(pushed_run, tmp_path_factory):
         time.sleep(1)  # the id of a run is its second
         run = vertex.submit(config, spec)
         vertex_ai.finish(run)
-        yield Executed(Cloud(vertex_ai, storage, {}), service, bucket, config, spec, failed, run)
+        yield Executed(
+            Cloud(vertex_ai, storage, tokens), service, bucket, config, spec, failed, run
+        )
 
 
 def read(executed, run):

@@ -2,12 +2,14 @@
 
 import json
 import re
+import time
 
 import pytest
 
 from pipeline.cloud import status, vertex
 from pipeline.cloud.errors import CloudError
-from tests.pipeline.cloud.settings import PROJECT, REGION
+from tests.pipeline.cloud.settings import BUCKET, PROJECT, REGION
+from tests.standins.vertex_metadata import MetadataStore
 from tests.standins.vertex_pipelines import TaskRun
 
 
@@ -33,23 +35,26 @@ def test_a_schedule_starts_such_runs_and_is_deleted(cloud, spec):
     assert schedule["maxConcurrentRunCount"] == "1"
     asked = schedule["createPipelineJobRequest"]["pipelineJob"]
     assert asked["serviceAccount"] == config.cloud.service_account
-    assert vertex.cancel(config, made).startswith(f"schedule {made} deleted")
+    assert vertex.cancel(config, made)[0].startswith(f"schedule {made} deleted")
     assert cloud.vertex.schedules == {}
 
 
-def test_a_cron_expression_that_is_none_is_refused(cloud, spec):
-    with pytest.raises(CloudError, match=r"refused it: .*Invalid cron expression"):
-        vertex.schedule(cloud.config(), spec, "every monday")
-
-
-def test_a_run_is_cancelled(cloud, spec):
+def test_a_schedule_whose_answer_was_lost_is_found(cloud, spec):
     config = cloud.config()
+    earlier = vertex.schedule(config, spec, "0 3 * * 1")
+    cloud.vertex.schedules[earlier]["displayName"] = "pawprint-20200101000000"
+    cloud.vertex.lose_answers = 1
+    made = vertex.schedule(config, spec, "0 3 * * 1")
+    assert [*cloud.vertex.schedules] == [earlier, made]
+
+
+def test_a_cancellation_that_takes_long_is_told_as_that(cloud, spec, monkeypatch):
+    monkeypatch.setattr(vertex, "_CANCEL_S", 0)
+    config = cloud.config("cloud.dataflow=null")
     run = vertex.submit(config, spec)
-    assert "is being cancelled" in vertex.cancel(config, run)
+    (told,) = vertex.cancel(config, run)
+    assert f"run {run} is being cancelled; give the command again" in told
     assert status.read(config, vertex.get(config, run)).state == "being cancelled"
-    cloud.vertex.set_state(run, "PIPELINE_STATE_CANCELLED")
-    with pytest.raises(CloudError, match="final state"):
-        vertex.cancel(config, run)
 
 
 def test_a_run_whose_answer_was_lost_is_found(cloud, spec):
@@ -87,6 +92,16 @@ def test_without_credentials_the_login_is_named(cloud, spec, monkeypatch):
         vertex.submit(cloud.config(), spec)
 
 
+def test_over_grpc_too_an_expired_login_is_told_as_that_and_at_once(cloud, spec):
+    cloud.tokens.expired = True
+    config = cloud.config("cloud.endpoint=localhost:1")
+    started = time.monotonic()
+    for ask in (vertex.get, vertex.cancel, lambda *_: vertex.submit(config, spec)):
+        with pytest.raises(CloudError, match=r"expired or were revoked .*gcloud auth"):
+            ask(config, "pawprint-1")
+    assert time.monotonic() - started < 30
+
+
 def test_an_unknown_run_is_told(cloud):
     with pytest.raises(CloudError, match="cannot read the run nope: not found"):
         vertex.get(cloud.config(), "nope")
@@ -122,7 +137,7 @@ def test_the_failed_task_and_its_log_are_named(cloud, spec, tmp_path):
 @pytest.mark.parametrize(
     "error, told",
     [
-        ("Failed to pull image x:1: manifest unknown", "make images"),
+        ("Failed to pull image x:1: manifest unknown", "docs/images.md"),
         ("RESOURCE_EXHAUSTED: quota exceeded", "plan` names those needed"),
     ],
 )
@@ -132,3 +147,48 @@ def test_a_task_without_image_or_quota_is_explained(cloud, spec, error, told):
     failed = TaskRun("Transform", "FAILED", error=error)
     cloud.vertex.set_state(run, "PIPELINE_STATE_FAILED", failed)
     assert told in status.read(config, vertex.get(config, run)).text()
+
+
+def row(metric, passed):
+    """A bound of gate 1, as verdict.json has it."""
+    kept = {"slice": "overall", "kind": "value", "value": 0.5, "interval": None, "note": ""}
+    return kept | {"metric": metric, "bound": ">= 0.8", "baseline": None, "passed": passed}
+
+
+def judged(cloud, passed):
+    """The tasks of both gates, whose verdicts lie in the bucket."""
+    quality = {
+        "passed": passed,
+        "forced": None,
+        "baseline": None,
+        "rows": [row("auc", True), row("accuracy", passed)],
+    }
+    serving = {"passed": True, "checks": []}
+    tasks = []
+    for name, verdict in (("QualityGate", quality), ("ServingCheck", serving)):
+        uri = f"gs://{BUCKET}/pawprint/{name}"
+        cloud.storage.put(f"{uri}/verdict.json", json.dumps(verdict).encode())
+        blessing = MetadataStore("here").new("title: tfx.ModelBlessing", uri, "pawprint")
+        tasks.append(TaskRun(name, "SUCCEEDED", outputs={"blessing": [blessing]}))
+    return tasks
+
+
+def test_a_refusal_is_explained_by_the_gates_verdicts(cloud, spec):
+    config = cloud.config()
+    run = vertex.submit(config, spec)
+    cloud.vertex.set_state(run, "PIPELINE_STATE_SUCCEEDED", *judged(cloud, passed=False))
+    text = status.read(config, vertex.get(config, run)).text()
+    assert "Quality gate: REFUSED" in text
+    failed, passed = (text.index(name) for name in ("accuracy", "auc"))
+    assert failed < passed
+    assert "FAILED" in text[failed:passed]
+    assert "a gate refused the model" in text
+
+
+def test_without_the_verdicts_a_refusal_is_told_all_the_same(cloud, spec):
+    config = cloud.config()
+    run = vertex.submit(config, spec)
+    tasks = judged(cloud, passed=False)
+    cloud.storage.buckets[BUCKET].clear()
+    cloud.vertex.set_state(run, "PIPELINE_STATE_SUCCEEDED", *tasks)
+    assert "a gate refused the model" in status.read(config, vertex.get(config, run)).text()
