@@ -8,11 +8,13 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 
-from models import rendezvous
+from models import rendezvous, watchdog
 from models.options import TrainerOptions
 
 _CHIEF, _WORKER, _EVALUATOR = "chief", "worker", "evaluator"
 _MASTER = "master"
+_LOST = "A process of the training cluster was lost"
+_ABORTED = "Collective ops is aborted by"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +28,11 @@ class Task:
     is_chief: bool = True
     addresses: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     """`host:port` of the processes that train together, by kind; empty for one alone."""
+
+    @property
+    def rank(self) -> int:
+        """This process's number among those that train together, the chief's being 0."""
+        return self.index + (len(self.addresses.get(_CHIEF, ())) if self.kind == _WORKER else 0)
 
     @property
     def trains(self) -> bool:
@@ -75,19 +82,35 @@ def read(environment: Mapping[str, str] = os.environ) -> Task:
 def create_strategy(task: Task, options: TrainerOptions):
     """The MultiWorkerMirroredStrategy of this process; call before any other use of TensorFlow.
 
+    Where a process is lost once all had come, and before TensorFlow has connected them, this one is
+    killed after another `options.cluster_timeout` seconds, with the reason on standard error:
+    TensorFlow itself waits on, and lets no Python run meanwhile.
+
     Raises:
-        rendezvous.ClusterError: not all processes came within `options.cluster_timeout` seconds.
+        rendezvous.ClusterError: not all processes came within `options.cluster_timeout` seconds, or
+            this one's address is taken.
     """
+    if not task.addresses:
+        return _strategy(task, options)
+    names = {
+        f"{kind} {index}": address
+        for kind, addresses in task.addresses.items()
+        for index, address in enumerate(addresses)
+    }
+    leader = next(iter(names))
+    rendezvous.meet(names, f"{task.kind} {task.index}", leader, options.cluster_timeout)
+    lost = (
+        f"{_LOST}; this is {task.kind} {task.index} of {task.workers} processes. All had come, but "
+        f"TensorFlow did not connect them within {options.cluster_timeout} s. Start all of them "
+        "again."
+    )
+    with watchdog.limit(options.cluster_timeout, lost):
+        return _strategy(task, options)
+
+
+def _strategy(task: Task, options: TrainerOptions):
     import tensorflow as tf
 
-    if task.addresses:
-        names = {
-            f"{kind} {index}": address
-            for kind, addresses in task.addresses.items()
-            for index, address in enumerate(addresses)
-        }
-        leader = next(iter(names))
-        rendezvous.meet(names, f"{task.kind} {task.index}", leader, options.cluster_timeout)
     implementation = tf.distribute.experimental.CommunicationImplementation
     collective = tf.distribute.experimental.CommunicationOptions(
         implementation=getattr(implementation, options.collective.upper())
@@ -119,12 +142,14 @@ def losses_explained(task: Task) -> Iterator[None]:
         tf.errors.AbortedError,
         tf.errors.CancelledError,
         tf.errors.DeadlineExceededError,
-        tf.errors.InternalError,
     ) as error:
         if task.workers == 1:
             raise
+        # Where in the graph it happened comes first, and tells nothing.
+        lines = error.message.splitlines()
+        reason = next((line for line in lines if _ABORTED in line), lines[0]).strip()
         raise rendezvous.ClusterError(
-            f"A process of the training cluster was lost; this is {task.kind} {task.index} of "
-            f"{task.workers} processes. Start all of them again: the training goes on after its "
-            f"last complete epoch. TensorFlow says: {error.message.splitlines()[0]}"
+            f"{_LOST}; this is {task.kind} {task.index} of {task.workers} processes. Start all of "
+            "them again: the training goes on after its last complete epoch. TensorFlow says: "
+            f"{reason}"
         ) from error

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 
 _MISSING = "missing: "
 _RETRY_SECONDS = 0.5
+_GREETING_SECONDS = 5
 
 
 class ClusterError(RuntimeError):
@@ -33,15 +34,19 @@ def meet(addresses: Mapping[str, str], me: str, leader: str, timeout: float) -> 
         timeout: seconds to wait.
 
     Raises:
-        ClusterError: somebody is missing after `timeout` seconds; names who and where.
+        ClusterError: somebody is missing after `timeout` seconds, which names who and where; or
+            another program listens at this process's own address.
     """
     deadline = time.monotonic() + timeout
     greeting = hashlib.sha256(json.dumps(dict(addresses), sort_keys=True).encode()).hexdigest()
-    if me == leader:
-        missing = _gather(addresses, me, greeting, deadline)
-    else:
-        missing = _join(addresses[leader], f"{greeting} {me}", deadline)
-        missing = [leader] if missing is None else missing
+    # Each tries its own address, also who needs it later only: TensorFlow could not, and would
+    # leave the others waiting.
+    with _listen(addresses[me], me) as server:
+        if me == leader:
+            missing = _gather(server, addresses, me, greeting, deadline)
+        else:
+            missing = _join(addresses[leader], f"{greeting} {me}", deadline)
+            missing = [leader] if missing is None else missing
     if missing:
         where = ", ".join(f"{name} ({addresses.get(name, '?')})" for name in missing)
         raise ClusterError(
@@ -51,11 +56,10 @@ def meet(addresses: Mapping[str, str], me: str, leader: str, timeout: float) -> 
         )
 
 
-def _gather(addresses, me: str, greeting: str, deadline: float) -> list[str]:
+def _gather(server, addresses, me: str, greeting: str, deadline: float) -> list[str]:
     """The leader's side: the names still missing at the deadline, none if all came."""
     present: dict[str, socket.socket] = {}
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(_listen(int(addresses[me].rpartition(":")[2])))
         while True:
             present = {name: link for name, link in present.items() if _is_open(link)}
             missing = [name for name in addresses if name not in present and name != me]
@@ -69,7 +73,8 @@ def _gather(addresses, me: str, greeting: str, deadline: float) -> list[str]:
             if not select.select([server], [], [], min(left, _RETRY_SECONDS))[0]:
                 continue
             link = stack.enter_context(server.accept()[0])
-            given, _, name = _read_line(link, min(left, 5)).partition(" ")
+            until = min(deadline, time.monotonic() + _GREETING_SECONDS)
+            given, _, name = _read_line(link, until).partition(" ")
             if given == greeting and name in addresses:
                 present[name] = link
 
@@ -82,7 +87,7 @@ def _join(address: str, greeting: str, deadline: float) -> list[str] | None:
             with socket.create_connection((host.strip("[]"), int(port)), min(left, 5)) as link:
                 link.sendall(f"{greeting}\n".encode())
                 # A little longer than the leader waits, to hear from it who is missing.
-                verdict = _read_line(link, left + 2)
+                verdict = _read_line(link, deadline + 2)
                 if verdict.startswith(_MISSING):
                     return json.loads(verdict.removeprefix(_MISSING))
         except (OSError, ValueError):
@@ -91,10 +96,17 @@ def _join(address: str, greeting: str, deadline: float) -> list[str] | None:
     return None
 
 
-def _listen(port: int) -> socket.socket:
-    if socket.has_dualstack_ipv6():
-        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-    return socket.create_server(("", port))
+def _listen(address: str, me: str) -> socket.socket:
+    port = int(address.rpartition(":")[2])
+    try:
+        if socket.has_dualstack_ipv6():
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        return socket.create_server(("", port))
+    except OSError as error:
+        raise ClusterError(
+            f"{me} cannot listen at its own address {address}: {error.strerror}. Is another "
+            "training, or another program, running there?"
+        ) from error
 
 
 def _is_open(link: socket.socket) -> bool:
@@ -102,13 +114,14 @@ def _is_open(link: socket.socket) -> bool:
     return not select.select([link], [], [], 0)[0]
 
 
-def _read_line(link: socket.socket, timeout: float) -> str:
-    link.settimeout(timeout)
+def _read_line(link: socket.socket, deadline: float) -> str:
+    """What comes up to the end of the line or the deadline, however slowly."""
     line = b""
     with contextlib.suppress(OSError):
         while not line.endswith(b"\n") and len(line) < 4096:
+            link.settimeout(max(0.01, deadline - time.monotonic()))
             chunk = link.recv(1)
-            if not chunk:
+            if not chunk or time.monotonic() > deadline:
                 break
             line += chunk
     return line.decode(errors="replace").strip()

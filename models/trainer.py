@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("pawprint")
 _POLL_SECONDS = 5
+_EVALUATOR_SECONDS = 7 * 24 * 3600  # For as long as Vertex AI lets a job run.
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -34,8 +35,9 @@ def run_fn(fn_args: FnArgs) -> None:
     is written.
 
     Raises:
-        ValueError: invalid settings, or no examples; before training starts.
+        ValueError: invalid settings, or too few examples; before training starts.
         models.rendezvous.ClusterError: a process of the cluster did not come, or was lost.
+        TimeoutError: in an evaluator, no model came within a week.
     """
     config = options.parse(fn_args.custom_config)
     architecture = registry.find(config.model.name)
@@ -48,8 +50,8 @@ def run_fn(fn_args: FnArgs) -> None:
     from models import devices, session
 
     config = dataclasses.replace(config, trainer=devices.prepare(config.trainer))
-    strategy = cluster.create_strategy(task, config.trainer)
     with cluster.losses_explained(task):
+        strategy = cluster.create_strategy(task, config.trainer)
         session.train_and_export(fn_args, config, architecture, task, strategy)
 
 
@@ -58,5 +60,9 @@ def _wait_for_model(path: str) -> None:
     import tensorflow as tf
 
     _log.info("this process is an evaluator, which has no part in the training: waiting for it")
-    while not tf.io.gfile.exists(path):
+    last_file = f"{path.rstrip('/')}/saved_model.pb"
+    deadline = time.monotonic() + _EVALUATOR_SECONDS
+    while not tf.io.gfile.exists(last_file):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"No model at {path} after {_EVALUATOR_SECONDS / 3600:.0f} hours.")
         time.sleep(_POLL_SECONDS)

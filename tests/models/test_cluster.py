@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from models import cluster
+from models import cluster, rendezvous
 
 ADDRESSES = ["host:1", "host:2", "host:3"]
 
@@ -44,6 +44,20 @@ def test_first_worker_is_chief_where_there_is_none():
     assert read(members, "worker")[2] == 3
 
 
+@pytest.mark.parametrize(
+    ("members", "ranks"),
+    [
+        ({"chief": ADDRESSES[:1], "worker": ADDRESSES[1:]}, [("chief", 0), ("worker", 0)]),
+        ({"worker": ADDRESSES}, [("worker", 0), ("worker", 1), ("worker", 2)]),
+        ({"chief": ADDRESSES[:1]}, [("chief", 0)]),
+    ],
+)
+def test_ranks_count_the_processes_that_train(members, ranks):
+    for rank, (kind, index) in enumerate(ranks):
+        config = {"cluster": members, "task": {"type": kind, "index": index}}
+        assert cluster.read({"TF_CONFIG": json.dumps(config)}).rank == rank
+
+
 def test_evaluator_takes_no_part():
     members = {"chief": ADDRESSES[:1], "worker": ADDRESSES[1:2], "evaluator": ADDRESSES[2:]}
     assert read(members, "evaluator") == ("evaluator", 0, 2, False)
@@ -61,3 +75,23 @@ def test_broken_configs_are_refused():
         read({"worker": ADDRESSES}, "worker", 5)
     with pytest.raises(ValueError, match=r"\['ps'\], which mirrored training does not use"):
         read({"worker": ADDRESSES, "ps": ["host:4"]}, "worker")
+
+
+def test_a_lost_process_is_told_and_other_errors_stay_what_they_are():
+    import tensorflow as tf
+
+    def fail(error, workers=2):
+        with cluster.losses_explained(cluster.Task("worker", 1, workers)):
+            raise error
+
+    said = "Graph execution error:\n\nCollective ops is aborted by: worker 0 is down\nRestart"
+    with pytest.raises(rendezvous.ClusterError) as lost:
+        fail(tf.errors.UnavailableError(None, None, said))
+    assert "was lost; this is worker 1 of 2 processes" in str(lost.value)
+    assert str(lost.value).endswith(
+        "TensorFlow says: Collective ops is aborted by: worker 0 is down"
+    )
+    with pytest.raises(tf.errors.UnavailableError):
+        fail(tf.errors.UnavailableError(None, None, said), workers=1)
+    with pytest.raises(tf.errors.InternalError):
+        fail(tf.errors.InternalError(None, None, "cuDNN launch failure"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models import rendezvous
 from tests.models import cluster_of
 
 pytestmark = pytest.mark.slow
@@ -138,14 +138,20 @@ def test_a_cluster_that_never_completes_ends_with_a_clear_error(transformed, tmp
     assert not (tmp_path / "model").exists()
 
 
-def test_an_evaluator_only_waits_for_the_model(transformed, tmp_path):
-    args = arguments(transformed, tmp_path)
-    members = {**cluster_of.members(2, chief=True), "evaluator": cluster_of.addresses(1)}
-    process = cluster_of.start(members, "evaluator", 0, args, tmp_path / "evaluator.log")
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(15)
-    Path(args["serving_model_dir"]).mkdir(parents=True)
-    assert cluster_of.wait([process], 30) == [0]
+def test_a_process_that_came_and_was_lost_before_tensorflow_began_ends_the_others(
+    transformed, tmp_path
+):
+    args = arguments(transformed, tmp_path, cluster_timeout=8)
+    members = cluster_of.members(2, chief=True)
+    log = tmp_path / "chief.log"
+    process = cluster_of.start(members, "chief", 0, args, log)
+    # This process comes in the worker's place, and does not go on.
+    places = {f"{kind} 0": address for kind, [address] in members.items()}
+    rendezvous.meet(places, "worker 0", "chief 0", timeout=100)
+    began = time.monotonic()
+    assert cluster_of.wait([process], 100) == [-signal.SIGKILL], log.read_text()
+    assert time.monotonic() - began < 30
+    assert "A process of the training cluster was lost; this is chief 0 of 2" in log.read_text()
 
 
 def test_two_workers_learn_what_one_does(tmp_path, transformed):

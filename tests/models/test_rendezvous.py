@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -77,3 +78,29 @@ def test_who_came_and_died_does_not_count(addresses):
             link.sendall(b"GET / HTTP/1.1\n")
     assert "worker 2" in str(leader())
     assert "worker 2" in str(waiting())
+
+
+def test_an_address_that_is_taken_is_told_at_once(addresses):
+    for me in ("worker 0", "worker 1"):
+        with socket.create_server(("", int(addresses[me].split(":")[1]))):
+            error = start(addresses, me, timeout=10.0)()
+        assert isinstance(error, rendezvous.ClusterError)
+        assert f"{me} cannot listen at its own address {addresses[me]}" in str(error)
+
+
+def test_a_stranger_who_speaks_slowly_holds_nobody_up(addresses, monkeypatch):
+    monkeypatch.setattr(rendezvous, "_GREETING_SECONDS", 0.5)
+    names = list(addresses)
+    leader = start(addresses, names[0])
+    time.sleep(0.3)
+    host, port = addresses[names[0]].split(":")
+    with socket.create_connection((host, int(port))) as stranger:
+        others = [start(addresses, name) for name in names[1:]]
+        deadline = time.monotonic() + 1.5
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                stranger.sendall(b".")
+            time.sleep(0.1)
+        began = time.monotonic()
+        assert [result() for result in (leader, *others)] == [None, None, None]
+        assert time.monotonic() - began < 1

@@ -159,3 +159,21 @@ def test_wrong_settings_are_named(transformed, tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         trainer.run_fn(fn_args(transformed, tmp_path, **change))
     assert not os.listdir(tmp_path)
+
+
+def test_an_evaluator_waits_for_a_whole_model_and_not_for_ever(tmp_path, monkeypatch):
+    from models import trainer
+
+    cluster = {"chief": ["host:1"], "evaluator": ["host:2"]}
+    config = {"cluster": cluster, "task": {"type": "evaluator", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    monkeypatch.setattr(trainer, "_POLL_SECONDS", 0.1)
+    monkeypatch.setattr(trainer, "_EVALUATOR_SECONDS", 0.5)
+    arguments = SimpleNamespace(
+        custom_config={"labels": ["a", "b"]}, serving_model_dir=f"{tmp_path}/model"
+    )
+    (tmp_path / "model" / "variables").mkdir(parents=True)  # It is still being written.
+    with pytest.raises(TimeoutError, match="No model at"):
+        trainer.run_fn(arguments)
+    (tmp_path / "model" / "saved_model.pb").write_text("")
+    trainer.run_fn(arguments)
