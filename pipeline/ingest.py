@@ -12,12 +12,12 @@ from typing import Literal
 import pandas as pd
 
 import data
-from data import files
+from data import files, gs
 from data.errors import DataError
 from data.manifest import MANIFEST, read_manifest
 from data.record_set import shards_of
 from data.records import IMAGE_FEATURES
-from data.table import image_csv
+from data.table import DIGEST, image_csv
 from pipeline.cloud import conversion, placement
 from pipeline.config import Config, RecordsConfig
 from pipeline.digests import settings_digest
@@ -59,6 +59,7 @@ def ingest(source: Source, config: Config, progress: Callable[[int, int], None])
 
     Raises:
       DataError: photos, rows or records that cannot be used.
+      CloudError: Dataflow did not convert them.
     """
     if source.kind == "tfrecords":
         if config.cloud:
@@ -70,17 +71,16 @@ def ingest(source: Source, config: Config, progress: Callable[[int, int], None])
     folder = files.join(placement.records(config), _digest(table, config)[:_DIGEST_LENGTH])
     cached = files.exists(files.join(folder, MANIFEST))
     if not cached:
-        made = data.convert(
+        conversion.convert(
+            config,
             table,
+            folder,
             schema=schema,
-            tfrecord_dir=folder,
             encoding=config.data.encoding,
             max_bad_fraction=config.data.max_bad_fraction,
             resume=True,
             progress=progress,
-            **conversion.place(config, list(table["image_uri"])),
         )
-        conversion.wait(config, made)
     text = files.read(files.join(folder, "discarded.csv")).decode("utf-8", "surrogateescape")
     discarded = list(csv.DictReader(io.StringIO(text, newline="")))
     image_csv = _write_csv(table, config) if source.kind == "images" else source.path
@@ -178,16 +178,25 @@ def _shards(folder: str) -> dict[str, str]:
 
 def _digest(table: pd.DataFrame, config: Config) -> str:
     """Equal photos, labels, splits and encoding give an equal digest, wherever the photos lie."""
-    if "sha256" in table:
-        contents = table["sha256"].tolist()
+    if DIGEST in table:
+        contents = table[DIGEST].tolist()
         names = [Path(uri).name for uri in table["image_uri"]]
     else:
-        contents = [_stamp(uri) for uri in table["image_uri"]]
+        contents = _stamps(table["image_uri"])
         names = table["image_uri"].tolist()
     rows = list(zip(table["split"], names, table["label"], contents, strict=True))
-    usual = {*data.IMAGE_CSV_SCHEMA, "sha256"}
+    usual = {*data.IMAGE_CSV_SCHEMA, DIGEST}
     further = {column: table[column].tolist() for column in table if column not in usual}
     return settings_digest([config.data.encoding, rows, *([further] if further else [])])
+
+
+def _stamps(uris: Sequence[str]) -> list:
+    """What tells one content of each file from another; None for a file that is missing."""
+    folders = {uri.rpartition("/")[0] for uri in uris if files.is_remote(uri)}
+    stored = {
+        f"{folder}/{name}": digest for folder in folders for name, _, digest in gs.entries(folder)
+    }
+    return [stored.get(uri) if files.is_remote(uri) else _stamp(uri) for uri in uris]
 
 
 def _stamp(uri: str) -> list | None:

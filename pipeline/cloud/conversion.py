@@ -2,53 +2,65 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import data
 from data import files
 from data.errors import DataError
 from data.manifest import MANIFEST
-from pipeline.cloud import dataflow, placement
+from pipeline.cloud import dataflow, jobs, placement
+from pipeline.cloud.errors import CloudError
 
 if TYPE_CHECKING:
-    from data.result import ConversionResult
+    import pandas as pd
+
     from pipeline.config import Config
 
 _POLL_S = 15
 _ENDED_BADLY = ("JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_DRAINED")
+_LOG = logging.getLogger("pawprint.cloud")
 
 
-def place(config: Config, photos: Sequence[str]) -> dict:
-    """Arguments of `data.convert` that say where the work is done."""
-    if config.cloud is None or config.cloud.dataflow is None:
-        return {}
-    if not all(files.is_remote(uri) for uri in photos):
-        return {}
-    options = placement.dataflow_options(config)
-    return {
-        "runner": "DataflowRunner",
-        "project": options.pop("project"),
-        "region": options.pop("region"),
-        "dataflow_options": options,
-    }
+def convert(config: Config, table: pd.DataFrame, folder: str, **options) -> None:
+    """`data.convert` into `folder`, which is there at the end; on Dataflow if that is the place.
 
-
-def wait(config: Config, made: ConversionResult) -> None:
-    """Waits for the Dataflow job of a conversion, if there is one.
+    A job that an earlier call started, and that is still at it, is waited for.
 
     Raises:
-      DataError: the job failed or was cancelled.
+      DataError: photos, rows or options that cannot be used.
+      CloudError: Dataflow did not answer, refused the job, or did not do it.
     """
-    if "dataflow_url" not in made:
+    if not on_dataflow(config, table["image_uri"]):
+        data.convert(table, tfrecord_dir=folder, **options)
         return
-    manifest = files.join(made["tfrecord_dir"], MANIFEST)
-    while not files.exists(manifest):
-        state, said = _ask(config, made["job_id"])
-        if state in _ENDED_BADLY:
-            ended = dataflow.how_it_ended(made["job_id"], state, said, made["dataflow_url"])
-            raise DataError(f"The photos were not converted. {ended}")
-        time.sleep(_POLL_S)
+    settings = placement.dataflow_options(config)
+    settings["job_name"] = _job_name(folder)
+    job = jobs.active(config, settings["job_name"])
+    if job is None:
+        with _refusals_in_words():
+            made = data.convert(
+                table,
+                tfrecord_dir=folder,
+                runner="DataflowRunner",
+                project=settings.pop("project"),
+                region=settings.pop("region"),
+                dataflow_options=settings,
+                **options,
+            )
+        job = made["job_id"]
+    _wait(config, job, folder)
+
+
+def on_dataflow(config: Config, photos: Sequence[str]) -> bool:
+    """Whether Dataflow converts these photos."""
+    if config.cloud is None or config.cloud.dataflow is None:
+        return False
+    return all(files.is_remote(uri) for uri in photos)
 
 
 def check_records(folder: str) -> None:
@@ -65,21 +77,57 @@ def check_records(folder: str) -> None:
         )
 
 
-def _ask(config: Config, job_id: str) -> tuple[str, str]:
-    """The state of a job and, where it ended badly, the errors in its log.
+def _job_name(folder: str) -> str:
+    """One for each folder, by which its job is found again. Folders may begin with a digit."""
+    return f"convert-{hashlib.sha256(folder.encode()).hexdigest()[:12]}"
 
-    Raises:
-      CloudError: Dataflow did not answer, or refused to.
-    """
-    from apache_beam.options.pipeline_options import PipelineOptions
-    from apache_beam.runners.dataflow.internal import apiclient
 
-    options = PipelineOptions(flags=[], **placement.dataflow_options(config))
+@contextlib.contextmanager
+def _refusals_in_words() -> Iterator[None]:
+    """Raises CloudError where `data` tells what Dataflow's client raised."""
+    with dataflow.in_words():
+        try:
+            yield
+        except DataError as error:
+            told = dataflow.explained(error.__cause__) if error.__cause__ else error
+            if isinstance(told, CloudError):
+                raise told from error
+            raise
+
+
+def _wait(config: Config, job: str, folder: str) -> None:
+    """Waits until a job has made its folder."""
+    from data.beam_options import dataflow_url
+
+    page = dataflow_url(job, config.cloud.project, config.cloud.region)
+    _LOG.info("Dataflow converts the photos: %s", page)
+    manifest = files.join(folder, MANIFEST)
     try:
-        client = apiclient.DataflowApplicationClient(options)
-        state = str(client.get_job(job_id).currentState)
-        said = client.list_messages(job_id)[0] if state in _ENDED_BADLY else ()
-    except Exception as error:
-        raise dataflow.explained(error) from error
+        while not files.exists(manifest):
+            state, said = _ask(config, job)
+            if state in _ENDED_BADLY:
+                ended = dataflow.how_it_ended(job, state, said, page)
+                raise CloudError(f"The photos were not converted. {ended}")
+            if state == "JOB_STATE_DONE" and not files.exists(manifest):
+                raise CloudError(
+                    f"Dataflow's job {job} is done, but {manifest} is not there: was it deleted? "
+                    f"Give the same command again.\n  job {page}"
+                )
+            time.sleep(_POLL_S)
+    except KeyboardInterrupt:
+        with dataflow.in_words():
+            dataflow.client(config).modify_job_state(job, "JOB_STATE_CANCELLED")
+        raise CloudError(
+            f"interrupted: Dataflow's job {job} is being cancelled; the same command goes on with "
+            f"what is done.\n  job {page}"
+        ) from None
+
+
+def _ask(config: Config, job: str) -> tuple[str, str]:
+    """The state of a job and, where it ended badly, the errors in its log."""
+    with dataflow.in_words():
+        client = dataflow.client(config)
+        state = str(client.get_job(job).currentState)
+        said = client.list_messages(job)[0] if state in _ENDED_BADLY else ()
     errors = [m.messageText for m in said if str(m.messageImportance) == "JOB_MESSAGE_ERROR"]
     return state, "\n".join(errors)

@@ -75,3 +75,32 @@ def test_real_tfrecorder_output_is_taken_as_it_is(config):
     assert records.labels == ("dog", "cat")
     assert records.counts["test"] == {"dog": 1, "cat": 1}
     assert records.patterns["train"].startswith("train-")
+
+
+def test_photos_in_a_bucket_that_changed_in_place_are_other_photos(drawn, tmp_path, monkeypatch):
+    from data import gs
+    from tests.standins.accounts import TokenStandIn
+    from tests.standins.storage import StorageStandIn
+
+    photos = sorted(path for label in ("cat", "dog") for path in (drawn / label).iterdir())
+    rows = ["label,split,image_uri"]
+    with StorageStandIn("bucket") as storage, TokenStandIn() as tokens:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage.url)
+        key = tokens.write_key(tmp_path / "key.json")
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+        gs._client.cache_clear()
+        for number, path in enumerate(photos):
+            uri = f"gs://bucket/{path.parent.name}/{path.name}"
+            storage.put(uri, path.read_bytes())
+            rows.append(f"{path.parent.name},{('TRAIN', 'VALIDATION')[number % 2]},{uri}")
+        file = tmp_path / "photos.csv"
+        file.write_text("\n".join(rows))
+        config = load(None, [f"root={tmp_path}"])
+        source = Source("csv", str(file))
+        first = ingest(source, config, quiet)
+        assert ingest(source, config, quiet).cached
+        storage.put(uri, photos[0].read_bytes())
+        again = ingest(source, config, quiet)
+        gs._client.cache_clear()
+    assert not again.cached
+    assert again.records.digest != first.records.digest
