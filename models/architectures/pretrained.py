@@ -27,9 +27,10 @@ TRAINING = Training(
     weight_decay=0.02,
 )
 
-# Whether the network wants its input in -1..1; the others scale 0..255 themselves.
+# Whether the network wants its input in -1..1; the others scale 0..255 themselves. The first
+# EfficientNets are not here: Keras adds a layer to them where it downloads their weights itself, so
+# that the same weights in a network without that layer mean something else.
 _WANTS_SCALING = {
-    "EfficientNetB0": False,
     "EfficientNetV2B0": False,
     "MobileNetV2": True,
     "MobileNetV3Large": False,
