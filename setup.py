@@ -7,9 +7,9 @@ setup(
     version="0.1.0",
     description="From labelled photos to a gated, pushed and traced classifier: a TFX pipeline.",
     python_requires=">=3.10,<3.14",
+    # Not the runners: they belong to a checkout, with its conf/.
     packages=find_packages(include=["data*", "models*", "pipeline*"]),
     package_data={"": ["*.html", "*.js", "*.css", "*.yaml", "LICENSE*"]},
-    py_modules=["runner_dataflow", "runner_local"],
     # What `data` needs by itself. The exact, hash-locked set of everything is requirements/*.txt.
     install_requires=[
         "apache-beam[gcp]",
