@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import TypeVar
@@ -20,7 +21,7 @@ class UnfinishedError(RuntimeError):
     """The work did not come to its end; the message says why."""
 
 
-def within(seconds: float, work: Callable[[], Result]) -> Result:
+def within(seconds: float, work: Callable[[Callable[[str], None]], Result]) -> Result:
     """Does some work in a process of its own, of which nothing is left afterwards.
 
     W&B's calls and its exit handlers can block without bound, and ML Metadata's keep the whole
@@ -29,14 +30,15 @@ def within(seconds: float, work: Callable[[], Result]) -> Result:
 
     Args:
       seconds: how long the work may take.
-      work: returns something that can be pickled and raises nothing.
+      work: is given a function that takes notes of what goes wrong while it goes on; returns
+        something that can be pickled, and raises nothing.
 
     Returns:
       What the work returned.
 
     Raises:
-      UnfinishedError: the time was over, the process died, or this one was told to stop, by
-        Ctrl-C or SIGTERM.
+      UnfinishedError: the time was over (the last note is told), the process died, or this one
+        was told to stop, by Ctrl-C or SIGTERM.
     """
     _open_standard_streams()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -47,10 +49,14 @@ def within(seconds: float, work: Callable[[], Result]) -> Result:
     process = context.Process(target=_work, args=(work, sender, scratch))
     process.start()
     sender.close()
+    until, note = time.monotonic() + seconds, ""
     try:
-        if not receiver.poll(seconds):
-            raise UnfinishedError(f"unfinished after {seconds:g} s")
-        return receiver.recv()
+        while receiver.poll(max(0, until - time.monotonic())):
+            ended, value = receiver.recv()
+            if ended:
+                return value
+            note = f" ({value})"
+        raise UnfinishedError(f"unfinished after {seconds:g} s{note}")
     except EOFError:
         process.join(1)
         raise UnfinishedError(f"its process ended with status {process.exitcode}") from None
@@ -61,13 +67,13 @@ def within(seconds: float, work: Callable[[], Result]) -> Result:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _work(work: Callable[[], Result], sender: Connection, scratch: str) -> None:
+def _work(work: Callable, sender: Connection, scratch: str) -> None:
     # Ctrl-C reaches both processes: the other one ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     os.environ["TMPDIR"] = tempfile.tempdir = scratch
-    sender.send(work())
+    sender.send((True, work(lambda note: sender.send((False, note)))))
 
 
 def _end(process: multiprocessing.Process) -> None:

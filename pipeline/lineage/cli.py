@@ -41,6 +41,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         )
         command.add_argument("--verbose", action="store_true", help="show what W&B's client prints")
     mirror.add_argument(
+        "--again", action="store_true", help="look at everything, not only at what is new"
+    )
+    mirror.add_argument(
         "--upload",
         action="append",
         default=[],

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
+from pipeline.lineage import naming
 from pipeline.lineage.graph import Artifact, Edge, Execution, Graph, Id, Source
 from pipeline.lineage.naming import Naming
 
@@ -20,12 +22,27 @@ class Version:
 
 
 @dataclasses.dataclass(frozen=True)
+class Labels:
+    """What W&B shows of a run besides its state and its edges."""
+
+    job_type: str | None
+    group: str | None
+    tags: frozenset[str]
+    digest: str | None
+    """Of what the config says of the execution under `mlmd`."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Expected:
-    """A W&B run that stands for one execution."""
+    """A W&B run that stands for one execution, or for where an artifact came from."""
 
     run_id: str
     state: str
     """`finished` or `failed`."""
+    name: str
+    labels: Labels
+    facts: dict
+    """What the config says under `mlmd`."""
     uses: dict[Version, Artifact]
     logs: dict[Version, Artifact]
 
@@ -35,6 +52,7 @@ class Seen:
     """A run as W&B's public API tells it."""
 
     state: str
+    labels: Labels
     uses: frozenset[Version]
     logs: frozenset[Version]
 
@@ -42,21 +60,42 @@ class Seen:
 class Expectations:
     """Derives what is expected from a graph and the executions that made its artifacts."""
 
-    def __init__(self, graph: Graph, source: Source, naming: Naming):
+    def __init__(self, graph: Graph, source: Source, names: Naming):
         """Reads from `source` the producers that the graph names and does not hold."""
         self._graph = graph
-        self._naming = naming
+        self._names = names
         missing = sorted({p for p in graph.producers.values() if p not in graph.executions})
         self._executions = graph.executions | {e.id: e for e in source.executions(missing)}
 
     def of(self, execution: Execution) -> Expected:
         """What W&B must hold for an execution."""
         graph = self._graph
+        facts = self._facts(execution)
         return Expected(
-            self._naming.run_id(execution, graph),
+            self._names.run_id(execution, graph),
             "finished" if execution.state in ("complete", "cached") else "failed",
+            execution.node[:128],
+            Labels(
+                execution.node[:64],
+                execution.run[:128] or None,
+                naming.tags(execution),
+                facts["digest"],
+            ),
+            facts,
             {self.version(e.artifact): graph.artifacts[e.artifact] for e in execution.inputs},
             {self.version(e.artifact): graph.artifacts[e.artifact] for e in graph.made(execution)},
+        )
+
+    def outside(self, artifact: Artifact) -> Expected:
+        """What W&B must hold for an artifact that no execution made."""
+        return Expected(
+            self._names.outside_run_id(artifact),
+            "finished",
+            artifact.type,
+            Labels("outside", None, frozenset(), None),
+            {},
+            {},
+            {self.version(artifact.id): artifact},
         )
 
     def version(self, artifact: Id) -> Version:
@@ -64,11 +103,30 @@ class Expectations:
         found = self._graph.artifacts[artifact]
         producer = self.producer(artifact)
         key = "" if producer is None else _key(producer.outputs, artifact)
-        return Version(self._naming.collection(found, producer, key), self._naming.alias(found))
+        return Version(self._names.collection(found, producer, key), self._names.alias(found))
 
     def producer(self, artifact: Id) -> Execution | None:
         """The execution that made an artifact; None where it came from outside."""
         return self._executions.get(self._graph.producers.get(artifact))
+
+    def _facts(self, execution: Execution) -> dict:
+        def name(artifact: Id) -> str:
+            return str(self.version(artifact))
+
+        facts = {
+            "store": self._names.store,
+            "execution": execution.id,
+            "name": execution.name,
+            "type": execution.type,
+            "state": execution.state,
+            "created": execution.created,
+            "updated": execution.updated,
+            "contexts": sorted(f"{kind}/{context}" for kind, context in execution.contexts),
+            "inputs": naming.edges_by_key(execution.inputs, name),
+            "outputs": naming.edges_by_key(execution.outputs, name),
+            "properties": naming.plain(execution.properties),
+        }
+        return facts | {"digest": naming.facts_digest(facts)}
 
 
 def lacking(expected: Expected, seen: Seen | None) -> list[str]:
@@ -78,8 +136,17 @@ def lacking(expected: Expected, seen: Seen | None) -> list[str]:
     found = []
     if seen.state != expected.state:
         found.append(f"the run is {seen.state}, expected {expected.state}")
-    for word, wanted, there in _edges(expected, seen):
-        found += [f"{word} {version} is missing" for version in sorted(wanted - there)]
+    wanted, there = expected.labels, seen.labels
+    for word in ("job_type", "group"):
+        if (now := getattr(there, word)) != (then := getattr(wanted, word)):
+            found.append(f"its {word} is {now!r}, expected {then!r}")
+    if missing := wanted.tags - there.tags:
+        found.append(f"it lacks the tags {', '.join(sorted(missing))}")
+    if there.digest != wanted.digest:
+        state = "out of date" if there.digest else "missing"
+        found.append(f"what its config says of the execution is {state}")
+    for word, edges, present in _edges(expected, seen):
+        found += [f"{word} {version} is missing" for version in sorted(edges - present)]
     return found
 
 
@@ -94,7 +161,7 @@ def excess(expected: Expected, seen: Seen | None) -> list[str]:
     ]
 
 
-def _edges(expected: Expected, seen: Seen):
+def _edges(expected: Expected, seen: Seen) -> Iterator[tuple[str, set, frozenset]]:
     yield "input", set(expected.uses), seen.uses
     yield "output", set(expected.logs), seen.logs
 

@@ -57,8 +57,13 @@ class Naming:
         return f"{self.run_prefix}outside-{clean(str(artifact.id), 40)}-{digest(artifact.uri)[:8]}"
 
     def alias(self, artifact: Artifact) -> str:
-        """The alias that finds an artifact's version by its id in the store."""
-        return f"mlmd-{self._short}-{clean(str(artifact.id), 60)}"
+        """The alias that finds an artifact's version by its id in the store.
+
+        With a part of its digest: stores that were copied share their identity, and go on to give
+        the same ids to different artifacts.
+        """
+        _, identity = self.identity(artifact)
+        return f"mlmd-{self._short}-{clean(str(artifact.id), 60)}-{identity[:8]}"
 
     def collection(self, artifact: Artifact, producer: Execution | None, key: str) -> str:
         """`<pipeline>.<node>.<output key>`, or `outside.<type>` for what no execution made."""
@@ -96,9 +101,14 @@ def artifact_type(artifact: Artifact) -> str:
     return "mlmd_" + clean(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", artifact.type).lower(), 60)
 
 
-def tags(execution: Execution) -> list[str]:
+def tags(execution: Execution) -> frozenset[str]:
     """Tags of an execution's run: pipeline and state."""
-    return [tag[:_TAG_LENGTH] for tag in (execution.pipeline, execution.state) if tag]
+    return frozenset(tag[:_TAG_LENGTH] for tag in (execution.pipeline, execution.state) if tag)
+
+
+def facts_digest(facts: dict) -> str:
+    """A digest of facts, whose values may have another form once they went over W&B's server."""
+    return digest(json.dumps(facts, sort_keys=True, default=str))[:16]
 
 
 def metadata(artifact: Artifact, alias: str) -> dict:
@@ -127,11 +137,11 @@ def fingerprint(artifact: Artifact) -> str:
 
 
 def edges_by_key(edges: tuple[Edge, ...], name) -> dict[str, list[str]]:
-    """{key: [name of each artifact]}."""
+    """{key: [name of each artifact]}, sorted: stores give edges in no order."""
     found: dict[str, list[str]] = {}
     for edge in edges:
         found.setdefault(edge.key, []).append(name(edge.artifact))
-    return found
+    return {key: sorted(names) for key, names in found.items()}
 
 
 def plain(value):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.lineage import naming, pictures
-from pipeline.lineage.expected import Seen, Version
+from pipeline.lineage.expected import Expected, Labels, Seen, Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,15 +58,23 @@ class Target:
         """
         import wandb
 
-        _probe(wandb.setup().settings.base_url)
+        self.base_url = wandb.setup().settings.base_url
+        self.probe()
         self._api = wandb.Api(timeout=TIMEOUT)
-        self.base_url = self._api.settings["base_url"]
         self.project = project
         self.entity = entity or os.environ.get("WANDB_ENTITY") or self._api.default_entity
         self._upload = upload
 
     def __str__(self) -> str:
         return f"{self.base_url}/{self.entity}/{self.project}"
+
+    def probe(self) -> None:
+        """Asks the server for something small.
+
+        Raises:
+          TargetError: no key, or a server that does not answer or refuses.
+        """
+        _probe(self.base_url)
 
     def see(self, run_id: str) -> Seen | None:
         """What the public API tells of a run; None where it is not there."""
@@ -79,7 +87,18 @@ class Target:
             if "Could not find run" in str(error):
                 return None
             raise
-        return Seen(run.state, _versions(run.used_artifacts()), _versions(run.logged_artifacts()))
+        facts = run.config.get("mlmd") or {}
+        return Seen(
+            run.state,
+            Labels(
+                run.job_type or None,
+                run.group or None,
+                frozenset(run.tags or ()),
+                facts.get("digest"),
+            ),
+            _versions(run.used_artifacts()),
+            _versions(run.logged_artifacts()),
+        )
 
     def has(self, version: Version) -> bool:
         """Whether a version is there and committed."""
@@ -97,41 +116,40 @@ class Target:
         runs = self._api.runs(f"{self.entity}/{self.project}", per_page=100)
         return (run.id for run in runs if run.id.startswith(prefix))
 
-    def write(
-        self,
-        run_id: str,
-        *,
-        fields: dict,
-        uses: list[Version],
-        logs: dict[Version, tuple[Artifact, tuple[str, str]]],
-        failed: bool = False,
-    ) -> None:
+    def write(self, expected: Expected, names: naming.Naming) -> None:
         """Makes or completes a run with its edges.
 
         Args:
-          run_id: the run; one that exists is resumed.
-          fields: group, job_type, name, tags and config of `wandb.init`.
-          uses: versions that the run takes in; they must be there.
-          logs: versions to log, each with its artifact and identity entry.
-          failed: whether the run ends as a failed one.
+          expected: the run; one that exists is resumed. What it uses must be there.
+          names: of the store.
         """
         import wandb
 
+        labels = expected.labels
         run = wandb.init(
             project=self.project,
             entity=self.entity,
-            id=run_id,
+            id=expected.run_id,
             resume="allow",
             dir=os.environ["WANDB_DIR"],
             settings=_settings(),
-            **fields,
+            name=expected.name,
+            job_type=labels.job_type,
+            group=labels.group,
+            tags=sorted(labels.tags),
+            config={"mlmd": expected.facts} if expected.facts else None,
         )
-        for version in uses:
-            run.use_artifact(f"{self.entity}/{self.project}/{version}")
-        for version, (artifact, identity) in logs.items():
-            made = self._artifact(version, artifact, identity)
-            run.log_artifact(made, aliases=[version.alias]).wait(timeout=6 * TIMEOUT)
-        run.finish(exit_code=int(failed))
+        failed = True
+        try:
+            for version in expected.uses:
+                run.use_artifact(f"{self.entity}/{self.project}/{version}")
+            for version, artifact in expected.logs.items():
+                made = self._artifact(version, artifact, names.identity(artifact))
+                run.log_artifact(made, aliases=[version.alias]).wait(timeout=6 * TIMEOUT)
+            failed = expected.state == "failed"
+        finally:
+            # Also after an error: `wandb.init` would return this run where the next one is meant.
+            run.finish(exit_code=int(failed))
 
     def _artifact(self, version: Version, artifact: Artifact, identity: tuple[str, str]):
         import wandb

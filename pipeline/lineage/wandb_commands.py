@@ -6,6 +6,7 @@ import argparse
 import functools
 import sys
 import time
+from collections.abc import Callable
 
 from pipeline.lineage import bounded, catch_up
 from pipeline.lineage import target as wandb_target
@@ -49,13 +50,13 @@ def _bounded(arguments, work, failure: str, advice: str = "") -> int:
     return status
 
 
-def _attempt(arguments, work) -> tuple[int | None, str]:
+def _attempt(arguments, work, trouble: Callable[[str], None]) -> tuple[int | None, str]:
     """Exit status and last line; None and a reason where the work failed."""
     wandb_target.scrub_environment()
     terminal = Quiet(arguments.verbose)
     try:
         with opened(arguments.metadata, arguments.run) as source:
-            return work(source, arguments, terminal)
+            return work(source, arguments, terminal, trouble)
     except StoreError as error:
         return 2, f"error: {error}"
     except Exception as error:
@@ -64,11 +65,22 @@ def _attempt(arguments, work) -> tuple[int | None, str]:
         terminal.close()
 
 
-def _mirror(source, arguments, terminal: Quiet) -> tuple[int, str]:
+def _mirror(source, arguments, terminal: Quiet, trouble) -> tuple[int | None, str]:
     started = time.monotonic()
     target = wandb_target.Target(arguments.project, arguments.entity, tuple(arguments.upload))
-    done = copy(source, target, arguments.deadline, arguments.run, terminal.progress)
+    done = copy(
+        source,
+        target,
+        arguments.deadline,
+        arguments.run,
+        arguments.again,
+        terminal.progress,
+        trouble,
+    )
     waiting = f"; {done.waiting} still running" if done.waiting else ""
+    if done.refused:
+        more = f" (and {len(done.refused) - 1} more)" if len(done.refused) > 1 else ""
+        return None, f"{done.refused[0]}{more}; mirrored {done.written} others{waiting}"
     if not done.written:
         return 0, f"nothing new for {target}{waiting}"
     seconds = time.monotonic() - started
@@ -76,7 +88,7 @@ def _mirror(source, arguments, terminal: Quiet) -> tuple[int, str]:
     return 0, f"{text}, {seconds:.0f} s{waiting}"
 
 
-def _check(source, arguments, terminal: Quiet) -> tuple[int, str]:
+def _check(source, arguments, terminal: Quiet, _) -> tuple[int, str]:
     target = wandb_target.Target(arguments.project, arguments.entity)
     found = 0
     for problem in compare(source, target, arguments.run):

@@ -12,6 +12,7 @@ from PIL import Image
 
 from pipeline.metadata_reader import sqlite_store
 from tests.pipeline.lineage.conftest import PROJECT, mirror, run
+from tests.pipeline.lineage.small_store import SmallStore
 from tests.pipeline.lineage.truth import Held, recorded, states, versions
 
 
@@ -79,7 +80,7 @@ def test_runs_and_artifacts_carry_what_mlmd_knows(whole):
     assert about["uri"] == artifact.uri and about["state"] == "live"
     assert model.artifactSequence.name == "pawprint.Trainer.model"
     aliases = {alias["alias"] for alias in model.aliases}
-    assert about["alias"] in aliases and about["alias"].endswith(f"-{artifact.id}")
+    assert about["alias"] in aliases and f"-{artifact.id}-" in about["alias"]
     contents = model.manifest["contents"]
     assert contents["payload"]["ref"] == f"file://{artifact.uri}"
     assert contents["identity"]["ref"].endswith(f"/artifacts/{artifact.id}")
@@ -121,25 +122,24 @@ def test_check_agrees_and_finds_what_was_lost(whole):
     assert said.status == 0, said.output + said.errors
     trainer = next(r for r in Held(server, store).runs.values() if r.jobType == "Trainer")
     lost, kept = trainer.inputs[0], list(trainer.inputs)
+    tags, config, group = trainer.tags, trainer.config, trainer.group
     trainer.inputs.remove(lost)
+    trainer.tags, trainer.config, trainer.group = [], "{}", None
     said = run(*arguments, environment=server.environment())
     trainer.inputs[:] = kept
-    assert said.status == 1
+    trainer.tags, trainer.config, trainer.group = tags, config, group
+    assert said.status == 1 and "4 differences\n" in said.output
+    assert said.output.count("(Trainer,") == 4
     assert f"input {lost.artifactSequence.name}" in said.output and "is missing" in said.output
-    assert "(Trainer," in said.output and "1 difference\n" in said.output
+    for problem in ("lacks the tags complete, pawprint", "config says", "its group is None"):
+        assert problem in said.output
     assert len(server.mutations()) == before
 
 
-def test_a_lost_cursor_costs_reading_only(cheap, server):
+def test_looking_at_everything_again_costs_reading_only(cheap, server):
     assert mirror(cheap, server).status == 0
     before = len(server.mutations())
-    reader = sqlite_store(str(cheap))
-    note = next(
-        c for c in reader.get_contexts_by_type("pawprint.lineage") if c.name.endswith("/cursor")
-    )
-    note.custom_properties["text"].string_value = "{}"
-    reader.put_contexts([note])
-    again = mirror(cheap, server)
+    again = mirror(cheap, server, "--again")
     assert again.status == 0 and "nothing new" in again.output
     assert len(server.mutations()) == before
 
@@ -181,6 +181,26 @@ def test_equal_stores_of_two_hosts_share_a_project(cheap, stores, server, tmp_pa
     for store in (cheap, other):
         assert Held(server, store).edges == recorded(store)
     assert set(versions(server).values()) == {2}
+
+
+@pytest.mark.slow
+def test_one_that_wandb_refuses_holds_up_nothing(tmp_path, server):
+    """Here an artifact whose collection has another type."""
+    store = SmallStore(tmp_path / "small.sqlite")
+    store.add("A", "/1", kind="Examples")
+    store.add("A", "/2", kind="Model")
+    store.add("B", "/3", kind="Model")
+    said = mirror(tmp_path / "small.sqlite", server)
+    assert (said.status, said.errors) == (1, "")
+    assert said.output.startswith("not mirrored: execution 2 (A): Artifact p.A.data already exists")
+    assert "; mirrored 2 others; catch up later by: " in said.output
+    runs = server.project(PROJECT).all_runs.values()
+    assert sorted((r.jobType, r.state) for r in runs) == [
+        ("A", "failed"),
+        ("A", "finished"),
+        ("B", "finished"),
+    ]
+    server.unknown.clear()
 
 
 def test_payloads_are_uploaded_where_asked(cheap, server):

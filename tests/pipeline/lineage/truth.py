@@ -69,7 +69,7 @@ class Held:
             found["made"] |= {(execution, mlmd_id(a)) for a in run.outputs}
             if "cached" in run.tags:
                 listed = [n for names in self.facts[execution]["outputs"].values() for n in names]
-                found["cached"] |= {(execution, int(n.rpartition("-")[2])) for n in listed}
+                found["cached"] |= {(execution, int(n.split("-")[-2])) for n in listed}
         return found
 
     @property
