@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 from pipeline.lineage.graph import Id, Source
-from pipeline.lineage.lease import Notes
+from pipeline.lineage.lease import CLOCKS, Notes
 
-_OVERLAP = 10 * 60 * 1000
-"""Milliseconds looked back: clocks of hosts that share a store may differ."""
+_OVERLAP = CLOCKS * 1000
+"""Milliseconds looked back."""
 
 
 class Cursor:

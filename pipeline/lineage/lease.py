@@ -2,7 +2,8 @@
 
 A lease is a note in the metadata store whose name ends in a number. Creating a note of one name
 succeeds for one process only, so that the next number is taken once: by whoever finds the lease
-before it released, expired, or held by a process of the same host that is gone.
+before it released, expired, or held by a process of the same host that is gone. It expires
+late enough for a host whose clock is ahead.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+CLOCKS = 10 * 60
+"""Seconds by which the clocks of hosts that share a store may differ."""
 _WAIT = 0.5
-_GRACE = 10
 
 
 class LeaseError(RuntimeError):
@@ -60,7 +62,7 @@ def _take(notes: Notes, name: str, seconds: float, until: float) -> int:
         while (text := notes.note(f"{name}/{number + 1}")) is not None:
             number, holder = number + 1, json.loads(text)
         if not _is_held(holder):
-            mine = {"expires": time.time() + seconds + _GRACE, **_identity()}
+            mine = {"expires": time.time() + seconds + CLOCKS, **_identity()}
             if notes.create_note(f"{name}/{number + 1}", json.dumps(mine)):
                 return number + 1
             continue

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from pipeline.lineage import lease
 from pipeline.lineage.lease import LeaseError, exclusive
 from pipeline.lineage.stores import open_source
 from tests.conftest import REPOSITORY
@@ -104,6 +105,16 @@ with exclusive(source, "turns", 60, 50), open(sys.argv[2], "a", buffering=1) as 
     time.sleep(0.3)
     print(os.getpid(), file=log)
 """
+
+
+def test_a_host_whose_clock_is_ahead_waits_too(cheap, monkeypatch):
+    source = open_source(str(cheap))
+    with exclusive(source, "shared", seconds=60, patience=0):
+        ahead = time.time() + 60 + lease.CLOCKS - 5
+        monkeypatch.setattr(lease, "_identity", lambda: {"host": "elsewhere"})
+        monkeypatch.setattr(lease.time, "time", lambda: ahead)
+        with pytest.raises(LeaseError), exclusive(source, "shared", seconds=60, patience=0):
+            pass
 
 
 def test_another_hosts_lease_is_taken_when_it_expires(cheap):
