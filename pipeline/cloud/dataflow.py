@@ -57,6 +57,8 @@ def explained(error: Exception) -> Exception:
         made = CloudError(f"{error} {_BUSY}")
     elif module.startswith("apitools.") and hasattr(error, "status_code"):
         made = _refused(error.status_code, _message(error.content))
+    elif module.startswith("google.auth."):
+        made = CloudError(f"The credentials are expired or were revoked ({_line(error)}). {LOGIN}")
     elif module.startswith(_TRANSPORT) or isinstance(error, ConnectionError | TimeoutError):
         made = _unanswered(error)
     else:
@@ -113,11 +115,14 @@ def _refused(status: int, said: str) -> CloudError:
 
 
 def _unanswered(error: Exception) -> NoAnswerError:
-    text = " ".join(str(error).split()) or type(error).__name__
     return NoAnswerError(
-        f"No answer from Google Cloud: {text}. A job that was started goes on by itself; look at "
-        "https://console.cloud.google.com/dataflow/jobs before the same command is given again."
+        f"No answer from Google Cloud: {_line(error)}. A job that was started goes on by itself: "
+        "look at https://console.cloud.google.com/dataflow/jobs before giving the command again."
     )
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _message(content: bytes | str) -> str:

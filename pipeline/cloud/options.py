@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from pipeline.cloud.catalog import catalog
 from pipeline.section import Section
@@ -134,12 +134,19 @@ class CloudConfig(Section):
     endpoint: str | None = None
     """API of Vertex AI where it is not `<region>-aiplatform.googleapis.com`, as with Private
     Service Connect; one that begins with `http` is spoken to by REST."""
-    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=60)
-    """Labels on everything that is made, e.g. to find it on the bill."""
+    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=50)
+    """Labels on everything that is made, e.g. to find it on the bill; `run` is taken."""
     dataflow: DataflowConfig | None = DataflowConfig()
     """None: Beam works inside each task, with `beam.pipeline_args`."""
     training: TrainingConfig | None = TrainingConfig()
     """None: training is done inside the Trainer's task, without accelerators."""
+
+    @field_validator("labels")
+    @classmethod
+    def _leaves_the_run_alone(cls, labels: dict[str, str]) -> dict[str, str]:
+        if "run" in labels:
+            raise ValueError("the label run is set on each job, to the id of its run")
+        return labels
 
     @property
     def address(self) -> str:

@@ -6,7 +6,7 @@ import re
 from data import files
 from pipeline.cloud.catalog import catalog
 from pipeline.cloud.options import CloudConfig, PoolConfig
-from pipeline.config import Config
+from pipeline.config import BeamConfig, Config
 
 # Docker's own rules: https://docs.docker.com/reference/cli/docker/image/tag
 _IMAGE = re.compile(
@@ -51,6 +51,10 @@ def check(config: Config) -> Findings:
     pools = cloud.training.pools if cloud.training else {}
     for name, pool in pools.items():
         errors += [f"cloud.training.{name}: {wrong}" for wrong in _pool_errors(pool)]
+    if cloud.dataflow and config.beam != BeamConfig():
+        errors.append(
+            "beam.pipeline_args would not be used: Beam works on Dataflow; set cloud.dataflow=null"
+        )
     if len(config.name) + _TIMESTAMP > _JOB_ID_LIMIT:
         errors.append(f"name is too long for a run's id: {len(config.name)} letters")
     if cloud.subnetwork and cloud.subnetwork.split("/")[1] != cloud.region:

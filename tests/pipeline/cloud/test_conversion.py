@@ -10,6 +10,7 @@ import pytest
 from pipeline.cloud import conversion
 from pipeline.cloud.errors import CloudError
 from tests.pipeline.cloud.conftest import on_dataflow
+from tests.pipeline.cloud.received import check_job
 from tests.pipeline.cloud.settings import BUCKET
 
 # As most digests do, it begins with a digit; the names of jobs may not.
@@ -25,9 +26,14 @@ PHOTOS = pd.DataFrame(
 
 
 @pytest.fixture
-def convert(cloud, dataflow, monkeypatch):
+def config(cloud, dataflow):
+    network = "cloud.subnetwork=regions/us-central1/subnetworks/main"
+    return cloud.config(on_dataflow(dataflow), "cloud.labels={team: cats}", network)
+
+
+@pytest.fixture
+def convert(config, monkeypatch):
     monkeypatch.setattr(conversion, "_POLL_S", 0.1)
-    config = cloud.config(on_dataflow(dataflow))
     return lambda: conversion.convert(config, PHOTOS, FOLDER, encoding="jpeg", resume=True)
 
 
@@ -40,11 +46,12 @@ def finish(cloud, dataflow):
     dataflow.states[job] = "JOB_STATE_DONE"
 
 
-def test_a_folder_that_begins_with_a_digit_is_converted(cloud, dataflow, convert):
+def test_a_folder_that_begins_with_a_digit_is_converted(cloud, dataflow, config, convert):
     threading.Thread(target=finish, args=(cloud, dataflow), daemon=True).start()
     convert()
     (job,) = dataflow.jobs.values()
     assert re.fullmatch(r"convert-[0-9a-f]{12}", job["name"])
+    check_job(job, config)
 
 
 def test_a_job_that_is_at_it_is_waited_for(cloud, dataflow, convert):
@@ -84,6 +91,13 @@ def test_a_refusal_is_told_in_words(dataflow, convert):
     dataflow.fail(lambda request: request.method == "POST", 403)
     with pytest.raises(CloudError, match=r"Dataflow refused the request \(403\): told to fail\. "):
         convert()
+
+
+def test_an_expired_login_is_told_as_that(cloud, dataflow, convert):
+    cloud.tokens.expired = True
+    with pytest.raises(CloudError, match=r"expired or were revoked .*gcloud auth application"):
+        convert()
+    assert dataflow.requests == []
 
 
 def test_an_interruption_cancels_the_job(dataflow, convert, monkeypatch):

@@ -22,6 +22,7 @@ def errors(*overrides):
         ("cloud.network=default", "cloud.network"),
         ("cloud.labels={Team: cats}", "cloud.labels"),
         ("cloud.labels={team: The Cats}", "cloud.labels"),
+        ("cloud.labels={run: mine}", "the label run is set on each job"),
         ("cloud.dataflow.max_workers=0", "cloud.dataflow.max_workers"),
         ("cloud.dataflow.timeout_h=0.0002", "cloud.dataflow.timeout_h"),
         ("cloud.training.timeout_h=0.0002", "cloud.training.timeout_h"),
@@ -76,6 +77,7 @@ def test_machines_and_accelerators_must_fit_together(pool, told):
         ("cloud.dataflow.machine_type=a2-highgpu-4g", "comes with accelerators"),
         ("cloud.dataflow.machine_type=n9", "unknown machine type n9"),
         ("push.vertex.machine_type=n9-bogus", "push.vertex.machine_type: unknown machine type"),
+        ("beam.pipeline_args=[--runner=FlinkRunner]", "set cloud.dataflow=null"),
         ("model.arguments={weights: README.md}", "README.md: copy it to gs://my-bucket/weights/"),
     ],
 )
