@@ -1,7 +1,10 @@
 """What the server makes of a folder that changes, fails, or is filled anew."""
 
 import asyncio
+import itertools
+import os
 import shutil
+import unittest.mock
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,8 @@ import pytest
 from pipeline.serve import versions as module
 from pipeline.serve.errors import RequestError
 from pipeline.serve.versions import Versions
+
+_TIMES = itertools.count(1_700_000_000)
 
 
 class Model:
@@ -19,16 +24,23 @@ class Model:
         self.text = (path / "saved_model.pb").read_text()
 
 
+@pytest.fixture(autouse=True)
+def _no_collector(monkeypatch):
+    """It takes seconds among all the objects of a test process."""
+    monkeypatch.setattr(module, "gc", unittest.mock.Mock())
+
+
 @pytest.fixture
 def folder(tmp_path):
     return tmp_path / "serving"
 
 
 def put(folder: Path, version: int, text: str):
-    """A version that appears by one rename."""
+    """A version that appears by one rename, and is as old as no other."""
     made = folder.parent / "made"
     made.mkdir()
     (made / "saved_model.pb").write_text(text)
+    os.utime(made, (next(_TIMES),) * 2)
     folder.mkdir(exist_ok=True)
     made.rename(folder / str(version))
 

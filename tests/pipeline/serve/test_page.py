@@ -128,7 +128,7 @@ def test_several_photos_by_drag_and_drop(browser, server):
 
 def test_an_answer_is_shown_also_where_its_lineage_cannot_be_told(browser, server, photos):
     browser.get(server.url)
-    wait(browser, lambda: text(browser, "#status") == "version 1", "the served version")
+    wait(browser, lambda: browser.execute_script("return known.size"), "the lineage")
     browser.execute_script(
         """
         const real = window.fetch;
