@@ -23,6 +23,7 @@ from typing import Any
 from models import files
 from models.options import Options
 from models.run_id import training_run_id
+from models.wandb_records import records
 
 _log = logging.getLogger("pawprint")
 _FINISH_SECONDS = 30
@@ -131,7 +132,8 @@ class Tracker:
             dir=folder,
             mode="offline",
             config=dataclasses.asdict(self._config),
-            job_type="train",
+            # The mirror of the lineage, which joins this run, calls it by its node too.
+            job_type="Trainer",
             settings=settings,
         )
 
@@ -163,20 +165,12 @@ class Tracker:
 
 def _wait_until_written(folder: str) -> None:
     """Returns once the run's last record is on disk, which `Run.finish` does not wait for."""
-    from wandb.proto.wandb_internal_pb2 import Record
-    from wandb.sdk.internal.datastore import DataStore
-
-    [name] = (name for name in os.listdir(folder) if name.endswith(".wandb"))
     deadline = time.monotonic() + _WRITE_SECONDS
     while time.monotonic() < deadline:
-        store = DataStore()
-        store.open_for_scan(f"{folder}/{name}")
-        with contextlib.suppress(AssertionError):  # A record that is half there.
-            while data := store.scan_data():
-                if Record.FromString(data).HasField("exit"):
-                    return
+        if any(record.HasField("exit") for record in records(folder)):
+            return
         time.sleep(0.05)
-    raise TimeoutError(f"the end of {folder}/{name} is not on disk")
+    raise TimeoutError(f"the end of the run in {folder} is not on disk")
 
 
 def _guarded(function: Callable, *arguments) -> None:

@@ -2,7 +2,8 @@
 
     python -m models.wandb_upload FOLDER RUN_ID --project P [--entity E] [--deadline SECONDS]
 
-The key is WANDB_API_KEY in the environment. Exit status 0 once the server shows the run, else 1.
+The key is WANDB_API_KEY in the environment. Exit status 0 once the server shows all of the run,
+else 1.
 """
 
 from __future__ import annotations
@@ -12,21 +13,6 @@ import os
 import signal
 import subprocess
 import sys
-
-_WORK = """
-import subprocess, sys
-folder, entity, project, run_id = sys.argv[1:]
-target = ["--project", project, "--id", run_id] + (["--entity", entity] if entity else [])
-command = [sys.executable, "-m", "wandb", "sync", *target, folder]
-done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-if done.returncode:
-    sys.exit(done.stdout or "wandb sync failed")
-# It may also end well with nothing stored: the server is asked whether it has the run.
-import wandb
-api = wandb.Api(timeout=10)
-run = api.run(f"{entity or api.default_entity}/{project}/{run_id}")
-print(run.url)
-"""
 
 
 def main() -> int:
@@ -41,7 +27,7 @@ def main() -> int:
     where = (arguments.entity, arguments.project, arguments.run_id)
     # A process group of its own: all that W&B starts ends at the deadline.
     worker = subprocess.Popen(
-        [sys.executable, "-c", _WORK, arguments.folder, *where],
+        [sys.executable, "-m", "models.wandb_sync", arguments.folder, *where],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -87,7 +87,7 @@ def test_offline_run_holds_every_epoch_and_the_settings(tmp_path):
     kept = records(tmp_path / "run")
     [run] = [record.run for record in kept if record.HasField("run")][:1]
     assert run.run_id == training_run_id("here", str(tmp_path / "run"))
-    assert (run.project, run.job_type) == ("paws", "train")
+    assert (run.project, run.job_type) == ("paws", "Trainer")
     assert "image_size" in {item.key for item in run.config.update}
     history = rows(tmp_path / "run")
     assert [row["epoch/epoch"] for row in history] == [0, 1]

@@ -29,15 +29,20 @@ class Mutations:
         self.server = server
 
     def upsertBucket(self, _info, input) -> dict:
-        project = self.server.project(input["modelName"], input.get("entityName"))
-        run = project.all_runs.get(input["name"])
-        inserted = run is None
+        inserted = False
+        if input.get("id"):
+            run = self._run_of_id(input["id"])
+        else:
+            project = self.server.project(input["modelName"], input.get("entityName"))
+            run = project.all_runs.get(input["name"])
+            inserted = run is None
         if inserted:
             run = project.all_runs[input["name"]] = Run(input["name"], project)
         for name, attribute in _RUN_FIELDS.items():
             if input.get(name) is not None:
                 setattr(run, attribute, input[name])
-        run.state = input.get("state") or "running"
+        if not input.get("id"):
+            run.state = input.get("state") or "running"
         return {"bucket": run, "inserted": inserted, "serverSettings": {"serverMessages": []}}
 
     def createRunFiles(self, _info, input) -> dict:
@@ -133,6 +138,13 @@ class Mutations:
             run.inputs.append(artifact)
             artifact.users.append(run)
         return {"artifact": artifact}
+
+    def _run_of_id(self, id: str) -> Run:
+        for project in self.server.projects.values():
+            for run in project.all_runs.values():
+                if run.id == id:
+                    return run
+        raise ValueError(f"no run of id {id}")
 
     def _run(self, input) -> Run:
         project = self.server.project(input["projectName"], input["entityName"])
