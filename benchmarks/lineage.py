@@ -1,4 +1,4 @@
-"""Times the mirror of ML Metadata into Weights & Biases, and shows that its memory stays flat.
+"""Times the mirror of ML Metadata into Weights & Biases, and shows how its memory grows.
 
     python -m benchmarks.lineage
 
