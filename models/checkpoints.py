@@ -6,9 +6,11 @@ import dataclasses
 import hashlib
 import io
 import json
+import logging
 import math
 import time
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -17,34 +19,40 @@ import tf_keras
 
 from models import files
 from models.options import Options
+from models.progress import HISTORY_FILE
+from models.registry import Training
 
 if TYPE_CHECKING:
     from tfx.components import FnArgs
 
+_log = logging.getLogger("pawprint")
 _IDENTITY_FILE = "training.json"
 _LAST_FILE = "last.npz"
-_BEST_FILE = "best.npz"
-
+_FILES = (_IDENTITY_FILE, _LAST_FILE, HISTORY_FILE)
+_STATE, _BEST = "state", "best"
 
 # Settings that change nothing about the weights.
 _OF_NO_EFFECT = ("cache", "cluster_timeout", "collective", "memory_growth", "steps_per_execution")
 
 
-def identity(config: Options, fn_args: FnArgs, batch_size: int) -> str:
+def identity(config: Options, fn_args: FnArgs, training: Training, batch_size: int) -> str:
     """A digest of what two trainings must share for one to go on with the other's checkpoints.
 
     Args:
         config: all settings.
         fn_args: TFX's arguments, for the paths of the data.
+        training: the architecture's own settings, where the user's are None.
         batch_size: examples a step over all replicas.
     """
     trainer = dataclasses.asdict(config.trainer)
     same = {
+        "code": config.code,
         "labels": config.labels,
         "image_size": config.image_size,
         "model": dataclasses.asdict(config.model),
         "weights": config.provenance.get("weights_digest"),
         "trainer": {name: trainer[name] for name in trainer if name not in _OF_NO_EFFECT},
+        "training": dataclasses.asdict(training),
         "data": [list(fn_args.train_files), list(fn_args.eval_files), fn_args.transform_output],
         "steps": [fn_args.train_steps, fn_args.eval_steps, batch_size],
     }
@@ -70,54 +78,85 @@ class Checkpoints(tf_keras.callbacks.Callback):
         is_chief: whether this process is the one that writes `folder`.
         interval: seconds after a checkpoint in which epochs are passed over; 0 where several
             processes train, which would not agree on the time.
+
+    Attributes:
+        best: weights of the best epoch so far, which `EarlyStopping` keeps here, so that they are
+            saved and restored together with the last ones; empty without it.
     """
 
     def __init__(self, folder: str, identity: str, is_chief: bool, interval: float = 0.0):
         super().__init__()
         self.folder = folder
+        self.best: list[np.ndarray] = []
         self._interval, self._saved = interval, -math.inf
         self._is_chief = is_chief
         self._identity = {"training": identity}
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._written: Future | None = None
-        if is_chief and files.read_json(f"{folder}/{_IDENTITY_FILE}") != self._identity:
-            files.remove(folder)
+        if is_chief and not self.is_there():
+            if files.read(f"{folder}/{_LAST_FILE}"):
+                cause = "its checkpoint is of other settings, data or code"
+                _log.warning("training starts afresh in %s: %s", folder, cause)
+            self.remove()
             files.write_json(f"{folder}/{_IDENTITY_FILE}", self._identity)
 
+    def is_there(self) -> bool:
+        """Whether the folder, as this process sees it, is that of this training."""
+        try:
+            return files.read_json(f"{self.folder}/{_IDENTITY_FILE}") == self._identity
+        except ValueError:
+            return False
+
     def restore(self, model: tf_keras.Model) -> int:
-        """Brings a compiled model to where the last training ended; the number of epochs done."""
+        """Brings a compiled model to where the last training ended; the number of epochs done.
+
+        A checkpoint that cannot be read, or that is of another model, is left out with a warning.
+        """
         strategy = model.distribute_strategy
         with strategy.scope():
             model.optimizer.build(model.trainable_variables)
-        if files.read_json(f"{self.folder}/{_IDENTITY_FILE}") != self._identity:
+        if not self.is_there():
             return 0  # The chief is about to clear the folder.
-        content = files.read(f"{self.folder}/{_LAST_FILE}")
+        path = f"{self.folder}/{_LAST_FILE}"
+        content = files.read(path)
         if content is None:
             return 0
-        arrays = _unpack(content)
+        state = _state(model)
+        try:
+            done, saved = _unpack(content)
+            shapes = [value.shape for value in saved[_STATE]]
+            if shapes != [tuple(variable.shape) for variable in state]:
+                raise ValueError("its variables are not those of this model")
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            _log.warning("training starts afresh: %s is no checkpoint (%s)", path, error)
+            return 0
         with strategy.scope():
-            for variable, value in zip(_state(model), arrays[1:], strict=True):
+            for variable, value in zip(state, saved[_STATE], strict=True):
                 variable.assign(value)
-        return int(arrays[0])
+        self.best = saved[_BEST]
+        return done
 
     def on_epoch_end(self, epoch, logs=None):
         """Saves, unless the last checkpoint is but seconds old."""
         if time.monotonic() - self._saved < self._interval:
             return
         self._saved = time.monotonic()
-        arrays = [np.asarray(epoch + 1), *(variable.numpy() for variable in _state(self.model))]
+        state = [variable.numpy() for variable in _state(self.model)]
+        best = self.best
         if self._is_chief:
             self._wait()
             path = f"{self.folder}/{_LAST_FILE}"
-            self._written = self._writer.submit(lambda: files.write(path, _pack(arrays)))
+            self._written = self._writer.submit(
+                lambda: files.write(path, _pack(epoch + 1, {_STATE: state, _BEST: best}))
+            )
 
     def on_train_end(self, logs=None):
         """Waits until the last checkpoint is written."""
         self._wait()
 
     def remove(self) -> None:
-        """Removes the folder; call on the chief once the model is exported, not before."""
-        files.remove(self.folder)
+        """Removes what is kept; call on the chief once the model is exported, not before."""
+        files.remove(self.folder, _FILES)
 
     def _wait(self) -> None:
         if self._written:
@@ -129,14 +168,13 @@ class EarlyStopping(tf_keras.callbacks.EarlyStopping):
 
     Args:
         patience: epochs without improvement.
-        folder: where the best weights are kept.
-        is_chief: whether this process writes them.
+        backup: keeps the best weights; a later callback than this one.
         losses: `val_loss` of the epochs that an earlier process did.
     """
 
-    def __init__(self, patience: int, folder: str, is_chief: bool, losses: list[float]):
+    def __init__(self, patience: int, backup: Checkpoints, losses: Sequence[float] = ()):
         super().__init__("val_loss", patience=patience, restore_best_weights=True)
-        self._path, self._is_chief, self._losses = f"{folder}/{_BEST_FILE}", is_chief, losses
+        self._backup, self._losses = backup, list(losses)
 
     @property
     def is_over(self) -> bool:
@@ -144,38 +182,49 @@ class EarlyStopping(tf_keras.callbacks.EarlyStopping):
         return bool(self._losses) and self._since_best() >= self.patience
 
     def _since_best(self) -> int:
-        return len(self._losses) - 1 - int(np.nanargmin(self._losses))
+        finite = [loss for loss in self._losses if math.isfinite(loss)]
+        # To Keras a loss that is no number is never the best.
+        best = self._losses.index(min(finite)) + 1 if finite else 0
+        return len(self._losses) - best
 
     def on_train_begin(self, logs=None):
         """Goes back to the best epoch so far."""
         super().on_train_begin(logs)
-        content = files.read(self._path) if self._losses else None
-        if content is None:
+        if not self._losses:
             return
-        self.best_weights = _unpack(content)
+        self.best_weights = self._backup.best or None
         self.wait = self._since_best()
-        self.best_epoch = len(self._losses) - 1 - self.wait
-        self.best = self._losses[self.best_epoch]
+        if self.wait < len(self._losses):
+            self.best_epoch = len(self._losses) - 1 - self.wait
+            self.best = self._losses[self.best_epoch]
 
     def on_epoch_end(self, epoch, logs=None):
         """Keeps the weights of a new best epoch."""
-        before = self.best_weights
         super().on_epoch_end(epoch, logs)
-        if self._is_chief and self.best_weights is not before:
-            files.write(self._path, _pack(self.best_weights))
+        self._backup.best = self.best_weights or []
 
 
 def _state(model: tf_keras.Model) -> list:
     """All that a training changes, in an order that a rebuilt model has too."""
-    return [*model.variables, *model.optimizer.variables]
+    optimizer = model.optimizer
+    found = [*model.variables, *optimizer.variables]
+    if isinstance(optimizer, tf_keras.mixed_precision.LossScaleOptimizer):
+        # Its counter is public, its scale only as a number.
+        found += optimizer._loss_scale._weights.values()
+    return found
 
 
-def _pack(arrays: Sequence[np.ndarray]) -> bytes:
+def _pack(epoch: int, groups: Mapping[str, Sequence[np.ndarray]]) -> bytes:
     content = io.BytesIO()
-    np.savez(content, **{f"{i:05d}": array for i, array in enumerate(arrays)})
+    arrays = {f"{name}-{i:05d}": a for name, group in groups.items() for i, a in enumerate(group)}
+    np.savez(content, epoch=epoch, **arrays)
     return content.getvalue()
 
 
-def _unpack(content: bytes) -> list[np.ndarray]:
+def _unpack(content: bytes) -> tuple[int, dict[str, list[np.ndarray]]]:
     with np.load(io.BytesIO(content)) as arrays:
-        return [arrays[name] for name in sorted(arrays.files)]
+        groups = {
+            group: [arrays[name] for name in sorted(arrays.files) if name.startswith(f"{group}-")]
+            for group in (_STATE, _BEST)
+        }
+        return int(arrays["epoch"]), groups

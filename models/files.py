@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
+
+_TEMPORARY = ".tmp"
 
 
 def write(path: str, content: bytes) -> None:
     """Writes a file under a temporary name and renames it."""
     tf.io.gfile.makedirs(path.rpartition("/")[0])
-    with tf.io.gfile.GFile(path + ".tmp", "wb") as file:
+    with tf.io.gfile.GFile(path + _TEMPORARY, "wb") as file:
         file.write(content)
-    tf.io.gfile.rename(path + ".tmp", path, overwrite=True)
+    tf.io.gfile.rename(path + _TEMPORARY, path, overwrite=True)
 
 
 def read(path: str) -> bytes | None:
@@ -36,9 +39,12 @@ def read_json(path: str) -> Any:
     return None if content is None else json.loads(content)
 
 
-def remove(folder: str) -> None:
-    """Removes a folder with all in it, if it is there."""
-    if tf.io.gfile.exists(folder):
+def remove(folder: str, names: Sequence[str]) -> None:
+    """Removes what `write` left in a folder, and the folder if nothing else is in it."""
+    for name in (each + ending for each in names for ending in ("", _TEMPORARY)):
+        if tf.io.gfile.exists(f"{folder}/{name}"):
+            tf.io.gfile.remove(f"{folder}/{name}")
+    if tf.io.gfile.exists(folder) and not tf.io.gfile.listdir(folder):
         tf.io.gfile.rmtree(folder)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 SCHEDULES = ("constant", "cosine")
@@ -58,6 +58,8 @@ class TrainerOptions:
             _require(getattr(self, name) is None or getattr(self, name) >= 1, self, name, ">= 1")
         for name in ("batch_size", "steps_per_execution", "cluster_timeout"):
             _require(getattr(self, name) >= 1, self, name, ">= 1")
+        seed = self.seed is None or 0 <= self.seed < 2**32
+        _require(seed, self, "seed", "null, or 0 up to 2**32 - 1")
         rate, smoothing = self.learning_rate, self.label_smoothing
         _require(rate is None or rate > 0, self, "learning_rate", "> 0")
         _require(smoothing is None or 0 <= smoothing < 1, self, "label_smoothing", "in [0, 1)")
@@ -120,6 +122,8 @@ class Options:
     """Where to resume from, the same for a re-run; None takes a folder beside model_run_dir."""
     counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Number of examples by `train` and `eval`; missing ones are counted by reading."""
+    code: str = ""
+    """Digest of the code that trains: checkpoints of other code are not gone on with."""
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Free facts for the model card: config digest, data digest, git commit."""
 
@@ -154,10 +158,15 @@ def _build(kind: type, where: str, fields: Mapping[str, Any]):
     known = [field.name for field in dataclasses.fields(kind)]
     for name in fields:
         if name not in known:
-            nearest = difflib.get_close_matches(name, known, 1)
-            hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
-            raise ValueError(f"Unknown field '{where}.{name}'.{hint} Known: {', '.join(known)}.")
+            raise unknown(f"field '{where}.{name}'", name, known)
     return kind(**fields)
+
+
+def unknown(what: str, name: str, known: Sequence[str]) -> ValueError:
+    """The error for a name that is not among the known ones, with the nearest of them."""
+    nearest = difflib.get_close_matches(name, known, 1)
+    hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+    return ValueError(f"Unknown {what}.{hint} Known: {', '.join(known)}.")
 
 
 def _one_of(options: Any, name: str, allowed: tuple) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib
 import pkgutil
 from types import ModuleType
 
 from models import architectures
+from models.options import SCHEDULES, unknown
+
+OPTIMIZERS = ("rmsprop", "adamw")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,12 +19,19 @@ class Training:
 
     epochs: int
     optimizer: str
-    """`rmsprop` or `adamw`."""
+    """One of `OPTIMIZERS`."""
     learning_rate: float
     schedule: str = "constant"
+    """One of `models.options.SCHEDULES`."""
     label_smoothing: float = 0.0
     weight_decay: float = 0.0
     """Decoupled weight decay, for `adamw`."""
+
+    def __post_init__(self):
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown(f"optimizer '{self.optimizer}'", self.optimizer, OPTIMIZERS)
+        if self.schedule not in SCHEDULES:
+            raise unknown(f"schedule '{self.schedule}'", self.schedule, SCHEDULES)
 
 
 def names() -> tuple[str, ...]:
@@ -37,7 +46,5 @@ def find(name: str) -> ModuleType:
         ValueError: no architecture has that name.
     """
     if name not in names():
-        nearest = difflib.get_close_matches(name, names(), 1)
-        hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
-        raise ValueError(f"Unknown model '{name}'.{hint} Known: {', '.join(names())}.")
+        raise unknown(f"model '{name}'", name, names())
     return importlib.import_module(f"{architectures.__name__}.{name}")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
@@ -44,8 +45,8 @@ class Plan:
     steps: int
     """Training steps an epoch."""
     validation_steps: int
-    workers: int = 1
-    """Processes that train together."""
+    task: Task = dataclasses.field(default_factory=Task)
+    """This process's place among those that train together."""
 
 
 def train_and_export(
@@ -66,19 +67,19 @@ def train_and_export(
     """
     plan = make_plan(fn_args, config, architecture, task, strategy)
     model = build(config, architecture, plan, strategy)
-    identity = checkpoints.identity(config, fn_args, plan.batch_size)
+    identity = checkpoints.identity(config, fn_args, architecture.TRAINING, plan.batch_size)
     folder = config.checkpoint_dir or checkpoints.default_folder(fn_args.model_run_dir, identity)
-    # Early stopping keeps its own best epoch, with which the last checkpoint has to agree.
-    alone = task.workers == 1 and not config.trainer.early_stopping
-    interval = _SECONDS_BETWEEN_CHECKPOINTS if alone else 0.0
+    interval = _SECONDS_BETWEEN_CHECKPOINTS if task.workers == 1 else 0.0
     backup = checkpoints.Checkpoints(folder, identity, task.is_chief, interval)
     done = backup.restore(model)
+    if task.workers > 1:
+        _agree(strategy, backup, done)
     history = progress.History(folder, done)
     callbacks: list[tf_keras.callbacks.Callback] = []
     epochs = plan.epochs
     if patience := config.trainer.early_stopping:
         losses = [row["val_loss"] for row in history.epochs]
-        stopping = checkpoints.EarlyStopping(patience, folder, task.is_chief, losses)
+        stopping = checkpoints.EarlyStopping(patience, backup, losses)
         callbacks.append(stopping)
         epochs = done if stopping.is_over else epochs
     with contextlib.ExitStack() as stack:
@@ -107,7 +108,7 @@ def train_and_export(
             history.save(fn_args.model_run_dir)
             settings = _settings(config, architecture, plan)
             export.save(fn_args, config, architecture, weights, history.epochs, settings)
-        _all_here(strategy)
+        _gather(strategy, 0)  # Nobody goes before the model is written.
         if task.is_chief:
             backup.remove()
 
@@ -141,13 +142,18 @@ def make_plan(
     """Finds the examples of both splits and counts the steps.
 
     Raises:
-        ValueError: no examples.
+        ValueError: no examples, or fewer than processes that train.
     """
     size, classes, trainer = config.image_size, len(config.labels), config.trainer
     train, validation = (
         examples.Source.of(patterns, size, classes, config.counts.get(split))
         for split, patterns in (("train", fn_args.train_files), ("eval", fn_args.eval_files))
     )
+    if train.count < task.workers:
+        raise ValueError(
+            f"{train.count} training examples are too few for {task.workers} processes: each needs "
+            "one at least."
+        )
     batch = trainer.batch_size * strategy.num_replicas_in_sync
     steps = fn_args.train_steps or trainer.steps_per_epoch
     return Plan(
@@ -157,7 +163,7 @@ def make_plan(
         batch_size=batch,
         steps=steps or examples.steps_of_one_pass(train, batch),
         validation_steps=fn_args.eval_steps or examples.steps_of_one_pass(validation, batch),
-        workers=task.workers,
+        task=task,
     )
 
 
@@ -203,13 +209,13 @@ def fit(
         epochs: epochs in all; None takes the plan's.
     """
     strategy = model.distribute_strategy
+    seed = _draw_anew(config.trainer.seed, plan.task.rank, done)
 
     def cut(context: tf.distribute.InputContext) -> tuple[int, examples.Shard]:
         shard = examples.Shard(context.input_pipeline_id, context.num_input_pipelines)
         return context.get_per_replica_batch_size(plan.batch_size), shard
 
     def train(context):
-        seed = config.trainer.seed
         return examples.training(plan.train, *cut(context), seed=seed, cache=places["train"])
 
     def validation(context):
@@ -218,7 +224,7 @@ def fit(
         return examples.evaluation(plan.validation, batch, steps, shard, cache=places["eval"])
 
     size = (plan.train.count + plan.validation.count) * features.image_bytes(config.image_size)
-    with cache.locations(config.trainer.cache, size // plan.workers) as places:
+    with cache.locations(config.trainer.cache, size // plan.task.workers) as places:
         model.fit(
             strategy.distribute_datasets_from_function(train),
             initial_epoch=done,
@@ -235,16 +241,43 @@ def _settings(config: Options, architecture: ModuleType, plan: Plan) -> dict:
     """The settings of a training with the defaults that came to bear."""
     own, given = dataclasses.asdict(architecture.TRAINING), dataclasses.asdict(config.trainer)
     chosen = own | {name: value for name, value in given.items() if value is not None}
-    sizes = {"epochs": plan.epochs, "steps_per_epoch": plan.steps, "workers": plan.workers}
+    sizes = {"epochs": plan.epochs, "steps_per_epoch": plan.steps, "workers": plan.task.workers}
     return {**chosen, **sizes, "global_batch_size": plan.batch_size}
 
 
-def _all_here(strategy: tf.distribute.Strategy) -> None:
-    """Waits for every worker; fails, as any step does, if one of them is lost."""
+def _draw_anew(seed: int | None, rank: int, done: int) -> int | None:
+    """The seed of order and augmentation, which is set too.
+
+    It differs from process to process, and after a restart from that of the epochs before it.
+    """
+    if seed is None:
+        return None
+    seed = int(np.random.SeedSequence([seed, rank, done]).generate_state(1)[0])
+    tf_keras.utils.set_random_seed(seed)
+    return seed
+
+
+def _agree(strategy: tf.distribute.Strategy, backup: checkpoints.Checkpoints, done: int) -> None:
+    """Makes sure that all processes go on from the same checkpoint.
+
+    Raises:
+        ValueError: they do not, in each of them.
+    """
+    _gather(strategy, 0)  # The chief has cleared the folder of what is not this training's.
+    found = _gather(strategy, done if backup.is_there() else -1)
+    if len(set(found)) > 1:
+        raise ValueError(
+            f"checkpoint_dir is not shared: {backup.folder} is not the same folder to all "
+            "processes of the cluster. Epochs that each finds done there, -1 for no such folder: "
+            f"{found}."
+        )
+
+
+def _gather(strategy: tf.distribute.Strategy, value: int) -> list[int]:
+    """The values of all processes; fails, as any step does, if one of them is lost."""
 
     @tf.function
-    def count():
-        ones = strategy.run(lambda: tf.constant(1.0))
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, ones, axis=None)
+    def gather():
+        return strategy.gather(strategy.run(lambda: tf.constant([value])), axis=0)
 
-    count()
+    return gather().numpy().tolist()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tf_keras
 
-from models import checkpoints
+from models import checkpoints, options, registry
 
 
 def make_model(seed: int) -> tf_keras.Model:
@@ -83,8 +85,80 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_training(tmp_path, monkeyp
         fit(model, [backup], 2)
 
 
-def feed(stopping, model, losses, first):
-    """Epochs whose weights all equal their loss."""
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a file", None])
+def test_a_checkpoint_that_cannot_be_used_is_left_out(tmp_path, caplog, content):
+    folder = str(tmp_path / "run")
+    backup = checkpoints.Checkpoints(folder, "one", is_chief=True)
+    model = make_model(0)
+    backup.restore(model)
+    fit(model, [backup], 2)
+    other = make_model(1)
+    if content is None:  # That of another model under the same settings.
+        other = tf_keras.Sequential([tf_keras.layers.Dense(5, input_shape=[3])])
+        other.compile(tf_keras.optimizers.AdamW(0.1), "mse")
+    else:
+        (tmp_path / "run" / "last.npz").write_bytes(content)
+    before = other.get_weights()
+    with caplog.at_level("WARNING", "pawprint"):
+        assert checkpoints.Checkpoints(folder, "one", is_chief=True).restore(other) == 0
+    assert "training starts afresh: " in caplog.text
+    for was, now in zip(before, other.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, now)
+
+
+def test_what_is_not_of_a_training_stays_in_its_folder(tmp_path, caplog):
+    (tmp_path / "photo.jpg").write_text("")
+    for identity in ("one", "another"):
+        backup = checkpoints.Checkpoints(str(tmp_path), identity, is_chief=True)
+        model = make_model(0)
+        assert backup.restore(model) == 0
+        fit(model, [backup], 1)
+    assert "is of other settings, data or code" in caplog.text
+    (tmp_path / "last.npz.tmp").write_text("")
+    backup.remove()
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+
+
+def test_the_identity_is_that_of_all_that_shapes_the_weights():
+    def of(code="a", epochs=3, learning_rate=0.1, **trainer):
+        config = options.parse({"labels": ["a", "b"], "code": code, "trainer": trainer})
+        own = registry.Training(epochs, "adamw", learning_rate)
+        files = {"train_files": ["t"], "eval_files": ["e"], "transform_output": "o"}
+        steps = {"train_steps": None, "eval_steps": None}
+        return checkpoints.identity(config, SimpleNamespace(**files, **steps), own, 16)
+
+    assert of() == of() == of(cache="file", steps_per_execution=3)
+    changes = ({"code": "b"}, {"epochs": 4}, {"learning_rate": 0.2}, {"seed": 7})
+    assert len({of(), *(of(**change) for change in changes)}) == 5
+
+
+def test_the_scale_of_the_loss_comes_back(tmp_path):
+    def model_and_backup():
+        tf_keras.mixed_precision.set_global_policy("mixed_float16")
+        try:
+            model = make_model(0)
+        finally:
+            tf_keras.mixed_precision.set_global_policy("float32")
+        return model, checkpoints.Checkpoints(str(tmp_path), "one", is_chief=True)
+
+    model, backup = model_and_backup()
+    backup.restore(model)
+    first = float(model.optimizer.loss_scale)
+    too_much = np.full([4, 3], 1e4, np.float32)
+    model.fit(too_much, too_much[:, :2], verbose=0, callbacks=[backup])
+    fallen = float(model.optimizer.loss_scale)
+    assert fallen < first
+    model, backup = model_and_backup()
+    assert backup.restore(model) == 1
+    assert float(model.optimizer.loss_scale) == fallen
+
+
+LOSSES = [0.9, 0.5, 0.7, 0.6, 0.8, 0.1]
+
+
+def feed(stopping, losses, first):
+    """Epochs whose weights all equal their loss; the number of the one that ends the training."""
+    model = stopping.model
     for epoch, loss in enumerate(losses, first):
         model.set_weights([np.full_like(w, loss) for w in model.get_weights()])
         stopping.on_epoch_end(epoch, {"val_loss": loss})
@@ -93,23 +167,53 @@ def feed(stopping, model, losses, first):
     return None
 
 
+def begin(folder, losses, patience=3):
+    """Early stopping after the epochs with these losses, and the checkpoints it is kept in."""
+    model = make_model(0)
+    backup = checkpoints.Checkpoints(str(folder), "one", is_chief=True)
+    assert backup.restore(model) == len(losses)
+    stopping = checkpoints.EarlyStopping(patience, backup, losses)
+    model.stop_training = False
+    for callback in (stopping, backup):
+        callback.set_model(model)
+    stopping.on_train_begin()
+    return stopping, backup
+
+
 @pytest.mark.parametrize("killed_after", [1, 2, 3, 4])
 def test_early_stopping_survives_a_kill(tmp_path, killed_after):
-    losses = [0.9, 0.5, 0.7, 0.6, 0.8, 0.1]
-
-    def begin(done):
-        stopping = checkpoints.EarlyStopping(3, str(tmp_path), True, losses[:done])
-        model = make_model(0)
-        model.stop_training = False
-        stopping.set_model(model)
-        stopping.on_train_begin()
-        return stopping, model
-
-    first, model = begin(0)
-    assert feed(first, model, losses[:killed_after], 0) is None
-    second, model = begin(killed_after)
+    first, backup = begin(tmp_path, [])
+    assert feed(first, LOSSES[:killed_after], 0) is None
+    backup.on_epoch_end(killed_after - 1)
+    backup.on_train_end()
+    second, _ = begin(tmp_path, LOSSES[:killed_after])
     assert not second.is_over
-    assert feed(second, model, losses[killed_after:], killed_after) == 5
+    assert feed(second, LOSSES[killed_after:], killed_after) == 5
     second.on_train_end()
-    np.testing.assert_allclose(model.get_weights()[0], 0.5)
-    assert begin(5)[0].is_over
+    np.testing.assert_allclose(second.model.get_weights()[0], 0.5)
+    assert checkpoints.EarlyStopping(3, backup, LOSSES[:5]).is_over
+
+
+def test_a_best_epoch_after_the_last_checkpoint_is_not_taken_for_an_earlier_one(tmp_path):
+    first, backup = begin(tmp_path, [])
+    feed(first, [0.9, 0.5], 0)
+    backup.on_epoch_end(1)
+    feed(first, [0.4], 2)  # Killed before this epoch's checkpoint was written.
+    backup.on_train_end()
+    second, _ = begin(tmp_path, [0.9, 0.5])
+    feed(second, [0.6], 2)
+    second.on_train_end()
+    np.testing.assert_allclose(second.model.get_weights()[0], 0.5)
+
+
+def test_losses_that_are_no_numbers_are_never_the_best(tmp_path):
+    nan = float("nan")
+    first, backup = begin(tmp_path, [])
+    assert feed(first, [nan, nan], 0) is None
+    backup.on_epoch_end(1)
+    backup.on_train_end()
+    second, _ = begin(tmp_path, [nan, nan])
+    assert not second.is_over
+    assert feed(second, [nan, 0.3], 2) == 3
+    assert checkpoints.EarlyStopping(3, backup, [nan] * 3).is_over
+    assert not checkpoints.EarlyStopping(3, backup, [nan, nan, 0.4, 0.5]).is_over

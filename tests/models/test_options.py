@@ -39,6 +39,7 @@ def test_model_arguments_are_what_is_not_its_name():
         ({"trainer": {"label_smoothing": 1}}, "label_smoothing"),
         ({"trainer": {"early_stopping": -1}}, "early_stopping"),
         ({"trainer": {"schedule": "step"}}, "'constant', 'cosine'"),
+        ({"trainer": {"seed": -1}}, r"trainer\.seed: expected null, or 0 up"),
         ({"trainer": {"lr_scaling": "log"}}, "lr_scaling"),
         ({"trainer": {"cache": "ram"}}, "cache"),
         ({"trainer": {"collective": "mpi"}}, "collective"),
@@ -62,6 +63,13 @@ def test_registry_knows_the_architectures_and_the_nearest_name():
     assert {"article_cnn", "pawnet"} <= set(registry.names())
     with pytest.raises(ValueError, match="Did you mean 'pawnet'"):
         registry.find("pawnat")
+
+
+def test_an_architecture_with_an_unknown_optimizer_is_told():
+    with pytest.raises(ValueError, match=r"Unknown optimizer 'adam'\. Did you mean 'adamw'"):
+        registry.Training(epochs=1, optimizer="adam", learning_rate=0.1)
+    with pytest.raises(ValueError, match=r"Unknown schedule 'step'\. Known: constant, cosine"):
+        registry.Training(epochs=1, optimizer="adamw", learning_rate=0.1, schedule="step")
 
 
 def test_settings_are_checked_without_tensorflow():
