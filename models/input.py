@@ -12,6 +12,8 @@ from models import features, preprocessing
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _SHUFFLE_BUFFER = 2048
+_FILES_EACH = 4
+_SPREAD = 1.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,17 +57,20 @@ def training(source: Source, batch_size: int, shard: Shard, *, seed=None, cache=
     Args:
         source: the examples.
         batch_size: examples a batch.
-        shard: the part to read: whole files where each worker gets several, else single examples.
+        shard: the part to read: whole files where each worker gets several and as many bytes as
+            the others, else every so manieth example. It must not be empty.
         seed: order of the examples; None draws a new one.
         cache: `memory`, `none`, or a path to keep examples in between epochs.
 
     Returns:
         Dataset of (uint8 [batch_size, size, size, 3], one-hot float32 [batch_size, classes]).
     """
-    by_file = len(source.files) >= 4 * shard.workers
+    by_file = _share_alike(source.files, shard.workers)
     files = source.files[shard.worker :: shard.workers] if by_file else source.files
-    records = _read(files, deterministic=seed is not None)
-    if not by_file:
+    # Where single examples are dealt out, all workers have to count them in the same order.
+    dealt = shard.workers > 1 and not by_file
+    records = _read(files, deterministic=dealt or seed is not None)
+    if dealt:
         records = records.shard(shard.workers, shard.worker)
     records = _cached(records, cache)
     records = records.shuffle(min(source.count, _SHUFFLE_BUFFER), seed=seed).repeat()
@@ -116,6 +121,15 @@ def class_counts(source: Source) -> list[int]:
 def steps_of_one_pass(source: Source, global_batch: int) -> int:
     """Steps of `global_batch` examples in which all are met."""
     return math.ceil(source.count / global_batch)
+
+
+def _share_alike(files: Sequence[str], workers: int) -> bool:
+    """Whether dealing out whole files gives each worker several, and no one much more."""
+    if len(files) < _FILES_EACH * workers:
+        return False
+    sizes = [tf.io.gfile.stat(file).length for file in files]
+    shares = [sum(sizes[worker::workers]) for worker in range(workers)]
+    return max(shares) <= _SPREAD * min(shares)
 
 
 def _read(files: Sequence[str], deterministic: bool = True) -> tf.data.Dataset:

@@ -36,6 +36,26 @@ class WeightedCrossentropy(tf_keras.losses.Loss):
         return loss * tf.linalg.matvec(y_true, tf.constant(self.class_weights, y_true.dtype))
 
 
+class OneAgainstRest(tf_keras.metrics.AUC):
+    """The area under the ROC curve of each class against the others, averaged over the classes.
+
+    Classes of which there is no example, or nothing else, have no curve and no part in it.
+    """
+
+    def __init__(self, num_classes: int, name: str = "auc"):
+        super().__init__(multi_label=True, num_labels=num_classes, name=name)
+
+    def result(self):
+        """Float32 scalar; 0 where no class has a curve."""
+        examples = self.true_positives[0] + self.false_negatives[0]
+        others = self.true_negatives[0] + self.false_positives[0]
+        self.label_weights = tf.cast((examples > 0) & (others > 0), tf.float32)
+        try:
+            return super().result()
+        finally:
+            self.label_weights = None
+
+
 def compile_model(
     model: tf_keras.Model,
     labels: Sequence[str],
@@ -106,8 +126,8 @@ def _metrics(labels: Sequence[str]) -> list[tf_keras.metrics.Metric]:
         tf_keras.metrics.Recall(class_id=index, top_k=1, name=f"recall_{label}")
         for index, label in enumerate(labels)
     ]
-    area = tf_keras.metrics.AUC(multi_label=True, num_labels=len(labels), name="auc")
-    return [tf_keras.metrics.CategoricalAccuracy(name="accuracy"), area, *recalls]
+    accuracy = tf_keras.metrics.CategoricalAccuracy(name="accuracy")
+    return [accuracy, OneAgainstRest(len(labels)), *recalls]
 
 
 def _cosine(peak: float, total_steps: int):

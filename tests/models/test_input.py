@@ -69,15 +69,28 @@ def test_a_seed_fixes_the_order(write):
     assert first == again != other
 
 
-@pytest.mark.parametrize("files", [(12,), (3, 1, 1, 1, 2, 1, 2, 1)])
+def parts(source: examples.Source, workers: int) -> list[set[int]]:
+    """The examples that each worker meets."""
+    return [
+        set(numbers(examples.training(source, 1, examples.Shard(w, workers), seed=0).take(60)))
+        for w in range(workers)
+    ]
+
+
+@pytest.mark.parametrize("files", [(12,), (2,) * 8, (9, 1, 1, 1, 0, 0, 0, 0), (3, 0) * 4])
 def test_shards_share_the_examples_out(write, files):
-    source = write(*files)
-    met = []
-    for worker in range(2):
-        stream = examples.training(source, 1, examples.Shard(worker, 2), seed=0)
-        met.append(set(numbers(stream.take(100))))
-    assert met[0] | met[1] == set(range(12))
-    assert not met[0] & met[1]
+    total = sum(files)
+    first, second = parts(write(*files), 2)
+    assert first | second == set(range(total))
+    assert not first & second
+    assert len(first) == len(second) == total / 2
+
+
+@pytest.mark.parametrize(("files", "whole"), [((2,) * 8, True), ((2,) * 7, False)])
+def test_whole_files_are_dealt_out_where_there_are_enough(write, files, whole):
+    first, _ = parts(write(*files), 2)
+    of_each = {len(first & {2 * number, 2 * number + 1}) for number in range(len(files))}
+    assert (of_each <= {0, 2}) == whole
 
 
 @pytest.mark.parametrize(("count", "workers", "batch"), [(13, 1, 4), (13, 2, 4), (5, 3, 2)])
