@@ -107,26 +107,9 @@ class Builder:
 
     def _run(self, root: Path, shell: list[str], rest: str, environment: dict, place: str) -> None:
         command = re.sub(r"^(--mount=\S+\s+)+", "", rest)
-        binds = {"/proc": "/proc", "/dev": "/dev"} | self._mounts
-        # In a mount namespace of its own: nothing stays mounted, whatever happens to the process.
-        script = "".join(
-            f"mkdir -p {root}{target} && mount --rbind {source} {root}{target} && "
-            for target, source in binds.items()
-        )
         inner = shlex.join([*shell, f"cd {place} && {command}"])
-        ended = subprocess.run(
-            [
-                "unshare",
-                "--mount",
-                "--fork",
-                "/bin/sh",
-                "-c",
-                f"{script}exec chroot {root} {inner}",
-            ],
-            env=environment | self._environment,
-            capture_output=True,
-            text=True,
-            check=False,
+        ended = _chroot(
+            root, f"chroot {root} {inner}", self._mounts, environment | self._environment
         )
         if ended.returncode:
             raise RuntimeError(f"RUN {command}\n{ended.stdout[-3000:]}\n{ended.stderr[-3000:]}")
@@ -162,22 +145,23 @@ class Builder:
 
 def run_in(root: Path, command: list[str], environment: dict[str, str], user: str, mounts=None):
     """Runs a command in a built image as its user, without the network; returns the process."""
-    binds = {"/proc": "/proc", "/dev": "/dev"} | (mounts or {})
-    script = "".join(
+    inner = shlex.join([shutil.which("chroot"), f"--userspec={user}:{user}", str(root), *command])
+    return _chroot(root, inner, mounts or {}, environment, "--net")
+
+
+def _chroot(root: Path, command: str, mounts: dict, environment: dict[str, str], *unshared: str):
+    """Runs a command that changes its root, which has /proc, /dev and the mounts in it.
+
+    In a mount namespace of its own: nothing stays mounted, whatever happens to the process.
+    """
+    binds = {"/proc": "/proc", "/dev": "/dev"} | mounts
+    mounting = "".join(
         f"mkdir -p {root}{target} && mount --rbind {source} {root}{target} && "
         for target, source in binds.items()
     )
-    inner = shlex.join([shutil.which("chroot"), f"--userspec={user}:{user}", str(root), *command])
+    script = ["/bin/sh", "-c", f"{mounting}exec {command}"]
     return subprocess.run(
-        [
-            shutil.which("unshare"),
-            "--mount",
-            "--net",
-            "--fork",
-            "/bin/sh",
-            "-c",
-            f"{script}exec {inner}",
-        ],
+        [shutil.which("unshare"), "--mount", *unshared, "--fork", *script],
         env=environment,
         capture_output=True,
         text=True,

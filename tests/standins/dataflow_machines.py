@@ -17,9 +17,7 @@ from tests.standins.locked import locked_environment
 from tests.standins.world import CloudWorld
 
 _PORT = 50000
-# As Beam's worker image serves it, with the pool's workers as threads of one process; each bundle
-# of elements that it works on leaves a line.
-_POOL = """
+WORKER_POOL = """
 import sys, threading
 from apache_beam.runners.worker import sdk_worker
 from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
@@ -31,6 +29,7 @@ sdk_worker.SdkWorker.process_bundle = told
 _, kept = BeamFnExternalWorkerPoolServicer.start(port=int(sys.argv[1]))
 threading.Event().wait()
 """
+"""Serves as Beam's worker image does, its workers being threads; each bundle leaves a line."""
 
 
 class DataflowMachines:
@@ -61,6 +60,8 @@ class DataflowMachines:
         self.logs = self._folder / "logs"
         """Output of the workers, a file for each host and set of packages."""
         self.logs.mkdir()
+        self.worked: dict[str, dict[str, int]] = {}
+        """Job id to how many bundles of elements each host worked on; of one job at a time."""
 
     def steps(self, job: dict) -> list[str]:
         """The names of the staged pipeline's transforms, outermost first."""
@@ -70,9 +71,12 @@ class DataflowMachines:
         names = (transform.unique_name for transform in transforms.values())
         return sorted(names, key=lambda name: name.count("/"))
 
-    def bundles(self, host: str) -> int:
-        """How many bundles of elements a worker has worked on."""
-        return sum(log.read_text().count("bundle\n") for log in self.logs.glob(f"{host}-*.log"))
+    def _bundles(self) -> dict[str, int]:
+        """How many bundles of elements each host has worked on."""
+        return {
+            host: sum(log.read_text().count("bundle\n") for log in self.logs.glob(f"{host}-*.log"))
+            for host in self._hosts
+        }
 
     def __call__(self, job: dict) -> None:
         """Runs one job to its end.
@@ -86,7 +90,7 @@ class DataflowMachines:
         image, packages = self._environment_of(pipeline, self._folder / job["id"])
         path = self._folder / f"{job['id']}.pb"
         path.write_bytes(staged)
-        pools = self._start(image, packages)
+        pools, before = self._start(image, packages), self._bundles()
         done = self._world.run(
             [self._bare, dataflow_runner.__file__, path, *pools],
             host="dataflow",
@@ -94,6 +98,9 @@ class DataflowMachines:
             cwd=self._folder,
         )
         (self.logs / f"{job['id']}.log").write_text(done.stderr)
+        self.worked[job["id"]] = {
+            host: count - before[host] for host, count in self._bundles().items()
+        }
         if done.returncode:
             raise JobFailed(_last_traceback(done.stderr))
 
@@ -138,7 +145,7 @@ class DataflowMachines:
                 raise JobFailed(f"A package was not installed: {error.stderr}") from error
             with (self.logs / f"{host}-{key}.log").open("w") as log:
                 self._world.start(
-                    [python, "-c", _POOL, port],
+                    [python, "-c", WORKER_POOL, port],
                     host,
                     env={"PYTHONPATH": "", "TF_USE_LEGACY_KERAS": "1"},
                     cwd=folder,

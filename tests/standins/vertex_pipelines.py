@@ -287,10 +287,7 @@ class _Run:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _failed(self, task: TaskRun, status: int) -> None:
-        if task.cancelled:
-            task.state = "CANCELLED"
-            return
-        task.state = "FAILED"
+        task.state = "CANCELLED" if task.cancelled else "FAILED"
         task.error = (
             f"The replica workerpool0-0 exited with a non-zero status of {abs(status)}. "
             f"To find out more about why your job exited please check the logs: {task.log}"

@@ -14,6 +14,7 @@ import pytest
 from pipeline.label_file import read_labels
 from pipeline.predict import photo_folder, results
 from tests.pipeline.cloud import up_to_transform
+from tests.pipeline.cloud.received import check_job
 from tests.pipeline.cloud.whole_way import whole_cloud
 from tests.standins.world import PROJECT, REGION
 
@@ -50,13 +51,19 @@ def first(whole, spec):
 
 
 @pytest.fixture(scope="module")
-def compared(whole, first, tmp_path_factory):
-    """An artifact of the first run, and that of a run on this machine of the same records."""
-    folder = tmp_path_factory.mktemp("compared")
+def records(whole, spec) -> str:
+    """The folder of the records, which the spec was compiled of."""
     names = whole.cloud.world.storage.names(f"{RECORDS}/")
     (digest,) = (name.partition("/")[0] for name in names if name.endswith("/manifest.json"))
-    records = whole.cloud.world.storage.fetch(f"{RECORDS}/{digest}", folder / "records")
-    up_to_transform.run(records, folder / "runs")
+    return f"{RECORDS}/{digest}"
+
+
+@pytest.fixture(scope="module")
+def compared(whole, first, records, tmp_path_factory):
+    """An artifact of the first run, and that of a run on this machine of the same records."""
+    folder = tmp_path_factory.mktemp("compared")
+    fetched = whole.cloud.world.storage.fetch(records, folder / "records")
+    up_to_transform.run(fetched, folder / "runs")
 
     def fetch(component: str, key: str) -> tuple[Path, Path]:
         (here,) = (folder / "runs" / "pipeline" / component / key).iterdir()
@@ -98,10 +105,10 @@ def test_a_component_is_one_job_on_dataflow(whole, first, component):
     (job,) = [job for job, names in steps.items() if any(STEPS[component] in n for n in names)]
     assert dataflow.states[job] == "JOB_STATE_DONE"
     assert len(first.jobs) == len(STEPS)
-
-
-def test_both_hosts_worked(whole, first):
-    assert all(whole.cloud.machines.bundles(host) > 5 for host in HOSTS)
+    # Dataflow got what the config asks for, and both hosts worked on it.
+    assert dataflow.jobs[job]["name"] == f"{component.lower()}-{first.id}"
+    check_job(dataflow.jobs[job], whole.config, run=first.id)
+    assert all(machines.worked[job][host] > 0 for host in HOSTS), machines.worked
 
 
 def test_examples_equal_those_of_a_run_on_this_machine(compared):
@@ -136,6 +143,7 @@ def test_statistics_and_schema_equal_those_of_a_run_on_this_machine(compared):
 def test_two_machines_trained_one_model(whole, first):
     ((name, job),) = whole.vertex.training.jobs.items()
     assert name.startswith(f"projects/{PROJECT}/locations/{REGION}/")
+    assert job.labels["run"] == first.id
     assert job.state.name == "JOB_STATE_SUCCEEDED"
     model = first.output("Trainer", "model")["uri"]
     (card,) = (n for n in whole.cloud.world.storage.names(model) if n.endswith("model_card.json"))
@@ -202,19 +210,20 @@ def test_photos_are_predicted_in_bulk_on_dataflow(whole, first, photos, tmp_path
     assert told == [answer["label"].numpy().item().decode() for answer in answers]
 
 
-def test_the_pipeline_runs_from_the_users_machine_too(whole):
+def test_the_pipeline_runs_from_the_users_machine_too(whole, records):
     """`beam`: the same components, their Beam work on Dataflow, and no Vertex AI Pipelines."""
     jobs, runs = len(whole.cloud.dataflow.jobs), len(whole.vertex.pipelines.jobs)
     trained = len(whole.vertex.training.jobs)
-    settings = ("name=from-here", "push.vertex.model=from-here")
-    told = whole.command("beam", "--images", "gs://bucket/photos", settings=settings)
+    root = f"root={whole.cloud.scratch / 'from-here'}"
+    settings = ("name=from-here", "push.vertex.model=from-here", root)
+    told = whole.command("beam", "--tfrecords", records, settings=settings)
     assert "Pushed version 1" in told
     dataflow = whole.cloud.dataflow
     started = list(dataflow.jobs)[jobs:]
     assert {dataflow.states[job] for job in started} == {"JOB_STATE_DONE"}
-    names = [whole.cloud.machines.steps(dataflow.jobs[job]) for job in started]
-    for component, own in STEPS.items():
-        assert any(own in step for steps in names for step in steps), component
+    (run,) = (whole.cloud.scratch / "from-here" / "runs").iterdir()
+    names = {dataflow.jobs[job]["name"] for job in started}
+    assert names == {f"{one.lower()}-from-here-{run.name}" for one in STEPS}
     assert len(whole.vertex.training.jobs) == trained + 1
     assert len(whole.vertex.pipelines.jobs) == runs
     assert list(whole.vertex.prediction.models["from-here"]) == ["1"]

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline import config_files
+from pipeline.config import Config
 from tests.pipeline.cloud import dataflow_cloud
 from tests.pipeline.cloud.dataflow_cloud import Cloud
 from tests.standins.vertex_hosts import VertexOnHosts
@@ -18,6 +20,7 @@ _SETTINGS = (
     f"cloud.image={dataflow_cloud.IMAGE}",
     f"cloud.training_image={dataflow_cloud.IMAGE}",
     "cloud.training.chief={preset: CPU}",
+    f"cloud.subnetwork=regions/{REGION}/subnetworks/main",
     "cloud.training.worker={machine_type: n1-standard-4}",
     "push.target=vertex",
     f"push.vertex={{project: {PROJECT}, region: {REGION}, models_at: gs://bucket/models}}",
@@ -138,6 +141,11 @@ class WholeCloud:
         logs += [log for name in failed for log in folders.glob(f"{name}-*/log.txt")]
         ends = [f"== {log}\n{log.read_text()[-6000:]}" for log in logs if failed]
         return "\n".join([json.dumps(run.states, indent=1), *ends])
+
+    @property
+    def config(self) -> Config:
+        """What the commands read."""
+        return config_files.load("conf/production.yaml", self._settings)
 
     @property
     def _settings(self) -> tuple[str, ...]:
