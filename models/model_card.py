@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from models import features
 from models.options import Options
 
 FILE = "model_card.json"
@@ -75,6 +76,11 @@ def write_up(
                     "key": "serving_pixels",
                     "value": f"pixels: 0 to 255, float32 [n, {size}, {size}, 3]",
                 },
+                {
+                    "key": "transform_features",
+                    "value": "examples: serialised tf.Example, string [n]; gives the features of "
+                    f"training: image, string [n] of {features.image_bytes(size)} bytes, and label",
+                },
             ],
             "output_format": "a probability for each label, and the most probable label",
             "output_format_map": [
@@ -115,7 +121,10 @@ def _exported(config: Options, epochs: Sequence[Mapping[str, float]]) -> Mapping
     if not epochs:
         return {}
     if config.trainer.early_stopping:
-        return min(epochs, key=lambda row: row["val_loss"])
+        # A loss that is no number is never the best; where there is no other, the first is taken.
+        return min(
+            epochs, key=lambda row: row["val_loss"] if math.isfinite(row["val_loss"]) else math.inf
+        )
     return epochs[-1]
 
 
@@ -130,10 +139,26 @@ def _versions() -> dict[str, str]:
 
 
 def _git_commit() -> str | None:
-    """The commit of this code: of its checkout, or what the image says that holds it."""
-    command = ["git", "-C", os.fspath(Path(__file__).parent), "rev-parse", "HEAD"]
+    """The commit of this code: what its image says, or that of its checkout.
+
+    It ends in `-dirty` where the checkout differs from it, and is None where neither knows one.
+    """
+    if given := os.environ.get(_COMMIT_VARIABLE):
+        return given
+    file = Path(__file__)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        # An installed copy may lie within the repository of something else.
+        _git(file, "ls-files", "--error-unmatch", file.name)
+        return _git(file, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
-        return os.environ.get(_COMMIT_VARIABLE) or None
-    return done.stdout.strip()
+        return None
+
+
+def _git(file: Path, *command: str) -> str:
+    return subprocess.run(
+        ["git", "-C", os.fspath(file.parent), *command],
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=True,
+    ).stdout.strip()
