@@ -52,12 +52,28 @@ def fn_args(transformed, root, **custom_config) -> SimpleNamespace:
     )
 
 
+SETTINGS = {
+    "epochs": 2,
+    "batch_size": 8,
+    "early_stopping": 1,
+    "class_weights": {"disc": 1.0, "square": 2.0},
+    "cache": "file",
+    "lr_scaling": "linear",
+}
+
+
 @pytest.fixture(scope="module")
 def trained(transformed, tmp_path_factory):
     from models import trainer
 
-    args = fn_args(transformed, tmp_path_factory.mktemp("trained"))
-    trainer.run_fn(args)
+    root = tmp_path_factory.mktemp("trained")
+    args = fn_args(transformed, root, trainer=SETTINGS)
+    with pytest.MonkeyPatch.context() as patch:
+        (root / "tmp").mkdir()
+        patch.setattr("tempfile.tempdir", str(root / "tmp"))
+        trainer.run_fn(args)
+    assert not list((root / "tmp").glob("pawprint-cache-*"))
+    assert sorted(os.listdir(root)) == ["model", "model_run", "tmp"], "and so are checkpoints"
     return args
 
 
@@ -91,6 +107,17 @@ def test_history_has_every_epoch(trained):
     assert [row["epoch"] for row in epochs] == [1, 2]
     for key in ("loss", "accuracy", "val_loss", "val_accuracy", "seconds"):
         assert all(np.isfinite(row[key]) for row in epochs)
+
+
+def test_the_card_holds_the_settings_and_the_exported_epoch(trained):
+    with open(f"{trained.serving_model_dir}/../model_card.json") as file:
+        provenance = json.load(file)["provenance"]
+    with open(f"{trained.model_run_dir}/history.json") as file:
+        best = min(json.load(file)["epochs"], key=lambda row: row["val_loss"])
+    settings = provenance["settings"]["trainer"]
+    assert {name: settings[name] for name in SETTINGS} == SETTINGS
+    assert settings["learning_rate"] == 1e-4, "the architecture's own"
+    assert provenance["exported_epoch"] == best["epoch"]
 
 
 def test_all_signatures_agree_on_one_photo(served):
