@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -41,24 +42,25 @@ def test_a_silent_metadata_store_costs_the_deadline(scheme, silent):
     assert said.output == f"not mirrored: unfinished after 2 s; {advice}\n"
 
 
-def waiting(silent: socket.socket) -> tuple[subprocess.Popen, socket.socket]:
+def waiting(silent: socket.socket, temporary: Path) -> tuple[subprocess.Popen, socket.socket]:
     """A mirror that waits for its store, and the connection on which it does."""
-    process = start(*arguments(silent, 60), environment={})
+    process = start(*arguments(silent, 60), environment={"TMPDIR": str(temporary)})
     return process, silent.accept()[0]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_when_it_is_told_to(number, silent):
-    process, connection = waiting(silent)
+def test_it_ends_when_it_is_told_to(number, silent, tmp_path):
+    process, connection = waiting(silent, tmp_path)
     with connection:
         process.send_signal(number)
         output, errors = process.communicate(timeout=5)
     assert (process.returncode, errors) == (1, "")
     assert output.startswith("not mirrored: interrupted; catch up later by: ")
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_outlives_a_mirror_that_is_killed(silent):
-    process, connection = waiting(silent)
+def test_nothing_outlives_a_mirror_that_is_killed(silent, tmp_path):
+    process, connection = waiting(silent, tmp_path)
     with connection:
         process.kill()
         process.communicate(timeout=5)

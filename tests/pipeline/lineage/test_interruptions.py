@@ -33,11 +33,11 @@ POINTS = [
     "point",
     [POINTS[2], *(pytest.param(p, marks=pytest.mark.slow) for p in POINTS if p != POINTS[2])],
 )
-def test_a_killed_mirror_is_completed_by_the_next(point, cheap, server):
+def test_a_killed_mirror_is_completed_by_the_next(point, cheap, server, tmp_path):
     name, number = point
-    process = start(
-        *("mirror", "--metadata", cheap, "--project", PROJECT), environment=server.environment()
-    )
+    environment = server.environment() | {"TMPDIR": str(tmp_path)}
+    arguments = ("mirror", "--metadata", cheap, "--project", PROJECT)
+    process = start(*arguments, environment=environment)
     seen = []
 
     def kill(operation):
