@@ -12,6 +12,7 @@ import dataclasses
 import logging
 import os
 import queue
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -48,9 +49,11 @@ def tracking(config: Options, model_run_dir: str) -> Iterator[Tracker | None]:
         yield tracker
     except BaseException:
         tracker.finish(failed=True)
+        tracker.clean()
         raise
     tracker.finish()
     tracker.wait_for_upload()
+    tracker.clean()
 
 
 class Tracker:
@@ -66,7 +69,7 @@ class Tracker:
         self.run_id = training_run_id(config.store, model_run_dir)
         self._is_remote = "://" in model_run_dir
         self._jobs: queue.SimpleQueue[Callable[[Any], None] | None] = queue.SimpleQueue()
-        self._folder = ""
+        self._folder = self._scratch = ""
         self._failed = self._finished = False
         self._upload: subprocess.Popen | None = None
         self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
@@ -95,6 +98,12 @@ class Tracker:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._upload.wait(max(0.0, left))
             _guarded(self._copy)
+
+    def clean(self) -> None:
+        """Removes this machine's files of a remote run, unless an upload has need of them still."""
+        needed = self._upload is not None and self._upload.poll() != 0
+        if self._scratch and not needed:
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _work(self) -> None:
         run = None
@@ -161,6 +170,7 @@ class Tracker:
     def _copy(self) -> None:
         parent = os.path.dirname(self._folder)
         files.copy(parent, f"{self._model_run_dir}/{os.path.basename(parent)}")
+        self._scratch = os.path.dirname(parent)  # There is a copy of it now.
 
 
 def _wait_until_written(folder: str) -> None:

@@ -168,6 +168,14 @@ def test_a_remote_folder_gets_the_files_and_the_upload_is_waited_for(tmp_path, m
     assert "not uploaded: " in (tmp_path / "run" / "wandb" / "upload.log").read_text()
 
 
+def test_a_remote_run_leaves_nothing_on_this_machine(tmp_path, monkeypatch):
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    log_epochs(f"file://{tmp_path}/run", "offline")
+    assert len(rows(tmp_path / "run")) == 2
+    assert not list((tmp_path / "tmp").glob("wandb-*"))
+
+
 def test_a_failure_inside_wandb_does_not_reach_the_training(tmp_path, caplog):
     def broken(run):
         raise RuntimeError("of W&B's own")
