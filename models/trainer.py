@@ -47,8 +47,9 @@ def run_fn(fn_args: FnArgs) -> None:
         return
 
     # TensorFlow from here on.
-    from models import devices, session
+    from models import autograph, devices, session
 
+    autograph.leave_keras_alone()
     config = dataclasses.replace(config, trainer=devices.prepare(config.trainer))
     with cluster.losses_explained(task):
         strategy = cluster.create_strategy(task, config.trainer)

@@ -11,10 +11,17 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"
 import pytest
 
 from data import records
+from models import autograph
 from tests.models import drawn
 
 IMAGE_SIZE = 48
 FLAGS = ["--runner=FnApiRunner"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_tracing():
+    """Models that a test builds by itself are traced as those of a training."""
+    autograph.leave_keras_alone()
 
 
 @pytest.fixture(scope="session")
