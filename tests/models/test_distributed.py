@@ -154,19 +154,35 @@ def test_a_process_that_came_and_was_lost_before_tensorflow_began_ends_the_other
     assert "A process of the training cluster was lost; this is chief 0 of 2" in log.read_text()
 
 
-def test_two_workers_learn_what_one_does(tmp_path, transformed):
+def in_many_files(transformed, folder: Path, files: int, count: int) -> list[str]:
+    """Training examples in files that are dealt out whole; their pattern."""
+    import tensorflow as tf
+
+    found = tf.data.TFRecordDataset(sorted(map(str, transformed.root.glob("train/*"))), "GZIP")
+    examples = list(found.take(count).as_numpy_iterator())
+    folder.mkdir()
+    for number in range(files):
+        with tf.io.TFRecordWriter(f"{folder}/{number:02d}", "GZIP") as writer:
+            for example in examples[number::files]:
+                writer.write(example)
+    return [f"{folder}/*"]
+
+
+def test_two_and_three_workers_learn_what_one_does(tmp_path, transformed):
     code = """
 import json, os, sys
 import numpy as np
 from types import SimpleNamespace
 import tf_keras
-from models import cluster, options, registry, session
+from models import autograph, cluster, input, options, registry, session
+autograph.leave_keras_alone()
 args = json.loads(sys.argv[1])
 config = options.parse(args["custom_config"])
 task = cluster.read()
 strategy = cluster.create_strategy(task, config.trainer)
 architecture = registry.find(config.model.name)
 plan = session.make_plan(SimpleNamespace(**args), config, architecture, task, strategy)
+assert input._share_alike(plan.train.files, task.workers)
 model = session.build(config, architecture, plan, strategy)
 history = []
 losses = lambda _, logs: history.append([logs["loss"], logs["val_loss"], logs["val_accuracy"]])
@@ -176,21 +192,26 @@ np.savez(args["model_run_dir"] + f"-{task.kind}-{task.index}.npz", loss=history,
          **{str(i): value for i, value in enumerate(model.get_weights())})
 """
     results = {}
-    for workers, batch in ((1, 40), (2, 20)):
+    train_files = in_many_files(transformed, tmp_path / "files", files=12, count=36)
+    for workers, batch in ((1, 36), (2, 18), (3, 12)):
         root = tmp_path / str(workers)
         root.mkdir()
-        # One step an epoch meets all 40 examples, so that their order does not matter.
+        # One step an epoch meets all 36 examples, so that their order does not matter.
         args = arguments(transformed, root, batch_size=batch, epochs=3)
+        args["train_files"] = train_files
         command = [sys.executable, "-c", code, json.dumps(args)]
         processes = cluster_of.start_all(
             cluster_of.members(workers, chief=False), args, root / "logs", command
         )
         assert cluster_of.wait(processes, 200) == [0] * workers, cluster_of.logs(root / "logs")
         results[workers] = [dict(np.load(path)) for path in sorted(root.glob("*.npz"))]
-    first, second = results[2]
-    for name in first.keys() - {"loss"}:
-        np.testing.assert_array_equal(first[name], second[name])
-    np.testing.assert_allclose(first["loss"], results[1][0]["loss"], rtol=1e-3)
+        assert len(results[workers]) == workers
+    for workers in (2, 3):
+        first, *others = results[workers]
+        for other in others:
+            for name in first.keys() - {"loss"}:
+                np.testing.assert_array_equal(first[name], other[name])
+        np.testing.assert_allclose(first["loss"], results[1][0]["loss"], rtol=1e-3)
 
 
 def test_a_process_that_stands_still_ends_the_others(transformed, tmp_path):
@@ -203,7 +224,7 @@ def test_a_process_that_stands_still_ends_the_others(transformed, tmp_path):
             assert time.monotonic() < deadline, cluster_of.logs(folder)
             time.sleep(0.1)
         worker.send_signal(signal.SIGSTOP)
-        [status] = cluster_of.wait([chief], 240)
+        [status] = cluster_of.wait([chief], 60)
         assert status not in (0, -signal.SIGKILL), cluster_of.logs(folder)
     finally:
         worker.kill()
