@@ -108,6 +108,29 @@ def evaluation(source: Source, batch_size: int, steps: int, shard: Shard, *, cac
     return batches.with_options(_options(deterministic=True)).prefetch(tf.data.AUTOTUNE)
 
 
+class Continued(tf.distribute.DistributedDataset):
+    """A dataset without end, each pass over which goes on where the one before it ended.
+
+    Keras makes an iterator for every validation. To let go of one, TensorFlow waits for the thread
+    that tunes it, which sleeps for as long as the iterator is old, a minute at most, and where it
+    wakes quickly misses the end (2.16: after every third epoch on two cores).
+
+    Args:
+        dataset: repeated without end; a pass takes as many batches of it as make one.
+    """
+
+    def __init__(self, dataset: tf.distribute.DistributedDataset):
+        self._dataset, self._iterator = dataset, iter(dataset)
+
+    def __iter__(self):
+        return self._iterator
+
+    @property
+    def element_spec(self):
+        """Of the dataset."""
+        return self._dataset.element_spec
+
+
 def class_counts(source: Source) -> list[int]:
     """Number of examples of each class, by reading all of them."""
     spec = {features.LABEL: tf.io.FixedLenFeature([], tf.int64)}
@@ -163,6 +186,8 @@ def _parse(batch, source: Source):
 def _options(deterministic: bool) -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = deterministic
+    # For its thread, see `Continued`; as many calls as cores are as fast (benchmarks/input.py).
+    options.autotune.enabled = False
     # The shards are cut here, by worker; a second cut would lose examples.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return options

@@ -230,7 +230,9 @@ def fit(
             initial_epoch=done,
             epochs=plan.epochs if epochs is None else epochs,
             steps_per_epoch=plan.steps,
-            validation_data=strategy.distribute_datasets_from_function(validation),
+            validation_data=examples.Continued(
+                strategy.distribute_datasets_from_function(validation)
+            ),
             validation_steps=plan.validation_steps,
             callbacks=list(callbacks),
             verbose=0,

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from models import cluster, options, registry, session
+from models import input as examples
 from tests.models.test_trainer import fn_args
 
 
@@ -62,3 +64,34 @@ def test_processes_that_see_other_checkpoints_do_not_train(monkeypatch, found, s
         with pytest.raises(ValueError, match=r"is not shared: /local .*: \[\d, -?\d\]"):
             session._agree(None, backup, max(found[1], 0))
     assert given[-1] == found[1]
+
+
+def test_every_validation_takes_each_photo_once_by_one_and_the_same_iterator(
+    transformed, tmp_path, monkeypatch
+):
+    args = fn_args(transformed, tmp_path)
+    # The 13 photos make five batches, the last of them a call of its own.
+    sizes = {"batch_size": 3, "steps_per_execution": 2, "epochs": 3, "learning_rate": 1e-12}
+    args.custom_config["trainer"] = sizes
+    config, task = options.parse(args.custom_config), cluster.Task()
+    architecture = registry.find(config.model.name)
+    strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
+    plan = session.make_plan(args, config, architecture, task, strategy)
+    assert plan.validation_steps == 5
+    model = session.build(config, architecture, plan, strategy)
+    iterators, losses = [], []
+
+    def begin(dataset):
+        iterators.append(dataset._iterator)
+        return dataset._iterator
+
+    def score(epoch, logs):
+        losses.append(logs["val_loss"])
+
+    monkeypatch.setattr(examples.Continued, "__iter__", begin)
+    scores = tf_keras.callbacks.LambdaCallback(on_epoch_end=score)
+    session.fit(model, plan, config, callbacks=[scores])
+    assert len(iterators) == 3 and len(set(map(id, iterators))) == 1
+    once = examples.evaluation(plan.validation, 13, 1, examples.Shard(), cache="none").take(1)
+    expected = model.evaluate(once, verbose=0, return_dict=True)["loss"]
+    assert losses == pytest.approx([expected] * 3, rel=1e-5)
