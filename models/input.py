@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import math
+import threading
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -111,9 +113,9 @@ def evaluation(source: Source, batch_size: int, steps: int, shard: Shard, *, cac
 class Continued(tf.distribute.DistributedDataset):
     """A dataset without end, each pass over which goes on where the one before it ended.
 
-    Keras makes an iterator for every validation. To let go of one, TensorFlow waits for the thread
-    that tunes it, which sleeps for as long as the iterator is old, a minute at most, and where it
-    wakes quickly misses the end (2.16: after every third epoch on two cores).
+    Keras makes an iterator for every validation. To end one, TensorFlow waits for the threads that
+    tune it, which sleep for as long as the iterator is old, a minute at most, and often miss that
+    they are to wake (2.16: after every third epoch on two cores). See `let_go`, too.
 
     Args:
         dataset: repeated without end; a pass takes as many batches of it as make one.
@@ -131,11 +133,21 @@ class Continued(tf.distribute.DistributedDataset):
         return self._dataset.element_spec
 
 
+def let_go(datasets: list[Continued]) -> None:
+    """Empties the list, and ends the iterators while the caller goes on."""
+
+    def end() -> None:
+        datasets.clear()
+        gc.collect()  # Keras refers to them in circles.
+
+    threading.Thread(target=end, name="iterators").start()
+
+
 def class_counts(source: Source) -> list[int]:
     """Number of examples of each class, by reading all of them."""
     spec = {features.LABEL: tf.io.FixedLenFeature([], tf.int64)}
     counts = tf.zeros([source.num_classes], tf.int64)
-    for batch in _read(source.files).batch(1024):
+    for batch in _read(source.files).batch(1024).with_options(_options(deterministic=True)):
         labels = tf.io.parse_example(batch, spec)[features.LABEL]
         counts += tf.reduce_sum(tf.one_hot(labels, source.num_classes, dtype=tf.int64), axis=0)
     return counts.numpy().tolist()

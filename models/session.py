@@ -225,18 +225,21 @@ def fit(
 
     size = (plan.train.count + plan.validation.count) * features.image_bytes(config.image_size)
     with cache.locations(config.trainer.cache, size // plan.task.workers) as places:
+        splits = [
+            examples.Continued(strategy.distribute_datasets_from_function(split))
+            for split in (train, validation)
+        ]
         model.fit(
-            strategy.distribute_datasets_from_function(train),
+            splits[0],
             initial_epoch=done,
             epochs=plan.epochs if epochs is None else epochs,
             steps_per_epoch=plan.steps,
-            validation_data=examples.Continued(
-                strategy.distribute_datasets_from_function(validation)
-            ),
+            validation_data=splits[1],
             validation_steps=plan.validation_steps,
             callbacks=list(callbacks),
             verbose=0,
         )
+        examples.let_go(splits)
 
 
 def _settings(config: Options, architecture: ModuleType, plan: Plan) -> dict:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -33,7 +36,8 @@ def test_each_process_and_each_attempt_draws_its_own_order_and_changes(plan_of):
         met = []
 
         def fit(batches, **kwargs):
-            photos = b"".join(images.numpy().tobytes() for images, _ in batches.take(5))
+            first = itertools.islice(batches, 5)
+            photos = b"".join(images.numpy().tobytes() for images, _ in first)
             met.extend([photos, float(tf.random.uniform([]))])
 
         model = SimpleNamespace(distribute_strategy=tf.distribute.get_strategy(), fit=fit)
@@ -91,7 +95,21 @@ def test_every_validation_takes_each_photo_once_by_one_and_the_same_iterator(
     monkeypatch.setattr(examples.Continued, "__iter__", begin)
     scores = tf_keras.callbacks.LambdaCallback(on_epoch_end=score)
     session.fit(model, plan, config, callbacks=[scores])
-    assert len(iterators) == 3 and len(set(map(id, iterators))) == 1
+    training, *validations = map(id, iterators)
+    assert len(validations) == 3 and len(set(validations)) == 1 and training not in validations
     once = examples.evaluation(plan.validation, 13, 1, examples.Shard(), cache="none").take(1)
     expected = model.evaluate(once, verbose=0, return_dict=True)["loss"]
     assert losses == pytest.approx([expected] * 3, rel=1e-5)
+
+
+def test_iterators_end_while_the_training_goes_on():
+    split = examples.Continued(tf.data.Dataset.range(3).repeat())
+    split.itself = split  # As in Keras, where only the garbage collector finds it.
+    gone = weakref.ref(iter(split))
+    splits = [split]
+    del split
+    examples.let_go(splits)
+    for thread in threading.enumerate():
+        if thread.name == "iterators":
+            thread.join()
+    assert not splits and gone() is None
