@@ -60,18 +60,15 @@ def read_csv(
     path = files.checked(path)
     if header is None and names is None:
         names = list(schema)
+    text = {"dtype": str, "keep_default_na": False, "encoding_errors": "surrogateescape"}
     try:
         with files.open_read(path) as stream, warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(
-                stream,
-                header=header,
-                names=names,
-                dtype=str,
-                keep_default_na=False,
-                index_col=False,  # else a field too many in the first row shifts every column
-                encoding_errors="surrogateescape",
-            )
+            # Without index_col a field too many in the first row shifts every column.
+            table = pd.read_csv(stream, header=header, names=names, index_col=False, **text)
+        if names is None and header == "infer":
+            with files.open_read(path) as stream:  # Above, a doubled name gets a number.
+                table.columns = pd.read_csv(stream, header=None, nrows=1, **text).iloc[0]
     except OSError as error:
         raise DataError(f"Cannot read {path}", str(error)) from error
     except pd.errors.ParserWarning as error:

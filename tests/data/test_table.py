@@ -41,6 +41,14 @@ def test_labels_are_stripped_and_splits_put_in_upper_case(tmp_path, caplog):
     assert "'Test', 'train' taken as upper case" in caplog.text
 
 
+def test_a_column_that_is_there_twice_is_an_error_if_it_is_asked_for(tmp_path):
+    path = csv_file(tmp_path, "split,image_uri,label,label\nTRAIN,a.jpg,cat,dog\n")
+    with pytest.raises(DataError, match=r"data\.csv has the column 'label' more than once"):
+        data.read_csv(path)
+    path = csv_file(tmp_path, "split,who,image_uri,label,who\nTRAIN,me,a.jpg,cat,you\n")
+    assert data.read_csv(path)["label"].tolist() == ["cat"]
+
+
 def test_unknown_splits_are_listed(tmp_path, caplog):
     path = csv_file(tmp_path, "split,image_uri,label\nTRAIN,a,x\nHOLDOUT,b,x\nHOLDOUT,c,x\n")
     data.read_csv(path)
