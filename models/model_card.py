@@ -74,7 +74,8 @@ def write_up(
                 {"key": "serving_jpeg", "value": "image_bytes: JPEG or PNG files, string [n]"},
                 {
                     "key": "serving_pixels",
-                    "value": f"pixels: 0 to 255, float32 [n, {size}, {size}, 3]",
+                    "value": "pixels: 0 to 255, float32 [n, height, width, 3]; "
+                    f"resized to {size}x{size} where they have another size",
                 },
                 {
                     "key": "transform_features",

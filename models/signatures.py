@@ -14,13 +14,15 @@ import tf_keras
 from models import features, preprocessing
 
 LABELS_FILE = "labels.txt"
+MAX_PIXELS = 89_478_485
+"""Largest height times width of an image in `serving_pixels`: the bound that photos have."""
 
 
 class Classifier(tf.Module):
     """A trained model with the transformation of its training, ready to be saved.
 
-    Every signature returns `label` (string [batch]), `label_index` (int64 [batch]) and
-    `probabilities` (float32 [batch, classes]).
+    Every signature that predicts returns `label` (string [batch]), `label_index` (int64 [batch])
+    and `probabilities` (float32 [batch, classes]).
 
     Args:
         model: float32 [batch, size, size, 3] in 0..255 to probabilities [batch, classes]; built
@@ -50,7 +52,7 @@ class Classifier(tf.Module):
         """Writes the SavedModel with all signatures and the labels as its asset."""
         examples = tf.TensorSpec([None], tf.string, name="examples")
         images = tf.TensorSpec([None], tf.string, name="image_bytes")
-        shape = [None, self._size, self._size, features.CHANNELS]
+        shape = [None, None, None, features.CHANNELS]
         pixels = tf.TensorSpec(shape, tf.float32, name="pixels")
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / LABELS_FILE
@@ -79,14 +81,16 @@ class Classifier(tf.Module):
 
     @tf.function
     def predict_pixels(self, pixels):
-        """Pixels in 0..255, float32 [batch, size, size, 3]."""
-        probabilities = self._model(pixels, training=False)
-        index = tf.argmax(probabilities, axis=1)
-        return {
-            features.PREDICTED_LABEL: tf.gather(tf.constant(self._labels), index),
-            features.PREDICTED_INDEX: index,
-            features.PROBABILITIES: probabilities,
-        }
+        """Pixels in 0..255, float32 [batch, height, width, 3], all of one height and width.
+
+        Images of the model's size go to the model as they are; images of another size are resized
+        as training resizes its images.
+
+        Raises:
+            tf.errors.InvalidArgumentError: at run time, for images without pixels, with more than
+                `MAX_PIXELS`, or of other than 3 channels.
+        """
+        return self._predict(self._at_model_size(pixels))
 
     @tf.function
     def transform_features(self, examples):
@@ -95,7 +99,37 @@ class Classifier(tf.Module):
 
     def _predict_transformed(self, transformed):
         packed = tf.reshape(transformed[features.IMAGE], [-1])
-        return self.predict_pixels(tf.cast(preprocessing.unpack(packed, self._size), tf.float32))
+        return self._predict(tf.cast(preprocessing.unpack(packed, self._size), tf.float32))
+
+    @tf.function
+    def _predict(self, pixels):
+        """Pixels in 0..255, float32 [batch, size, size, 3]; traced once for all signatures."""
+        probabilities = self._model(pixels, training=False)
+        index = tf.argmax(probabilities, axis=1)
+        return {
+            features.PREDICTED_LABEL: tf.gather(tf.constant(self._labels), index),
+            features.PREDICTED_INDEX: index,
+            features.PROBABILITIES: probabilities,
+        }
+
+    def _at_model_size(self, pixels):
+        # A signature does not check shapes, and a convolution takes 6 channels as 2 groups of 3.
+        pixels = tf.ensure_shape(pixels, [None, None, None, features.CHANNELS])
+        # 64 bits, because the product of the sides can overflow 32.
+        sides = tf.shape(pixels, out_type=tf.int64)[1:3]
+        area = tf.reduce_prod(sides)
+        valid = tf.debugging.Assert(
+            (area > 0) & (area <= MAX_PIXELS),
+            [f"serving_pixels takes images of 1 to {MAX_PIXELS} pixels; height and width:", sides],
+        )
+        with tf.control_dependencies([valid]):
+            pixels = tf.identity(pixels)
+        shape = [None, self._size, self._size, features.CHANNELS]
+        return tf.cond(
+            tf.reduce_all(sides == self._size),
+            lambda: tf.ensure_shape(pixels, shape),
+            lambda: tf.cast(preprocessing.resize(pixels, self._size), tf.float32),
+        )
 
     def _parse(self, examples):
         # A request need not carry what only training knows, such as the label.
