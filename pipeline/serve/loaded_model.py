@@ -60,8 +60,8 @@ class LoadedModel:
     def answer(self, signature: Signature, rows: Sequence[Row]) -> list[Answer | RowError]:
         """What the model says of each row.
 
-        A row that the model refuses costs only itself its answer: the batch is halved until that
-        row stands alone.
+        The model is called once for each shape among the rows. A row that the model refuses costs
+        only itself its answer: the rows of its shape are halved until it stands alone.
 
         Args:
           signature: one of `signatures`.
@@ -70,14 +70,31 @@ class LoadedModel:
         Returns:
           For each row its outputs by name, as JSON can hold them, or why there are none.
         """
+        places: dict[tuple[int, ...], list[int]] = {}
+        for place, row in enumerate(rows):
+            shape = row.shape if isinstance(row, np.ndarray) else ()
+            places.setdefault(shape, []).append(place)
+        answers: dict[int, Answer | RowError] = {}
+        for alike in places.values():
+            of_shape = self._answer_alike(signature, [rows[place] for place in alike])
+            answers.update(zip(alike, of_shape, strict=True))
+        return [answers[place] for place in range(len(rows))]
+
+    def _answer_alike(self, signature: Signature, rows: Sequence[Row]) -> list[Answer | RowError]:
+        """The answers to rows of one shape."""
         try:
-            return _rows(self._ask(signature, rows))
+            answers = _rows(self._ask(signature, rows))
         except tf.errors.OpError as error:
             if len(rows) == 1:
                 fault = isinstance(error, tf.errors.InvalidArgumentError)
                 return [RowError(_in_short(error), 400 if fault else 500)]
-        middle = len(rows) // 2
-        return self.answer(signature, rows[:middle]) + self.answer(signature, rows[middle:])
+            middle = len(rows) // 2
+            first, second = rows[:middle], rows[middle:]
+            return self._answer_alike(signature, first) + self._answer_alike(signature, second)
+        if len(answers) != len(rows):
+            text = f"the model gave {len(answers)} answers to {len(rows)} instances"
+            return [RowError(text, 500)] * len(rows)
+        return answers
 
     def _ask(self, signature: Signature, rows: Sequence[Row]) -> dict[str, np.ndarray]:
         batch = tf.constant(rows if signature.dtype is None else np.stack(rows))

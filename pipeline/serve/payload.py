@@ -11,13 +11,14 @@ import numpy as np
 
 from pipeline.serve.errors import RequestError
 from pipeline.serve.loaded_model import Row, Signature
-from pipeline.serve.photo_check import PHOTO_MAGIC, check_photo, check_record
+from pipeline.serve.photo_check import PHOTO_MAGIC, check_photo, check_record, check_size
 
 DEFAULT = "serving_default"
 PHOTOS = "serving_jpeg"
 PIXELS = "serving_pixels"
 _BODY = '{"instances": [...]}'
 _KEYS = ("instances", "signature_name", "parameters")
+_AXES = ("height", "width", "channels")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +149,7 @@ def _decoded(text: str) -> bytes:
 
 
 def _array(instance: Any, signature: Signature) -> np.ndarray:
-    wanted = f"an array {_shape(signature.shape)}"
+    wanted = f"an array {_wanted_shape(signature)}"
     if not isinstance(instance, list):
         raise ValueError(f"{signature.name} takes {wanted}, received {_kind(instance)}")
     try:
@@ -166,16 +167,26 @@ def _array(instance: Any, signature: Signature) -> np.ndarray:
         size in (None, given) for given, size in zip(array.shape, signature.shape, strict=True)
     )
     if not fits:
-        raise ValueError(f"{signature.name} takes {wanted}, received {_shape(array.shape)}")
+        raise ValueError(f"{signature.name} takes {wanted}, received {_brackets(array.shape)}")
     if signature.name == PIXELS and array.size:
+        if array.ndim == len(_AXES):
+            check_size(array.shape[1], array.shape[0])
         low, high = float(array.min()), float(array.max())
         if not (math.isfinite(low) and math.isfinite(high)) or low < 0 or high > 255:
             raise ValueError(f"pixels are 0 to 255, received {low:g} to {high:g}")
     return array.astype(signature.dtype)
 
 
-def _shape(sizes: Sequence[int | None]) -> str:
-    return "[" + ", ".join("any" if size is None else str(size) for size in sizes) + "]"
+def _wanted_shape(signature: Signature) -> str:
+    """A row's shape with the names of the sizes that are free: `[height, width, 3]`."""
+    is_image = signature.name == PIXELS and len(signature.shape) == len(_AXES)
+    names = _AXES if is_image else ("any",) * len(signature.shape)
+    given = zip(signature.shape, names, strict=True)
+    return _brackets([name if size is None else size for size, name in given])
+
+
+def _brackets(sizes: Sequence[int | str]) -> str:
+    return f"[{', '.join(map(str, sizes))}]"
 
 
 def _kind(value: Any) -> str:

@@ -26,7 +26,15 @@ def check_photo(content: bytes) -> None:
         raise ValueError("the photo is empty")
     if not content.startswith(PHOTO_MAGIC):
         raise ValueError(f"not a JPEG or PNG file: it begins with {content[:8]!r}")
-    width, height = _size(content)
+    check_size(*_size(content))
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuses an image that would take all memory.
+
+    Raises:
+      ValueError: it has too many pixels.
+    """
     if width * height > MAX_PIXELS:
         raise ValueError(f"too many pixels: {width} x {height}, at most {MAX_PIXELS} are allowed")
 

@@ -16,6 +16,9 @@ from pipeline.serve.loaded_model import Answer, LoadedModel, Row, Signature
 from pipeline.serve.options import ServeOptions
 from pipeline.serve.payload import PHOTOS
 
+_SIDE = 64
+"""Pixels of a side of the image that warms a model up; of any size it is resized to the model's."""
+
 
 class ServedModel:
     """One version, ready to be asked by many at once.
@@ -60,9 +63,9 @@ class ServedModel:
 
 def _sample(signature: Signature) -> Row:
     if signature.dtype is not None:
-        return np.zeros([size or 1 for size in signature.shape], signature.dtype)
+        return np.zeros([size or _SIDE for size in signature.shape], signature.dtype)
     photo = io.BytesIO()
-    Image.new("RGB", (64, 64)).save(photo, "JPEG")
+    Image.new("RGB", (_SIDE, _SIDE)).save(photo, "JPEG")
     if signature.name == PHOTOS:
         return photo.getvalue()
     return records.serialize({records.IMAGE: photo.getvalue()})

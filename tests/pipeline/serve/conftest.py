@@ -18,10 +18,11 @@ from tests.conftest import REPOSITORY
 SIZE = 150
 
 
-def save_model(path: Path, mark: float, work: int = 0) -> Path:
+def save_model(path: Path, mark: float, work: int = 0, side: int | None = None) -> Path:
     """A SavedModel with pawprint's signatures; `mark` is the probability of "cat".
 
-    The label is "dog" for a photo that is bright; `work` makes every answer take longer.
+    The label is "dog" for a photo that is bright; `work` makes every answer take longer. Arrays
+    may have any size, or `side` alone, as in models that an earlier version exported.
     """
     import tensorflow as tf
 
@@ -52,7 +53,7 @@ def save_model(path: Path, mark: float, work: int = 0) -> Path:
         spec = {"image": tf.io.FixedLenFeature([], tf.string)}
         return photos(tf.io.parse_example(examples, spec)["image"])
 
-    strings, pixels = tf.TensorSpec([None], tf.string), tf.TensorSpec([None, SIZE, SIZE, 3])
+    strings, pixels = tf.TensorSpec([None], tf.string), tf.TensorSpec([None, side, side, 3])
     tf.saved_model.save(
         module,
         str(path),

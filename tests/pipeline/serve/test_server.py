@@ -17,6 +17,11 @@ PIXELS = [[[255, 255, 255]] * SIZE] * SIZE
 PREDICT = "/v1/models/pawprint:predict"
 
 
+def array(height: int, width: int, value: float) -> list:
+    """Pixels as JSON has them: [height, width, 3]."""
+    return [[[value] * 3] * width] * height
+
+
 @pytest.fixture(scope="module")
 def server(models, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served") / "serving"
@@ -48,6 +53,10 @@ def test_it_says_what_it_serves_and_where(server):
         ({"b64": b64(WHITE)["b64"].replace("+", "-").replace("/", "_").rstrip("=")}, None, "dog"),
         (PIXELS, None, "dog"),
         (PIXELS, "serving_pixels", "dog"),
+        (array(224, 224, 0), None, "cat"),
+        (array(224, 224, 255), "serving_pixels", "dog"),
+        (array(20, 31, 255), None, "dog"),
+        ({"pixels": array(1, 1, 254.5)}, "serving_pixels", "dog"),
         (b64(records.serialize({"image": WHITE})), None, "dog"),
         (b64(records.serialize({"image": BLACK, "label": 1})), "serving_default", "cat"),
         ({"examples": b64(records.serialize({"image": BLACK}))}, None, "cat"),
@@ -126,7 +135,11 @@ def test_metadata_describes_the_signatures(server):
         ({"instances": [b64(BLACK)] * 65}, 413, "at most 64"),
         ({"instances": ["x" * (1 << 20)]}, 413, "larger than"),
         ({"instances": ["x" * (7 << 20)]}, 413, "larger than"),
-        ({"instances": [[1, 2]]}, 400, "[0]: serving_pixels takes an array [150, 150, 3]"),
+        ({"instances": [[1, 2]]}, 400, "takes an array [height, width, 3], received [2]"),
+        ({"instances": [[]]}, 400, "takes an array [height, width, 3], received [0]"),
+        ({"instances": [[[], []]]}, 400, "takes an array [height, width, 3], received [2, 0]"),
+        ({"instances": [[[[1, 2, 3, 4]]]]}, 400, "[height, width, 3], received [1, 1, 4]"),
+        ({"instances": [array(1, 2, 0) + array(1, 3, 0)]}, 400, "rows differ in length"),
         ({"instances": [PIXELS, [[1], [1, 2]]]}, 400, "[1]: serving_pixels takes an array"),
         ({"instances": [[[[256, 0, 0]] * SIZE] * SIZE]}, 400, "pixels are 0 to 255"),
         (b'{"instances": [[[[NaN]]]]}', 400, "NaN is not a number"),
@@ -230,6 +243,28 @@ def test_many_clients_each_get_the_answers_to_their_own_photos(server):
     with ThreadPoolExecutor(16) as pool:
         for colours, labels in pool.map(ask, range(200)):
             assert labels == ["dog" if colour else "cat" for colour in colours]
+
+
+def test_arrays_of_many_sizes_in_one_request_are_answered_in_order(server):
+    sides = [(20 + number % 5, 20 + number % 3) for number in range(40)]
+    values = [255 * (number % 4 == 1) for number in range(40)]
+    sent = [array(*side, value) for side, value in zip(sides, values, strict=True)]
+    assert answers(server.predict(*sent)) == ["dog" if value else "cat" for value in values]
+
+
+def test_an_array_of_a_bad_shape_fails_its_own_request_alone(server):
+    def ask(number):
+        if number % 8 == 3:
+            return server.predict(array(9, 9, 255), [*array(9, 9, 255)[:4], [1]])
+        return server.predict(array(8 + number % 3, 9, 255))
+
+    with ThreadPoolExecutor(16) as pool:
+        replies = list(pool.map(ask, range(80)))
+    for number, (status, content) in enumerate(replies):
+        assert status == (400 if number % 8 == 3 else 200), content
+    assert (
+        "instances[1]: serving_pixels takes an array [height, width, 3]" in (replies[3][1]["error"])
+    )
 
 
 def test_a_client_that_goes_away_disturbs_nobody(server):
