@@ -26,6 +26,12 @@ _PROBE = Path(__file__).with_name("serving_probe.py")
 _BLESSED, _NOT_BLESSED = "INFRA_BLESSED", "INFRA_NOT_BLESSED"
 # What a model server gets: no project on the path, no keys of anyone.
 _KEPT_VARIABLES = ("PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR")
+_SET_VARIABLES = {
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "CUDA_VISIBLE_DEVICES": "-1",
+    # TensorFlow imports a Keras, whichever: tf_keras takes 0.7 s less than Keras 3.
+    "TF_USE_LEGACY_KERAS": "1",
+}
 
 
 def create(model, examples, config):
@@ -74,7 +80,7 @@ def probe(model: str, records: list[bytes], settings: dict, trained: str = "") -
         try:
             process = subprocess.run(
                 [sys.executable, "-I", str(_PROBE), *arguments],
-                env=environment | {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"},
+                env=environment | _SET_VARIABLES,
                 timeout=settings["timeout_s"],
                 capture_output=True,
                 text=True,

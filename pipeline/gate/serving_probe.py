@@ -32,6 +32,8 @@ _FORBIDDEN = {
 }
 _SIGNATURES = ("serving_default", "serving_jpeg", "serving_pixels")
 _BATCH_TOLERANCE = 1e-3
+_OTHER_SIDES = (150, 96)
+"""Height of the arrays that are sent beside those of the model's size: the first that differs."""
 
 
 class _OnlyTensorFlow:
@@ -54,8 +56,10 @@ def main(model: str, records: str, reference: str, settings: str, result: str):
     try:
         probe = _Probe(tf, model, options, check)
         if probe.has_signatures():
-            requests = _requests(tf, records, options["image_size"])
+            photos = _photos(tf, records)
+            requests = _requests(tf, photos, options["image_size"])
             probe.ask_all(requests)
+            probe.resize_pixels([image for _, _, image in photos])
             probe.compare_with_training(Path(reference))
             probe.send_nonsense(requests)
             probe.time_requests(requests)
@@ -69,6 +73,7 @@ class _Probe:
     def __init__(self, tf, path, options, check):
         started = time.monotonic()
         self._tf, self._options, self._check = tf, options, check
+        self._refusals = (tf.errors.InvalidArgumentError, TypeError, ValueError)
         self._model = tf.saved_model.load(path)
         seconds = round(time.monotonic() - started, 2)
         check("loads with TensorFlow alone (s)", True, seconds, options["timeout_s"])
@@ -96,6 +101,24 @@ class _Probe:
                 self._check(text, difference <= _BATCH_TOLERANCE, difference, _BATCH_TOLERANCE)
             self._check_labels(name, answer)
 
+    def resize_pixels(self, images):
+        """Arrays of another size get the answers of the same arrays resized beforehand."""
+        size = self._options["image_size"]
+        bound = self._options["max_probability_difference"]
+        side = next(side for side in _OTHER_SIDES if side != size)
+        for height, width in ((side, side), (side, side * 2 // 3)):
+            text = f"serving_pixels resizes [{height}, {width}, 3] as training does"
+            sent = [_resized(self._tf, image, height, width) for image in images]
+            beforehand = [_resized(self._tf, image, size, size) for image in sent]
+            try:
+                answer = self._ask("serving_pixels", sent)["probabilities"]
+            except self._refusals as error:
+                self._check(text, False, _told(error), bound)
+                continue
+            expected = self._ask("serving_pixels", beforehand)["probabilities"]
+            difference = _distance(answer, expected)
+            self._check(text, difference <= bound, difference, bound)
+
     def compare_with_training(self, path: Path):
         if not path.is_file():
             missing = "no reference.npz beside the model"
@@ -122,10 +145,8 @@ class _Probe:
             try:
                 self._ask(name, bad)
                 self._check(text, False, "an answer", "an error that says why")
-            except (self._tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
-                reason = _reason(error)
-                said = f"{type(error).__name__}: {reason}"[:200]
-                self._check(text, reason, said, "an error that says why")
+            except self._refusals as error:
+                self._check(text, _reason(error), _told(error), "an error that says why")
             self._ask(name, requests[name][:1])
 
     def time_requests(self, requests):
@@ -170,6 +191,11 @@ class _Probe:
         return {key: value.numpy() for key, value in signature(**{argument: batch}).items()}
 
 
+def _told(error) -> str:
+    """An error's type and reason, as a check's value."""
+    return f"{type(error).__name__}: {_reason(error)}"[:200]
+
+
 def _reason(error) -> str:
     """What a library's error says, without where in the graph it happened; "" if nothing."""
     lines = [line.strip() for line in str(error).splitlines()]
@@ -192,11 +218,10 @@ def _distance(probabilities, others) -> float:
     return float(abs(probabilities - others).max())
 
 
-def _requests(tf, path, size) -> dict:
-    """The records as clients send them: serialised, as encoded photos, and as pixels 0 to 255."""
-    records = [r.numpy() for r in tf.data.TFRecordDataset(path)]
-    photos, pixels = [], []
-    for record in records:
+def _photos(tf, path) -> list[tuple]:
+    """Each record with its photo as an encoded file and as an image, uint8 [height, width, 3]."""
+    photos = []
+    for record in (r.numpy() for r in tf.data.TFRecordDataset(path)):
         feature = tf.train.Example.FromString(record).features.feature
         content = feature["image"].bytes_list.value[0]
         if content.startswith(b"\xff\xd8\xff"):
@@ -210,10 +235,21 @@ def _requests(tf, path, size) -> dict:
             image = image if shape[2] >= 3 else tf.repeat(image[..., :1], 3, axis=-1)
             image = image[..., :3]
             content = tf.io.encode_png(image).numpy()
-        photos.append(content)
-        resized = tf.image.resize(image, [size, size], antialias=True)
-        pixels.append(tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8).numpy())
-    return dict(zip(_SIGNATURES, (records, photos, pixels), strict=True))
+        photos.append((record, content, image))
+    return photos
+
+
+def _requests(tf, photos, size) -> dict:
+    """The photos as clients send them: serialised, as encoded files, and as pixels 0 to 255."""
+    records, files, images = zip(*photos, strict=True)
+    pixels = [_resized(tf, image, size, size) for image in images]
+    return dict(zip(_SIGNATURES, (list(records), list(files), pixels), strict=True))
+
+
+def _resized(tf, image, height, width):
+    """As training resizes: uint8 [height, width, 3]."""
+    resized = tf.image.resize(image, [height, width], antialias=True)
+    return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8).numpy()
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ SETTINGS = {
 }
 PIXELS = np.full([2, SIZE, SIZE, 3], 51, np.uint8)  # a fifth of white
 TRAINED = [[0.8, 0.2]] * 2
+RESIZES = [f"serving_pixels resizes [150, {width}, 3] as training does" for width in (150, 100)]
 
 
 @pytest.fixture(scope="module")
@@ -73,23 +74,34 @@ class Brightness(tf.Module):
         spec = {"image": tf.io.FixedLenFeature([], tf.string)}
         return self.photos(tf.io.parse_example(examples, spec)["image"])
 
-    @tf.function(input_signature=[tf.TensorSpec([None, SIZE, SIZE, 3], tf.uint8, name="pixels")])
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], name="pixels")])
     def pixels(self, pixels):
-        # As a convolution would; a signature does not check shapes itself.
-        pixels = tf.ensure_shape(tf.cast(pixels, tf.float32), [None, SIZE, SIZE, 3])
-        return self._answer(pixels * self.pixel_scale)
+        pixels = tf.ensure_shape(pixels, [None, None, None, 3])
+        resized = tf.round(tf.image.resize(pixels, [SIZE, SIZE], antialias=True))
+        return self._answer(resized * self.pixel_scale)
 
 
 class Careless(Brightness):
-    """Names the labels in the wrong order, scales pixels wrongly, takes pixels of any depth."""
+    """Names the labels in the wrong order, scales pixels wrongly, takes pixels of any depth, and
+    crops larger images."""
 
     def __init__(self):
         super().__init__(labels=LABELS[::-1], pixel_scale=0.5)
         self.label_file = LABELS[::-1]
 
-    @tf.function(input_signature=[tf.TensorSpec([None, SIZE, SIZE, None], tf.uint8, name="pixels")])
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, None], name="pixels")])
     def pixels(self, pixels):
-        return self._answer(tf.cast(pixels, tf.float32) * self.pixel_scale)
+        return self._answer(pixels[:, :SIZE, :SIZE] * self.pixel_scale)
+
+
+class OneSize(Brightness):
+    """Takes pixels of its own size alone, as models of an earlier version do."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, SIZE, SIZE, 3], tf.uint8, name="pixels")])
+    def pixels(self, pixels):
+        # As a convolution would; a signature does not check shapes itself.
+        pixels = tf.ensure_shape(tf.cast(pixels, tf.float32), [None, SIZE, SIZE, 3])
+        return self._answer(pixels)
 
 
 class Aborting(Brightness):
@@ -152,6 +164,13 @@ def test_a_sound_model_passes_every_check(records, tmp_path):
     names = " ".join(values)
     for asked in ("batch of 1 ", "batch of 32 ", "nonsense", "p50", "p99", "memory", "trained"):
         assert asked in names
+    assert len(checks) == 27 and all(values[name] < 1e-6 for name in RESIZES)
+
+
+def test_a_model_of_one_size_is_refused_with_its_reason(records, tmp_path):
+    refused = failed(save(OneSize(), tmp_path), records)
+    assert [*refused] == RESIZES
+    assert "[4,150,150,3]" in refused[RESIZES[0]]
 
 
 def test_the_memory_is_that_of_the_model_alone(records, tmp_path):
@@ -179,6 +198,7 @@ def test_every_broken_promise_is_named(records, tmp_path):
         *(f"{name} names the labels" for name in SIGNATURES),
         *(f"{name} p{percent} of 5 requests (ms)" for name in SIGNATURES for percent in (50, 99)),
         "serving_pixels agrees with serving_default",
+        *RESIZES,
         "serving_pixels answers nonsense with an error",
         "answers as the trained model did",
         "peak memory (MiB)",
