@@ -2,6 +2,8 @@
 
 VERDICT_FILE = "verdict.json"
 """What both gates write beside their blessing."""
+CROSS_VALIDATION_FILE = "cross_validation.json"
+"""The accuracy over all photos, in the artifact of the component that measures it."""
 IMAGE_SIZE = "image_size"
 """The slices by the longer side of a photo in pixels."""
 BASELINE = "baseline"

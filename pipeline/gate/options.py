@@ -1,5 +1,6 @@
 """Settings of the two gates; docs/gate.md tells how to choose them."""
 
+import math
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -7,16 +8,30 @@ from pydantic import Field, field_validator, model_validator
 from pipeline.section import Section
 
 PER_LABEL = ("precision", "recall")
+SHARES = ("accuracy", *PER_LABEL)
+"""Metrics that count photos: the right ones among those that the metric is about."""
+CROSS_VALIDATED = "cross_validated_accuracy"
 _COMPARE_LABELS = ("auc", "precision", "recall", "calibration_error")
+_UP_TO_ONE = (*SHARES, "auc", "calibration_error", CROSS_VALIDATED)
 
 
 class Bound(Section):
     """One condition of the quality gate; the model must meet every one."""
 
-    metric: Literal["accuracy", "auc", "loss", "precision", "recall", "calibration_error"]
+    metric: Literal[
+        "accuracy",
+        "auc",
+        "loss",
+        "precision",
+        "recall",
+        "calibration_error",
+        "cross_validated_accuracy",
+    ]
     """`accuracy`; `auc` (one label against the rest, averaged over labels); `loss` (cross-entropy
     in nats); `precision` and `recall` (of each label, for the most probable label);
-    `calibration_error` (mean distance between predicted and observed frequency, in 0..1)."""
+    `calibration_error` (mean distance between predicted and observed frequency, in 0..1);
+    `cross_validated_accuracy` (over all photos, of heads that are trained for it and not of the
+    model itself; `min` and `confident` only)."""
     label: str | None = None
     """For `precision` and `recall`: this label only. None: every label."""
     slice_by: str | None = None
@@ -27,25 +42,50 @@ class Bound(Section):
     max: float | None = None
     """The metric must be at most this."""
     min_change: float | None = None
-    """Metric minus the metric of the latest blessed model must be at least this (a negative
-    figure tolerates a loss). Not applied while there is no blessed model."""
+    """Metric minus the metric of the latest blessed model must be at least this. A negative figure
+    tolerates a loss; for accuracy, precision and recall always that of one photo. Not applied
+    while there is no blessed model."""
     max_change: float | None = None
     """Metric minus the metric of the latest blessed model must be at most this."""
     confident: bool = False
     """True: the worse end of the 95 % confidence interval must meet the bound (its lower end for a
-    minimum, its upper end for a maximum), not just the measured figure."""
+    minimum, its upper end for a maximum), not just the measured figure. Changes, auc, loss and
+    calibration_error have an interval with `gate.intervals` only."""
 
     @model_validator(mode="after")
     def _bounds_something(self):
         if all(v is None for v in (self.min, self.max, self.min_change, self.max_change)):
             raise ValueError("a bound needs one of min, max, min_change, max_change")
+        self._limits_mean_something()
         if self.metric in _COMPARE_LABELS and self.slice_by == "label":
             raise ValueError(
                 f"{self.metric} compares labels: it means nothing in a slice of one label"
             )
         if self.label is not None and self.metric not in PER_LABEL:
             raise ValueError(f"label goes with precision and recall, not with {self.metric}")
+        others = (self.max, self.min_change, self.max_change, self.slice_by)
+        if self.metric == CROSS_VALIDATED and any(value is not None for value in others):
+            raise ValueError(f"{CROSS_VALIDATED} takes min and confident, nothing else")
         return self
+
+    @property
+    def needs_intervals(self) -> bool:
+        """Whether it is confident about something that has no interval without TFMA's method."""
+        changes = self.min_change is not None or self.max_change is not None
+        return self.confident and (changes or self.metric not in (*SHARES, CROSS_VALIDATED))
+
+    def _limits_mean_something(self) -> None:
+        for name in ("min", "max", "min_change", "max_change"):
+            limit = getattr(self, name)
+            if limit is None:
+                continue
+            if not math.isfinite(limit):
+                raise ValueError(f"{name} must be a number. Received: {name}={limit}")
+            lowest = -1 if name.endswith("change") else 0
+            if self.metric in _UP_TO_ONE and not lowest <= limit <= 1:
+                raise ValueError(
+                    f"{name} of {self.metric} must be within {lowest}..1. Received: {name}={limit}"
+                )
 
 
 class GateConfig(Section):
@@ -60,9 +100,11 @@ class GateConfig(Section):
     """Where the slices of a number begin: {feature: ascending edges}. Two edges make three slices;
     a feature without edges is sliced by each of its values."""
     min_slice_size: int = Field(1, ge=1)
-    """Bounds are not applied to slices with fewer examples; the table says so."""
+    """Bounds are not applied to slices with fewer examples, nor is a label's precision or recall
+    to a label with fewer; the table says so."""
     intervals: Literal["jackknife", "bootstrap"] | None = None
-    """TFMA's method for 95 % confidence intervals. None: none, the fastest."""
+    """TFMA's method for 95 % confidence intervals of everything. None, the fastest: Wilson's for
+    accuracy, precision and recall, none for other metrics and for changes."""
 
     @field_validator("edges")
     @classmethod
@@ -76,7 +118,13 @@ class GateConfig(Section):
     def _has_bounds(self):
         if not self.bounds:
             raise ValueError("gate.bounds is empty: every model would pass; set at least one bound")
-        if all(bound.min is None and bound.max is None for bound in self.bounds):
+        of_model = [bound for bound in self.bounds if bound.metric != CROSS_VALIDATED]
+        if not of_model:
+            raise ValueError(
+                f"gate.bounds has {CROSS_VALIDATED} only, which is not measured on the pushed "
+                "model; set a bound of another metric too"
+            )
+        if all(bound.min is None and bound.max is None for bound in of_model):
             raise ValueError(
                 "gate.bounds has only changes against a blessed model: the first model would pass "
                 "unjudged; set a min or max too"
@@ -88,9 +136,12 @@ class GateConfig(Section):
                     "gate.bounds has two entries for (metric, label, slice_by, confident) "
                     f"{condition}"
                 )
-        if self.intervals is None and any(bound.confident for bound in self.bounds):
+        needing = [bound.metric for bound in self.bounds if bound.needs_intervals]
+        if self.intervals is None and needing:
             raise ValueError(
-                "a bound is confident and gate.intervals is not set: choose jackknife or bootstrap"
+                f"a bound of {needing[0]} is confident and gate.intervals is not set: choose "
+                "jackknife or bootstrap. Without it only min and max of accuracy, precision and "
+                "recall have an interval, and no change has one"
             )
         return self
 

@@ -7,20 +7,23 @@ from pathlib import Path
 from tfx import v1 as tfx
 from tfx.components.evaluator import constants
 from tfx.components.evaluator import executor as evaluator_executor
+from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
 from pipeline.digests import file_digest, settings_digest
 from pipeline.gate.extractors import saved_labels
+from pipeline.gate.few_photos import few_photos
+from pipeline.gate.intervals import wilson
 from pipeline.gate.measurements import Measurements
-from pipeline.gate.names import VERDICT_FILE
+from pipeline.gate.names import CROSS_VALIDATION_FILE, VERDICT_FILE
 from pipeline.gate.options import Forced, GateConfig
 from pipeline.gate.verdict import FORMAT_VERSION, judge
 
 _HERE = Path(__file__).parent
-_CODE = ("measurements.py", "quality_gate.py", "verdict.py")
+_CODE = ("few_photos.py", "intervals.py", "measurements.py", "quality_gate.py", "verdict.py")
 
 
-def create(evaluator, model, config, forced: Forced | None):
+def create(evaluator, model, config, forced: Forced | None, cross_validation=None):
     """The component of a pipeline.
 
     Args:
@@ -28,6 +31,8 @@ def create(evaluator, model, config, forced: Forced | None):
       model: channel of the model that it measured.
       config: with `records` filled in.
       forced: blesses the model even if it fails; None leaves it to the bounds.
+      cross_validation: channel of the `ModelEvaluation` that holds `cross_validation.json`; None
+        where nothing measures it.
     """
     settings = {
         "gate": config.gate.model_dump(mode="json"),
@@ -36,12 +41,14 @@ def create(evaluator, model, config, forced: Forced | None):
         # A cached verdict is of the code that found it.
         "code": settings_digest([file_digest(_HERE / name) for name in _CODE]),
     }
+    optional = {} if cross_validation is None else {"cross_validation": cross_validation}
     return QualityGate(
         evaluation=evaluator.outputs["evaluation"],
         model=model,
         settings=json.dumps(settings),
         forced_by=forced.by if forced else "",
         forced_reason=forced.reason if forced else "",
+        **optional,
     )
 
 
@@ -53,6 +60,9 @@ def QualityGate(
     forced_by: tfx.dsl.components.Parameter[str],
     forced_reason: tfx.dsl.components.Parameter[str],
     blessing: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.ModelBlessing],
+    cross_validation: tfx.dsl.components.InputArtifact[
+        tfx.types.standard_artifacts.ModelEvaluation
+    ] = None,
 ):
     """Blesses a model that meets every bound.
 
@@ -64,11 +74,14 @@ def QualityGate(
       forced_reason: why.
       blessing: receives `verdict.json` (docs/gate.md) and the files and properties that TFX's own
         Evaluator gives it; `forced_by` and `forced_reason` too where the blessing was forced.
+      cross_validation: may hold `cross_validation.json`, the accuracy over all photos of heads on
+        the pretrained network's features.
     """
     options = json.loads(settings)
     gate, labels = GateConfig.model_validate(options["gate"]), tuple(options["labels"])
     measured = Measurements(evaluation.uri, labels)
-    rows = judge(measured, gate, labels)
+    validated = _cross_validation(cross_validation)
+    rows = judge(measured, gate, labels, validated)
     applied = [row.passed for row in rows if row.passed is not None]
     passed = bool(applied) and all(applied)
     forced = bool(forced_reason) and not passed
@@ -84,6 +97,8 @@ def QualityGate(
         "split": options["split"],
         "intervals": gate.intervals,
         "rows": [dataclasses.asdict(row) for row in rows],
+        "few_photos": few_photos(measured, gate, labels, options["split"]),
+        "cross_validation": validated,
         "metrics": measured.table(),
         "labels": list(labels),
         "confusion": measured.confusion(),
@@ -101,6 +116,15 @@ def QualityGate(
     if forced:
         blessing.set_string_custom_property("forced_by", forced_by)
         blessing.set_string_custom_property("forced_reason", forced_reason)
+
+
+def _cross_validation(artifact) -> dict | None:
+    """The content of `cross_validation.json`, with the interval of its accuracy."""
+    path = artifact and f"{artifact.uri}/{CROSS_VALIDATION_FILE}"
+    if not path or not fileio.exists(path):
+        return None
+    found = json.loads(io_utils.read_string_file(path))
+    return {**found, "interval": wilson(found["right"], found["photos"])}
 
 
 # On Vertex AI an artifact's id is its name. TFX's entry point there puts it into a blessing, where

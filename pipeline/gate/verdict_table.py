@@ -1,30 +1,17 @@
 """Both gates' verdicts as text: the failed rows first, so that a refusal explains itself."""
 
+_HEADER = ("metric", "slice", "photos", "value", "95 % interval", "bound", "baseline", "")
+
 
 def verdict_table(gates: dict) -> str:
-    """A table of every bound of gate 1, and gate 2's failed checks.
+    """A table of every bound of gate 1, what so few photos cannot show, and gate 2's failed checks.
 
     Args:
       gates: `quality` and `serving` of `summary.json`.
     """
     quality, serving = gates["quality"], gates["serving"]
     rows = sorted(quality["rows"], key=lambda row: row["passed"] is not False)
-    intervals = any(row["interval"] for row in rows)
-    table = [("metric", "slice", "value", "95 % interval", "bound", "baseline", "")]
-    table += [
-        (
-            row["metric"],
-            row["slice"],
-            _figure(row["value"]),
-            _interval(row),
-            row["bound"],
-            _figure(row["baseline"]),
-            _result(row),
-        )
-        for row in rows
-    ]
-    if not intervals:
-        table = [line[:3] + line[4:] for line in table]
+    table = [_HEADER, *map(_line, rows)]
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     lines = [f"Quality gate: {outcome_word(quality)}"]
     if quality["forced"]:
@@ -40,6 +27,9 @@ def verdict_table(gates: dict) -> str:
         "  " + "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
         for line in table
     ]
+    lines += [f"  {sentence}" for sentence in quality.get("few_photos", ())]
+    if validated := quality.get("cross_validation"):
+        lines.append(f"  {_cross_validated(validated)}")
     lines.append(f"Serving gate: {outcome_word(serving)}")
     lines += [
         f"  {check['name']}: {check['value']}, expected {check['bound']}  FAILED"
@@ -54,6 +44,28 @@ def outcome_word(gate: dict) -> str:
     if gate["passed"]:
         return "passed"
     return "FORCED" if gate.get("forced") else "REFUSED"
+
+
+def _line(row: dict) -> tuple[str, ...]:
+    return (
+        row["metric"],
+        row["slice"],
+        str(row.get("photos", row.get("examples", "-"))),
+        _figure(row["value"]),
+        _interval(row),
+        row["bound"],
+        _figure(row["baseline"]),
+        _result(row),
+    )
+
+
+def _cross_validated(found: dict) -> str:
+    low, high = found["interval"]
+    return (
+        f"Cross-validated: {found['accuracy']:.4f} over all {found['photos']} photos "
+        f"({found['folds']} folds, heads on the features of the pretrained network), 95 % interval "
+        f"{low:.3f} to {high:.3f}. The pushed model itself was not measured on them."
+    )
 
 
 def _result(row: dict) -> str:

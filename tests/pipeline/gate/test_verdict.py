@@ -15,6 +15,7 @@ from pipeline.gate.evaluation import eval_config
 from pipeline.gate.measurements import Measurements
 from pipeline.gate.options import GateConfig
 from pipeline.gate.verdict import judge
+from tests.pipeline.gate.counted import counted
 
 LABELS = ("cat", "dog", "bear")
 SIDES = [100, 128, 511, 512]
@@ -202,6 +203,168 @@ def test_what_cannot_be_measured_does_not_pass_silently(alone):
         ("precision of bear", None),  # the slice has none
         ("recall of bear", None),
     }
-    small = rows(alone, {"metric": "accuracy", "slice_by": "camera", "min": 1.1}, min_slice_size=10)
+    small = rows(alone, {"metric": "accuracy", "slice_by": "camera", "min": 1}, min_slice_size=10)
     assert {r.slice: r.passed for r in small} == {"camera=old": False, "camera=new": None}
     assert all(math.isfinite(v) for row in alone.table().values() for v in row.values())
+
+
+CATS_AND_DOGS = ("cat", "dog")
+
+
+def judged(monkeypatch, candidate, *bounds, baseline=None, cross_validation=None, **settings):
+    """Rows of a model that is known by its numbers [actual label][predicted label]."""
+    measured = counted(monkeypatch, CATS_AND_DOGS, candidate, baseline)
+    config = GateConfig(bounds=bounds, **settings)
+    return judge(measured, config, CATS_AND_DOGS, cross_validation)
+
+
+@pytest.mark.parametrize(
+    ("errors", "passed"), [(0, True), (1, True), (2, True), (3, False)], ids=str
+)
+def test_a_tolerance_never_refuses_one_error_more_than_the_baseline(monkeypatch, errors, passed):
+    _, change = judged(
+        monkeypatch,
+        [[20 - errors, errors], [0, 20]],
+        {"metric": "accuracy", "min": 0, "min_change": -0.02},
+        baseline=[[19, 1], [0, 20]],
+    )
+    assert change.passed is passed
+    assert change.bound == "change >= -0.02 or 1 photo of 40"
+
+
+def test_a_tolerance_is_of_the_photos_that_the_figure_is_about(monkeypatch):
+    rows = judged(
+        monkeypatch,
+        [[7, 1], [2, 30]],
+        {"metric": "recall", "min": 0, "min_change": -0.05},
+        baseline=[[8, 0], [0, 32]],
+    )
+    changes = {row.metric: (row.bound, row.passed) for row in rows if row.kind == "change"}
+    assert changes == {
+        "recall of cat": ("change >= -0.05 or 1 photo of 8", True),
+        "recall of dog": ("change >= -0.05", False),
+    }
+
+
+@pytest.mark.parametrize("bound", [{"min_change": 0}, {"min_change": -0.01, "confident": True}])
+def test_no_tolerance_and_a_confident_one_stay_strict(monkeypatch, bound):
+    rows = judged(
+        monkeypatch,
+        [[19, 1], [0, 20]],
+        {"metric": "loss", "max": 100},
+        {"metric": "accuracy", **bound},
+        baseline=[[20, 0], [0, 20]],
+        intervals="jackknife" if "confident" in bound else None,
+    )
+    (change,) = [row for row in rows if row.kind == "change"]
+    assert change.passed is False and "photo of" not in change.bound
+
+
+def test_rounding_does_not_decide(monkeypatch):
+    # In single precision 0.95 is less than 0.95, and 0.48 - 0.5 is less than -0.02.
+    value, top = judged(
+        monkeypatch, [[19, 1], [1, 19]], {"metric": "accuracy", "min": 0.95, "max": 0.95}
+    )
+    assert value.passed and top.passed and value.value == 0.95
+    _, change = judged(
+        monkeypatch,
+        [[48, 52], [52, 48]],
+        {"metric": "accuracy", "min": 0, "min_change": -0.02},
+        baseline=[[50, 50], [50, 50]],
+    )
+    assert change.passed and change.bound == "change >= -0.02"
+
+
+def test_shares_have_wilsons_interval_and_the_number_of_photos_behind_them(monkeypatch):
+    rows = judged(
+        monkeypatch,
+        [[8, 2], [0, 30]],
+        {"metric": "accuracy", "min": 0},
+        {"metric": "recall", "min": 0},
+        {"metric": "precision", "min": 0},
+    )
+    photos = {row.metric: row.photos for row in rows}
+    assert photos == {
+        "accuracy": 40,
+        "recall of cat": 10,
+        "recall of dog": 30,
+        "precision of cat": 8,
+        "precision of dog": 32,
+    }
+    assert {row.examples for row in rows} == {40}
+    assert rows[0].interval == pytest.approx((0.8350, 0.9862), abs=5e-5)
+    assert rows[1].interval == pytest.approx((0.4902, 0.9433), abs=5e-5)
+
+
+def test_confident_needs_no_intervals_for_shares(monkeypatch):
+    bounds = [
+        {"metric": metric, "min": 0.85, "confident": True}
+        for metric in ("accuracy", "recall", "precision")
+    ]
+    rows = judged(monkeypatch, [[19, 1], [1, 19]], *bounds)
+    assert [row.passed for row in rows] == [False] * 5
+    assert {row.bound for row in rows} == {"lower end >= 0.85"}
+    assert judged(monkeypatch, [[20, 0], [1, 19]], bounds[0])[0].passed
+
+
+def test_slices_have_the_counts_and_intervals_of_their_own(alone, compared):
+    where = (("lens", "tele"),)
+    assert (alone.examples(where), alone.photos("recall", "dog", where)) == (14, 13)
+    assert alone.photos("precision", "dog", where) == 14, "the cat is taken for one"
+    assert alone.labelled("bear", where) == 0
+    figure = alone.figure("candidate", "precision", "dog", where)
+    assert figure.value == 13 / 14 and figure.interval == pytest.approx((0.6853, 0.9873), abs=5e-5)
+    # TFMA's interval of a recall of 1, 13 of 13, has no width.
+    without_error = compared.figure("candidate", "recall", "dog", where)
+    assert without_error.value == 1 and without_error.interval[0] < 0.8
+
+
+def test_labels_of_few_photos_are_not_judged_by_precision_and_recall(monkeypatch):
+    rows = judged(
+        monkeypatch,
+        [[1, 2], [0, 37]],
+        {"metric": "recall", "min": 0.5},
+        {"metric": "precision", "min": 0.5},
+        min_slice_size=5,
+    )
+    note = "3 photos of the label, fewer than 5"
+    assert [(row.metric, row.passed, row.note) for row in rows] == [
+        ("recall of cat", None, note),
+        ("recall of dog", True, None),
+        ("precision of cat", None, note),
+        ("precision of dog", True, None),
+    ]
+    # No photo at all is another outcome: the bound cannot be judged.
+    absent, _ = judged(
+        monkeypatch, [[0, 0], [0, 40]], {"metric": "recall", "min": 0.5}, min_slice_size=5
+    )
+    assert absent.passed is False and absent.note == "cannot be measured here"
+
+
+@pytest.mark.parametrize(
+    ("bound", "passed"),
+    [
+        ({"min": 0.95}, True),
+        ({"min": 0.96}, False),
+        ({"min": 0.95, "confident": True}, False),
+        ({"min": 0.92, "confident": True}, True),
+    ],
+)
+def test_the_cross_validated_accuracy_may_be_bounded(monkeypatch, bound, passed):
+    found = {"photos": 400, "right": 380, "accuracy": 0.95, "folds": 5, "by_label": {}}
+    _, row = judged(
+        monkeypatch,
+        [[1, 0], [0, 1]],
+        {"metric": "accuracy", "min": 0},
+        {"metric": "cross_validated_accuracy", **bound},
+        cross_validation=found,
+    )
+    assert (row.passed, row.photos, row.value, row.slice) == (passed, 400, 0.95, "overall")
+    assert row.interval == pytest.approx((0.9240, 0.9674), abs=5e-5)
+
+
+def test_without_a_cross_validation_its_bound_fails_and_says_why(monkeypatch):
+    bound = {"metric": "cross_validated_accuracy", "min": 0.1}
+    _, row = judged(monkeypatch, [[1, 0], [0, 1]], {"metric": "accuracy", "min": 0}, bound)
+    assert (row.passed, row.value, row.photos) == (False, None, 0)
+    assert row.note.startswith("not measured in this run: ")

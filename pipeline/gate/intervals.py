@@ -1,0 +1,90 @@
+"""How far a share of few photos can be trusted: Wilson's interval and binomial tails."""
+
+import bisect
+import math
+
+Z_95 = 1.959964
+"""The normal distribution has 95 % of its mass within so many standard deviations."""
+ROUNDING = 1e-9
+"""Two figures that differ by less are the same: rounding does not decide about a model."""
+
+
+def wilson(right: int, n: int) -> tuple[float, float] | None:
+    """The 95 % score interval of a share.
+
+    Unlike the interval of a normal distribution around the share it stays within 0..1, and it has
+    a width where all or none are right. Source: E. B. Wilson, "Probable Inference, the Law of
+    Succession, and Statistical Inference", Journal of the American Statistical Association 22
+    (1927), 209-212.
+
+    Args:
+      right: number of photos that are right.
+      n: number of photos.
+
+    Returns:
+      The lower and the upper end; None without a photo.
+
+    Example:
+      >>> low, high = wilson(38, 40)
+      >>> f"{low:.4f} to {high:.4f}"
+      '0.8350 to 0.9862'
+    """
+    if not n:
+        return None
+    share, z2 = right / n, Z_95**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z_95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def at_least(value: float, limit: float) -> bool:
+    """Whether a value is at least the limit, but for rounding."""
+    return value >= limit - ROUNDING
+
+
+def fewest_right(minimum: float, n: int, confident: bool = False) -> int | None:
+    """The fewest right photos of `n` that meet a minimum; None if even all `n` do not.
+
+    Args:
+      minimum: of the share, or with `confident` of the lower end of its interval.
+      n: number of photos, at least 1.
+      confident: see `minimum`.
+    """
+
+    def meets(right: int) -> bool:
+        return at_least(wilson(right, n)[0] if confident else right / n, minimum)
+
+    right = bisect.bisect_left(range(n + 1), True, key=meets)
+    return right if right <= n else None
+
+
+def photos_needed(minimum: float, errors: int) -> int:
+    """The fewest photos with which a model with so many errors meets a confident minimum.
+
+    Args:
+      minimum: of the lower end of the interval, below 1.
+      errors: number of photos that are wrong.
+    """
+
+    def meets(n: int) -> bool:
+        return at_least(wilson(n - errors, n)[0], minimum)
+
+    enough = errors + 1
+    while not meets(enough):
+        enough *= 2
+    return errors + 1 + bisect.bisect_left(range(errors + 1, enough), True, key=meets)
+
+
+def binomial_tail(right: int, n: int, p: float) -> float:
+    """Probability that at least `right` of `n` photos are right if each is with probability `p`."""
+    if right <= 0 or p >= 1:
+        return 1.0
+    if right > n or p <= 0:
+        return 0.0
+
+    def probability(k: int) -> float:
+        # By logarithms: the number of ways to choose k of 2,000 photos is no float.
+        ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+        return math.exp(ways + k * math.log(p) + (n - k) * math.log1p(-p))
+
+    return min(1.0, math.fsum(map(probability, range(right, n + 1))))
