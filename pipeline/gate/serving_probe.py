@@ -72,7 +72,9 @@ def main(model: str, records: str, reference: str, settings: str, result: str):
 class _Probe:
     def __init__(self, tf, path, options, check):
         started = time.monotonic()
-        self._tf, self._options, self._check = tf, options, check
+        import numpy as np
+
+        self._np, self._tf, self._options, self._check = np, tf, options, check
         self._refusals = (tf.errors.InvalidArgumentError, TypeError, ValueError)
         self._model = tf.saved_model.load(path)
         seconds = round(time.monotonic() - started, 2)
@@ -124,9 +126,7 @@ class _Probe:
             missing = "no reference.npz beside the model"
             self._check("answers as the trained model did", False, missing, "its answers")
             return
-        import numpy as np
-
-        trained = np.load(path)
+        trained = self._np.load(path)
         answer = self._ask("serving_pixels", trained["pixels"])["probabilities"]
         difference = _distance(answer, trained["probabilities"])
         bound = self._options["max_probability_difference"]
@@ -187,6 +187,8 @@ class _Probe:
         """The answer to one request: output name to array, [batch, ...]."""
         signature = self._model.signatures[name]
         ((argument, spec),) = signature.structured_input_signature[1].items()
+        if spec.dtype != self._tf.string:
+            batch = self._np.asarray(batch)  # TensorFlow converts a list number by number
         batch = self._tf.cast(batch, spec.dtype)
         return {key: value.numpy() for key, value in signature(**{argument: batch}).items()}
 
