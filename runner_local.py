@@ -58,7 +58,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Runs once; returns the exit status."""
     arguments = parse_arguments(argv)
-    from pipeline import config_files
+    from pipeline import config_files, lazy_imports
     from pipeline.gate import forced, tfserving
     from pipeline.ingest import Source
 
@@ -71,6 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     except config_files.ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    lazy_imports.install()
     if arguments.predict:
         from pipeline.predict.bulk import predict_folder
 
