@@ -30,19 +30,27 @@ _IDENTITY_FILE = "training.json"
 _LAST_FILE = "last.npz"
 _FILES = (_IDENTITY_FILE, _LAST_FILE, HISTORY_FILE)
 _STATE, _BEST = "state", "best"
+_PLACE = ("phase", "epoch", "epochs")
 
 # Settings that change nothing about the weights.
-_OF_NO_EFFECT = ("cache", "cluster_timeout", "collective", "memory_growth", "steps_per_execution")
+_OF_NO_EFFECT = (
+    "cache",
+    "cluster_timeout",
+    "collective",
+    "features_limit_mb",
+    "memory_growth",
+    "steps_per_execution",
+)
 
 
-def identity(config: Options, fn_args: FnArgs, training: Training, batch_size: int) -> str:
+def identity(config: Options, fn_args: FnArgs, own: Sequence[Training], replicas: int) -> str:
     """A digest of what two trainings must share for one to go on with the other's checkpoints.
 
     Args:
         config: all settings.
         fn_args: TFX's arguments, for the paths of the data.
-        training: the architecture's own settings, where the user's are None.
-        batch_size: examples a step over all replicas.
+        own: the architecture's own settings of each phase, where the user's are None.
+        replicas: replicas in sync.
     """
     trainer = dataclasses.asdict(config.trainer)
     same = {
@@ -52,9 +60,9 @@ def identity(config: Options, fn_args: FnArgs, training: Training, batch_size: i
         "model": dataclasses.asdict(config.model),
         "weights": config.provenance.get("weights_digest"),
         "trainer": {name: trainer[name] for name in trainer if name not in _OF_NO_EFFECT},
-        "training": dataclasses.asdict(training),
+        "training": list(map(dataclasses.asdict, own)),
         "data": [list(fn_args.train_files), list(fn_args.eval_files), fn_args.transform_output],
-        "steps": [fn_args.train_steps, fn_args.eval_steps, batch_size],
+        "steps": [fn_args.train_steps, fn_args.eval_steps, replicas],
     }
     return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -80,6 +88,9 @@ class Checkpoints(tf_keras.callbacks.Callback):
             processes train, which would not agree on the time.
 
     Attributes:
+        phase: name of the phase that an earlier process had reached; empty where there was none.
+        epoch: epochs that it had done, over all phases.
+        epochs: epochs of that phase.
         best: weights of the best epoch so far, which `EarlyStopping` keeps here, so that they are
             saved and restored together with the last ones; empty without it.
     """
@@ -87,7 +98,9 @@ class Checkpoints(tf_keras.callbacks.Callback):
     def __init__(self, folder: str, identity: str, is_chief: bool, interval: float = 0.0):
         super().__init__()
         self.folder = folder
+        self.phase, self.epoch, self.epochs = "", 0, 0
         self.best: list[np.ndarray] = []
+        self._found: dict[str, list[np.ndarray]] = {}
         self._interval, self._saved = interval, -math.inf
         self._is_chief = is_chief
         self._identity = {"training": identity}
@@ -99,6 +112,8 @@ class Checkpoints(tf_keras.callbacks.Callback):
                 _log.warning("training starts afresh in %s: %s", folder, cause)
             self.remove()
             files.write_json(f"{folder}/{_IDENTITY_FILE}", self._identity)
+        if self.is_there():  # Else the chief is about to clear the folder.
+            self._find()
 
     def is_there(self) -> bool:
         """Whether the folder, as this process sees it, is that of this training."""
@@ -107,34 +122,54 @@ class Checkpoints(tf_keras.callbacks.Callback):
         except ValueError:
             return False
 
-    def restore(self, model: tf_keras.Model) -> int:
-        """Brings a compiled model to where the last training ended; the number of epochs done.
+    def fits(self, model: tf_keras.Model) -> bool:
+        """Whether what an earlier process left are the variables of this model."""
+        shapes = [tuple(variable.shape) for variable in model.variables]
+        return shapes == [value.shape for value in self._found.get(_STATE, [])[: len(shapes)]]
 
-        A checkpoint that cannot be read, or that is of another model, is left out with a warning.
+    def restore(self, model: tf_keras.Model, phase: str = "", epochs: int = 0) -> int:
+        """Brings a compiled model to where an earlier process left it.
+
+        A checkpoint that is of another model is left out with a warning.
+
+        Args:
+            model: what is trained in this phase.
+            phase: name of the phase.
+            epochs: epochs of the phase.
+
+        Returns:
+            Epochs done, over all phases; 0 where there is no checkpoint of this phase.
         """
         strategy = model.distribute_strategy
         with strategy.scope():
             model.optimizer.build(model.trainable_variables)
-        if not self.is_there():
-            return 0  # The chief is about to clear the folder.
+        found, reached = self._found, self.phase
+        self._found, self.phase, self.epochs, self.best = {}, phase, epochs, []
+        self._saved = -math.inf
+        if not found or reached != phase:
+            return 0
+        state = _state(model)
+        if [tuple(variable.shape) for variable in state] != [v.shape for v in found[_STATE]]:
+            path = f"{self.folder}/{_LAST_FILE}"
+            cause = "its variables are not those of this model"
+            _log.warning("training starts afresh: %s is no checkpoint (%s)", path, cause)
+            return 0
+        with strategy.scope():
+            for variable, value in zip(state, found[_STATE], strict=True):
+                variable.assign(value)
+        self.best = found[_BEST]
+        return self.epoch
+
+    def _find(self) -> None:
+        """Reads what an earlier process left; what cannot be read is left out with a warning."""
         path = f"{self.folder}/{_LAST_FILE}"
         content = files.read(path)
         if content is None:
-            return 0
-        state = _state(model)
+            return
         try:
-            done, saved = _unpack(content)
-            shapes = [value.shape for value in saved[_STATE]]
-            if shapes != [tuple(variable.shape) for variable in state]:
-                raise ValueError("its variables are not those of this model")
+            (self.phase, self.epoch, self.epochs), self._found = _unpack(content)
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             _log.warning("training starts afresh: %s is no checkpoint (%s)", path, error)
-            return 0
-        with strategy.scope():
-            for variable, value in zip(state, saved[_STATE], strict=True):
-                variable.assign(value)
-        self.best = saved[_BEST]
-        return done
 
     def on_epoch_end(self, epoch, logs=None):
         """Saves, unless the last checkpoint is but seconds old."""
@@ -142,13 +177,11 @@ class Checkpoints(tf_keras.callbacks.Callback):
             return
         self._saved = time.monotonic()
         state = [variable.numpy() for variable in _state(self.model)]
-        best = self.best
+        groups, place = {_STATE: state, _BEST: self.best}, (self.phase, epoch + 1, self.epochs)
         if self._is_chief:
             self._wait()
             path = f"{self.folder}/{_LAST_FILE}"
-            self._written = self._writer.submit(
-                lambda: files.write(path, _pack(epoch + 1, {_STATE: state, _BEST: best}))
-            )
+            self._written = self._writer.submit(lambda: files.write(path, _pack(place, groups)))
 
     def on_train_end(self, logs=None):
         """Waits until the last checkpoint is written."""
@@ -169,7 +202,8 @@ class EarlyStopping(tf_keras.callbacks.EarlyStopping):
     Args:
         patience: epochs without improvement.
         backup: keeps the best weights; a later callback than this one.
-        losses: `val_loss` of the epochs that an earlier process did.
+        losses: `val_loss` of the epochs done before, and where a model of an earlier phase is to
+            be beaten, its loss before them.
     """
 
     def __init__(self, patience: int, backup: Checkpoints, losses: Sequence[float] = ()):
@@ -192,7 +226,7 @@ class EarlyStopping(tf_keras.callbacks.EarlyStopping):
         super().on_train_begin(logs)
         if not self._losses:
             return
-        self.best_weights = self._backup.best or None
+        self.best_weights = self._backup.best or self.model.get_weights()
         self.wait = self._since_best()
         if self.wait < len(self._losses):
             self.best_epoch = len(self._losses) - 1 - self.wait
@@ -214,17 +248,17 @@ def _state(model: tf_keras.Model) -> list:
     return found
 
 
-def _pack(epoch: int, groups: Mapping[str, Sequence[np.ndarray]]) -> bytes:
+def _pack(place: tuple[str, int, int], groups: Mapping[str, Sequence[np.ndarray]]) -> bytes:
     content = io.BytesIO()
     arrays = {f"{name}-{i:05d}": a for name, group in groups.items() for i, a in enumerate(group)}
-    np.savez(content, epoch=epoch, **arrays)
+    np.savez(content, **dict(zip(_PLACE, place, strict=True)), **arrays)
     return content.getvalue()
 
 
-def _unpack(content: bytes) -> tuple[int, dict[str, list[np.ndarray]]]:
+def _unpack(content: bytes) -> tuple[tuple[str, int, int], dict[str, list[np.ndarray]]]:
     with np.load(io.BytesIO(content)) as arrays:
         groups = {
             group: [arrays[name] for name in sorted(arrays.files) if name.startswith(f"{group}-")]
             for group in (_STATE, _BEST)
         }
-        return int(arrays["epoch"]), groups
+        return tuple(arrays[name].item() for name in _PLACE), groups

@@ -15,13 +15,26 @@ from models.options import TrainerOptions
 _log = logging.getLogger("pawprint")
 
 
-def prepare(options: TrainerOptions) -> TrainerOptions:
+def prepare(options: TrainerOptions, ordered: int = 0) -> TrainerOptions:
     """Sets GPUs up; returns the options that hold here. Call before the strategy is created.
 
     Without a GPU, `mixed_precision` and `xla` are turned off and NCCL gives way to `auto`, with
     one line that says so.
+
+    Args:
+        options: the user's settings.
+        ordered: GPUs that this machine was ordered with.
+
+    Raises:
+        RuntimeError: some were ordered and TensorFlow sees none.
     """
     gpus = tf.config.list_physical_devices("GPU")
+    if ordered and not gpus:
+        raise RuntimeError(
+            f"This training was given {ordered} GPUs a machine and TensorFlow sees none: it would "
+            "train on the CPU at the price of the GPUs. Check the driver and the training image "
+            "(cloud.training_image), or order a machine without accelerators (cloud.training)."
+        )
     if gpus:
         try:
             for gpu in gpus:

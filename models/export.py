@@ -34,7 +34,8 @@ def save(
     config: Options,
     architecture: ModuleType,
     weights: Sequence[np.ndarray],
-    epochs: Sequence[dict[str, float]],
+    epochs: int,
+    exported: dict[str, Any],
     settings: dict[str, Any],
 ) -> None:
     """Writes the SavedModel to `fn_args.serving_model_dir` and `model_card.json` beside it.
@@ -44,7 +45,8 @@ def save(
         config: all settings.
         architecture: the model's module.
         weights: the trained model's, from `get_weights`.
-        epochs: the training's history.
+        epochs: number of epochs of the training.
+        exported: the row in its history of the epoch whose weights these are.
         settings: those of the training, defaults filled in, for the card.
     """
     # A copy outside the strategy, in full precision, serves anywhere.
@@ -52,6 +54,8 @@ def save(
     model.set_weights(weights)
     transform_output = tft.TFTransformOutput(fn_args.transform_output)
     path = fn_args.serving_model_dir.rstrip("/")
-    card = model_card.write_up(config, architecture, model.count_params(), epochs, settings)
+    card = model_card.write_up(
+        config, architecture, model.count_params(), epochs, exported, settings
+    )
     files.write_json(f"{path.rpartition('/')[0]}/{model_card.FILE}", card)
     signatures.Classifier(model, transform_output, config.labels, config.image_size).save(path)

@@ -1,4 +1,4 @@
-"""Transformed examples from disk to batches on the device: one tf.data pipeline."""
+"""Examples from disk, or features from memory, to batches on the device: one tf.data pipeline."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import gc
 import math
 import threading
 from collections.abc import Sequence
+from typing import Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from models import features, preprocessing
@@ -26,9 +28,31 @@ class Shard:
     workers: int = 1
 
 
+class Examples(Protocol):
+    """What a training reads: transformed examples (`Source`) or their features (`Features`)."""
+
+    count: int
+    """Number of examples over all workers."""
+
+    def training(self, shard: Shard, deterministic: bool) -> tf.data.Dataset:
+        """One worker's examples in one pass, unparsed."""
+
+    def evaluation(self, shard: Shard) -> tf.data.Dataset:
+        """Every `workers`-th example, unparsed, in the same order on every worker."""
+
+    def filling(self) -> tf.data.Dataset:
+        """One example that fills up a batch."""
+
+    def parse(self, batch, training: bool):
+        """A batch of examples as inputs [batch, ...] and one-hot float32 [batch, classes]."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Files of transformed examples and what is needed to read them."""
+    """Files of transformed examples and what is needed to read them.
+
+    A batch is uint8 [batch, size, size, 3] and one-hot labels float32 [batch, classes].
+    """
 
     files: tuple[str, ...]
     count: int
@@ -52,36 +76,107 @@ class Source:
             raise ValueError(f"The files that match {list(patterns)} hold no example.")
         return cls(files, count, image_size, num_classes)
 
+    def training(self, shard: Shard, deterministic: bool) -> tf.data.Dataset:
+        """Whole files where each worker gets several of alike size, else every n-th example."""
+        by_file = _share_alike(self.files, shard.workers)
+        files = self.files[shard.worker :: shard.workers] if by_file else self.files
+        # Where single examples are dealt out, all workers have to count them in the same order.
+        dealt = shard.workers > 1 and not by_file
+        records = _read(files, deterministic=dealt or deterministic)
+        return records.shard(shard.workers, shard.worker) if dealt else records
 
-def training(source: Source, batch_size: int, shard: Shard, *, seed=None, cache="memory"):
+    def evaluation(self, shard: Shard) -> tf.data.Dataset:
+        """Every `workers`-th example."""
+        return _read(self.files).shard(shard.workers, shard.worker)
+
+    def filling(self) -> tf.data.Dataset:
+        """The first example."""
+        return _read(self.files).take(1)
+
+    def parse(self, batch, training: bool = False):
+        """Serialised examples, string [batch], as images and one-hot labels."""
+        packed, labels = self.parse_packed(batch)
+        images = preprocessing.unpack(packed, self.image_size)
+        return images, tf.one_hot(labels, self.num_classes)
+
+    def parse_packed(self, batch):
+        """Serialised examples as the images' bytes, string [batch], and labels int64 [batch]."""
+        spec = {
+            features.IMAGE: tf.io.FixedLenFeature([], tf.string),
+            features.LABEL: tf.io.FixedLenFeature([], tf.int64),
+        }
+        parsed = tf.io.parse_example(batch, spec)
+        return parsed[features.IMAGE], parsed[features.LABEL]
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """One worker's examples as the features of a frozen network, in memory.
+
+    A batch is float32 [batch, features] and one-hot labels float32 [batch, classes]. In training
+    the view of a photo is drawn at random; elsewhere it is the first, the photo itself.
+    """
+
+    values: np.ndarray
+    """Float16 [n, views, features]."""
+    labels: np.ndarray
+    """Int64 [n]."""
+    count: int
+    """Number of examples over all workers."""
+    num_classes: int
+
+    def training(self, shard: Shard, deterministic: bool) -> tf.data.Dataset:
+        """All that this worker holds."""
+        return self._dataset()
+
+    def evaluation(self, shard: Shard) -> tf.data.Dataset:
+        """All that this worker holds."""
+        return self._dataset()
+
+    def filling(self) -> tf.data.Dataset:
+        """Zeros."""
+        shape, dtype = self.values.shape[1:], self.values.dtype
+        nothing = np.zeros([1, *shape], dtype), np.zeros([1], np.int64)
+        return tf.data.Dataset.from_tensor_slices(nothing)
+
+    def parse(self, batch, training: bool = False):
+        """Float16 [batch, views, features] and labels int64 [batch] as features and one-hot."""
+        values, labels = batch
+        size, views = tf.shape(values)[0], self.values.shape[1]
+        view = tf.zeros([size], tf.int32)
+        if training and views > 1:
+            view = tf.random.uniform([size], maxval=views, dtype=tf.int32)
+        chosen = tf.gather(values, view, batch_dims=1)
+        return tf.cast(chosen, tf.float32), tf.one_hot(labels, self.num_classes)
+
+    def _dataset(self) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensor_slices((self.values, self.labels))
+
+
+def training(source: Examples, batch_size: int, shard: Shard, *, seed=None, cache="memory"):
     """Endless shuffled batches for training.
 
     Args:
         source: the examples.
         batch_size: examples a batch.
-        shard: the part to read: whole files where each worker gets several and as many bytes as
-            the others, else every so manieth example. It must not be empty.
+        shard: the part to read. It must not be empty.
         seed: order of the examples; None draws a new one.
         cache: `memory`, `none`, or a path to keep examples in between epochs.
 
     Returns:
-        Dataset of (uint8 [batch_size, size, size, 3], one-hot float32 [batch_size, classes]).
+        Dataset of batches as `source.parse` gives them.
     """
-    by_file = _share_alike(source.files, shard.workers)
-    files = source.files[shard.worker :: shard.workers] if by_file else source.files
-    # Where single examples are dealt out, all workers have to count them in the same order.
-    dealt = shard.workers > 1 and not by_file
-    records = _read(files, deterministic=dealt or seed is not None)
-    if dealt:
-        records = records.shard(shard.workers, shard.worker)
-    records = _cached(records, cache)
+    records = _cached(source.training(shard, seed is not None), cache)
     records = records.shuffle(min(source.count, _SHUFFLE_BUFFER), seed=seed).repeat()
     batches = records.batch(batch_size, drop_remainder=True)
-    batches = batches.map(lambda batch: _parse(batch, source), num_parallel_calls=tf.data.AUTOTUNE)
+    batches = batches.map(
+        lambda *batch: source.parse(*_one(batch), training=True),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
     return batches.with_options(_options(seed is not None)).prefetch(tf.data.AUTOTUNE)
 
 
-def evaluation(source: Source, batch_size: int, steps: int, shard: Shard, *, cache="memory"):
+def evaluation(source: Examples, batch_size: int, steps: int, shard: Shard, *, cache="memory"):
     """Each example once, in equally many batches on every worker.
 
     The last batches are filled up with examples of weight zero, and the weights of the real ones
@@ -91,20 +186,19 @@ def evaluation(source: Source, batch_size: int, steps: int, shard: Shard, *, cac
         source: the examples.
         batch_size: examples a batch, on one replica.
         steps: batches that one worker reads in a pass over all examples.
-        shard: the part to read, every so manieth example.
+        shard: the part to read, every `workers`-th example.
         cache: as for `training`.
 
     Returns:
-        Dataset of (uint8 [batch_size, size, size, 3], one-hot float32 [batch_size, classes],
-        float32 [batch_size] weights), repeated without end.
+        Dataset of batches as `source.parse` gives them, with float32 [batch_size] weights,
+        repeated without end.
     """
-    records = _read(source.files).shard(shard.workers, shard.worker)
     weight = max(1.0, steps * batch_size * shard.workers / source.count)
-    real = records.map(lambda record: (record, weight))
-    fill = _read(source.files).take(1).repeat().map(lambda record: (record, 0.0))
+    real = source.evaluation(shard).map(lambda *record: (_one(record)[0], weight))
+    fill = source.filling().repeat().map(lambda *record: (_one(record)[0], 0.0))
     padded = _cached(real.concatenate(fill).take(steps * batch_size), cache).repeat()
     batches = padded.batch(batch_size, drop_remainder=True).map(
-        lambda batch, weights: (*_parse(batch, source), weights),
+        lambda batch, weights: (*source.parse(batch), weights),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     return batches.with_options(_options(deterministic=True)).prefetch(tf.data.AUTOTUNE)
@@ -184,15 +278,9 @@ def _cached(records: tf.data.Dataset, cache: str) -> tf.data.Dataset:
     return records.cache() if cache == "memory" else records.cache(cache)
 
 
-def _parse(batch, source: Source):
-    spec = {
-        features.IMAGE: tf.io.FixedLenFeature([], tf.string),
-        features.LABEL: tf.io.FixedLenFeature([], tf.int64),
-    }
-    parsed = tf.io.parse_example(batch, spec)
-    images = preprocessing.unpack(parsed[features.IMAGE], source.image_size)
-    labels = tf.one_hot(parsed[features.LABEL], source.num_classes)
-    return images, labels
+def _one(elements: tuple) -> tuple:
+    """The element of a dataset that `map` handed over, in a tuple of its own."""
+    return elements if len(elements) == 1 else (elements,)
 
 
 def _options(deterministic: bool) -> tf.data.Options:

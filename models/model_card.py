@@ -12,7 +12,7 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,7 +29,8 @@ def write_up(
     config: Options,
     architecture: ModuleType,
     parameters: int,
-    epochs: Sequence[Mapping[str, float]],
+    epochs: int,
+    exported: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The card of a trained model.
@@ -38,7 +39,8 @@ def write_up(
         config: the settings it was trained with.
         architecture: its module, whose docstring describes it.
         parameters: number of its weights.
-        epochs: the training's history, as in `history.json`.
+        epochs: number of epochs of the training.
+        exported: the row in `history.json` of the epoch whose weights were exported.
         settings: those of the training, defaults filled in.
 
     Returns:
@@ -46,7 +48,6 @@ def write_up(
         Python, the git commit where it is known, and all that `config.provenance` says.
     """
     size, labels = config.image_size, list(config.labels)
-    exported = _exported(config, epochs)
     metrics = [
         {"type": name.removeprefix("val_"), "value": str(value), "slice": "validation"}
         for name, value in exported.items()
@@ -58,6 +59,7 @@ def write_up(
             "name": config.model.name,
             "overview": (architecture.__doc__ or "").strip(),
             "version": {"date": datetime.datetime.now(datetime.timezone.utc).isoformat()},
+            "licenses": _licenses(config),
         },
         "model_parameters": {
             "model_architecture": f"{config.model.name}, {parameters} parameters",
@@ -102,7 +104,7 @@ def write_up(
         },
         "provenance": {
             **config.provenance,
-            "epochs": len(epochs),
+            "epochs": epochs,
             "exported_epoch": exported.get("epoch"),
             "settings": {
                 "image_size": size,
@@ -117,16 +119,17 @@ def write_up(
     }
 
 
-def _exported(config: Options, epochs: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-    """The row of the epoch whose weights were exported."""
-    if not epochs:
-        return {}
-    if config.trainer.early_stopping:
-        # A loss that is no number is never the best; where there is no other, the first is taken.
-        return min(
-            epochs, key=lambda row: row["val_loss"] if math.isfinite(row["val_loss"]) else math.inf
-        )
-    return epochs[-1]
+def _licenses(config: Options) -> list[dict[str, str]]:
+    weights = config.provenance.get("weights")
+    if not weights:
+        return []
+    return [
+        {
+            "identifier": weights["licence"],
+            "custom_text": f"Pretrained weights {weights['name']} ({weights['source']}), trained "
+            f"on {weights['trained_on']}; SHA-256 {weights['sha256']}.",
+        }
+    ]
 
 
 def _versions() -> dict[str, str]:

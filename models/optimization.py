@@ -60,7 +60,7 @@ def compile_model(
     model: tf_keras.Model,
     labels: Sequence[str],
     options: TrainerOptions,
-    training: Training,
+    settings: Training,
     *,
     total_steps: int,
     replicas: int,
@@ -71,21 +71,19 @@ def compile_model(
     Args:
         model: images to probabilities.
         labels: class names in the order of their indices.
-        options: the user's settings.
-        training: the architecture's own, where the user's are None.
-        total_steps: length of the whole training, for the schedule.
+        options: the user's settings of how the work is done.
+        settings: epochs, rates and the like.
+        total_steps: length of the training, for the schedule.
         replicas: replicas in sync, for the scaling of the learning rate.
         class_weights: factor on the loss of each class's examples; None weighs all alike.
     """
-    smoothing = options.label_smoothing
-    smoothing = training.label_smoothing if smoothing is None else smoothing
-    rate = options.learning_rate or training.learning_rate
+    rate = settings.learning_rate
     rate *= {"none": 1.0, "linear": replicas, "sqrt": replicas**0.5}[options.lr_scaling]
-    if (options.schedule or training.schedule) == "cosine":
+    if settings.schedule == "cosine":
         rate = _cosine(rate, total_steps)
     model.compile(
-        optimizer=_optimizer(training, rate),
-        loss=WeightedCrossentropy(class_weights, smoothing),
+        optimizer=_optimizer(settings, rate),
+        loss=WeightedCrossentropy(class_weights, settings.label_smoothing),
         # Weighted, so that the filling of the last validation batches counts for nothing.
         weighted_metrics=_metrics(labels),
         jit_compile=options.xla,
@@ -94,14 +92,18 @@ def compile_model(
 
 
 def class_weights(
-    wanted: str | Mapping[str, float] | None, labels: Sequence[str], train: Source
+    wanted: str | Mapping[str, float] | None,
+    labels: Sequence[str],
+    train: Source,
+    label_counts: Mapping[str, int] | None = None,
 ) -> list[float] | None:
     """The weight of each class in the loss, by index, or None where all weigh alike.
 
     Args:
         wanted: `TrainerOptions.class_weights`.
         labels: class names in the order of their indices.
-        train: the training examples, read through for `balanced`.
+        train: the training examples, read through for `balanced` where there are no counts.
+        label_counts: number of training examples by label.
 
     Raises:
         ValueError: weights for unknown labels, without some label, or below zero.
@@ -109,7 +111,8 @@ def class_weights(
     if wanted is None:
         return None
     if wanted == "balanced":
-        counts = class_counts(train)
+        counts = [label_counts.get(label, 0) for label in labels] if label_counts else None
+        counts = counts or class_counts(train)
         # A class without examples has no weight to give; the mean over examples is one.
         present = sum(count > 0 for count in counts)
         return [sum(counts) / (present * count) if count else 0.0 for count in counts]

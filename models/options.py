@@ -11,26 +11,46 @@ SCHEDULES = ("constant", "cosine")
 CACHES = ("auto", "memory", "file", "none")
 COLLECTIVES = ("auto", "ring", "nccl")
 LR_SCALINGS = ("none", "linear", "sqrt")
+PRESETS = ("fast", "balanced", "best")
 WANDB_MODES = ("disabled", "offline", "online")
+_REQUIRED = {
+    "labels": "the class names in the order of their indices",
+    "image_size": "the side of the images in pixels",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainerOptions:
     """How to train. None stands for the chosen architecture's own default."""
 
+    preset: str | None = None
+    """How far a pretrained network is trained: `fast` (its new head only), `balanced` (then its
+    upper blocks, for as many epochs as fit into `fine_tuning_seconds`) or `best` (then its upper
+    blocks, to the end). None: `fast` on CPUs, `best` on GPUs. Networks without pretrained weights
+    have no presets."""
     epochs: int | None = None
-    """Passes over the training photos."""
-    batch_size: int = 16
+    """Passes over the training photos; of a pretrained network, those of its head."""
+    batch_size: int | None = None
     """Photos a step and replica (one replica a GPU, one a worker without GPUs)."""
     learning_rate: float | None = None
-    """Peak learning rate for one replica."""
+    """Peak learning rate for one replica; of a pretrained network, that of its head."""
+    fine_tuning_epochs: int | None = None
+    """Passes over the training photos in which the upper blocks learn too, whatever the preset."""
+    fine_tuning_learning_rate: float | None = None
+    """Peak learning rate of these passes, for one replica."""
+    fine_tuning_seconds: int = 300
+    """Seconds that the preset `balanced` may spend on them."""
+    mirrored_features: bool = False
+    """Whether the head of a pretrained network also learns from each photo's mirror image."""
+    features_limit_mb: int = 1024
+    """Size in MiB to which kept features of photos may grow; the oldest ones are removed."""
     schedule: str | None = None
     """`constant`, or `cosine`: a linear warm-up over the first 5 % of steps, then down to zero."""
     lr_scaling: str = "none"
     """Growth of the learning rate with the number of replicas: `none`, `linear` or `sqrt`."""
     label_smoothing: float | None = None
     """Share of the target probability spread evenly over all classes, 0 up to 1."""
-    class_weights: str | Mapping[str, float] | None = None
+    class_weights: str | Mapping[str, float] | None = "balanced"
     """`balanced` (inverse class frequency), or a weight by label name; None weighs all alike."""
     early_stopping: int = 0
     """Epochs without a better validation loss after which training ends; 0 never."""
@@ -54,16 +74,21 @@ class TrainerOptions:
     """Seconds to wait for all workers to appear before giving up."""
 
     def __post_init__(self):
-        for name in ("epochs", "steps_per_epoch"):
+        for name in ("epochs", "steps_per_epoch", "batch_size"):
             _require(getattr(self, name) is None or getattr(self, name) >= 1, self, name, ">= 1")
-        for name in ("batch_size", "steps_per_execution", "cluster_timeout"):
+        for name in ("steps_per_execution", "cluster_timeout", "fine_tuning_seconds"):
             _require(getattr(self, name) >= 1, self, name, ">= 1")
+        for name in ("fine_tuning_epochs", "features_limit_mb"):
+            _require((getattr(self, name) or 0) >= 0, self, name, ">= 0")
         seed = self.seed is None or 0 <= self.seed < 2**32
         _require(seed, self, "seed", "null, or 0 up to 2**32 - 1")
-        rate, smoothing = self.learning_rate, self.label_smoothing
-        _require(rate is None or rate > 0, self, "learning_rate", "> 0")
+        for name in ("learning_rate", "fine_tuning_learning_rate"):
+            rate = getattr(self, name)
+            _require(rate is None or rate > 0, self, name, "> 0")
+        smoothing = self.label_smoothing
         _require(smoothing is None or 0 <= smoothing < 1, self, "label_smoothing", "in [0, 1)")
         _require(self.early_stopping >= 0, self, "early_stopping", ">= 0")
+        _one_of(self, "preset", (None, *PRESETS))
         _one_of(self, "schedule", (None, *SCHEDULES))
         _one_of(self, "lr_scaling", LR_SCALINGS)
         _one_of(self, "cache", CACHES)
@@ -76,7 +101,7 @@ class TrainerOptions:
 class ModelOptions:
     """Which architecture to train; every further field is an argument of its `build`."""
 
-    name: str = "pawnet"
+    name: str = "efficientnet_lite0"
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
@@ -112,7 +137,8 @@ class Options:
     """All of `custom_config`, as the trainer reads it."""
 
     labels: tuple[str, ...]
-    image_size: int = 150
+    image_size: int
+    """Side in pixels of the images in the transformed examples."""
     trainer: TrainerOptions = dataclasses.field(default_factory=TrainerOptions)
     model: ModelOptions = dataclasses.field(default_factory=ModelOptions)
     wandb: WandbOptions = dataclasses.field(default_factory=WandbOptions)
@@ -122,6 +148,13 @@ class Options:
     """Where to resume from, the same for a re-run; None takes a folder beside model_run_dir."""
     counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Number of examples by `train` and `eval`; missing ones are counted by reading."""
+    label_counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Number of training examples by label; an empty one is counted by reading."""
+    features_dir: str | None = None
+    """Folder that keeps features of photos for later trainings; None keeps none."""
+    gpus: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """GPUs that each machine was ordered with, by `chief` and `worker`; a training that was given
+    some and sees none is an error."""
     code: str = ""
     """Digest of the code that trains: checkpoints of other code are not gone on with."""
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -140,11 +173,12 @@ def parse(custom_config: Mapping[str, Any] | None) -> Options:
         ValueError: a missing, unknown (below the top level) or invalid field.
     """
     config = dict(custom_config or {})
-    if "labels" not in config:
-        raise ValueError(
-            "custom_config lacks 'labels', the class names in the order of their indices. "
-            f"Received the fields: {sorted(config) or 'none'}."
-        )
+    for name, meaning in _REQUIRED.items():
+        if name not in config:
+            raise ValueError(
+                f"custom_config lacks '{name}', {meaning}. "
+                f"Received the fields: {sorted(config) or 'none'}."
+            )
     known = {field.name for field in dataclasses.fields(Options)}
     config = {key: value for key, value in config.items() if key in known and value is not None}
     config["labels"] = tuple(config["labels"])

@@ -10,10 +10,9 @@ from models import features
 
 # Encoded images begin with a byte outside ASCII (ff: JPEG, 89: PNG); base64 text never does.
 _ENCODED = (b"\xff", b"\x89")
-_DEFAULT_SIZE = 150
 
 
-def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any] | None = None):
+def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]):
     """Transform's entry point: every image decoded and resized, the label passed through.
 
     Args:
@@ -25,7 +24,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any] | Non
     Returns:
         `image`: string [batch], size*size*3 bytes of uint8 each; `label`: int64 [batch].
     """
-    size = int((custom_config or {}).get("image_size", _DEFAULT_SIZE))
+    size = int(custom_config["image_size"])
     photos = _column(inputs[features.IMAGE])
     batch = tf.size(photos)
     shape = [

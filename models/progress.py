@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import TYPE_CHECKING
 
 import tf_keras
 
 from models import files
+
+if TYPE_CHECKING:
+    from models.phases import Phase
 
 HISTORY_FILE = "history.json"
 _progress = logging.getLogger("pawprint.progress")
@@ -18,21 +22,22 @@ class ProgressLogger(tf_keras.callbacks.Callback):
     """Reports done and total photos to the `pawprint.progress` logger, twice a second at most.
 
     Args:
-        epochs: epochs of the whole training.
-        steps_per_epoch: steps of each.
-        batch_size: photos a step, over all replicas.
+        phase: the part of the training.
+        epochs: epochs at its end, those of earlier parts included; None takes the phase's.
     """
 
-    def __init__(self, epochs: int, steps_per_epoch: int, batch_size: int):
+    def __init__(self, phase: Phase, epochs: int | None = None):
         super().__init__()
-        self._epochs, self._steps, self._batch = epochs, steps_per_epoch, batch_size
+        self._name, self._first = phase.name, phase.first_epoch
+        self._epochs = (phase.last_epoch if epochs is None else epochs) - self._first
+        self._steps, self._batch = phase.steps, phase.batch_size
         self._epoch, self._done, self._reported = 0, 0, 0.0
         self._supports_tf_logs = True  # The metrics of a batch need not be fetched for it.
 
     def on_epoch_begin(self, epoch, logs=None):
         """Counts from the epoch's beginning, which is not the first in a resumed training."""
-        self._epoch = epoch + 1
-        self._done = epoch * self._steps
+        self._epoch = epoch - self._first + 1
+        self._done = (self._epoch - 1) * self._steps
 
     def on_train_batch_end(self, batch, logs=None):
         """Counts the steps up to `batch`, the last of those that one call has taken."""
@@ -53,7 +58,7 @@ class ProgressLogger(tf_keras.callbacks.Callback):
         accuracy = (logs or {}).get("val_accuracy")
         score = "" if accuracy is None else f", validation accuracy {accuracy:.3f}"
         _progress.info(
-            f"training: epoch {self._epoch} of {self._epochs}{score}",
+            f"{self._name}: epoch {self._epoch} of {self._epochs}{score}",
             extra={
                 "progress": {
                     "done": self._done * self._batch,
@@ -71,13 +76,18 @@ class History(tf_keras.callbacks.Callback):
     Args:
         folder: where to write it after each epoch; an earlier training's history there goes on.
         done: epochs that the earlier training completed.
+
+    Attributes:
+        phase: name of the part of the training that runs.
+        epochs: a row an epoch: `epoch`, `phase`, every metric, `seconds`.
     """
 
     def __init__(self, folder: str, done: int = 0):
         super().__init__()
         self._path = f"{folder}/{HISTORY_FILE}"
         earlier = (files.read_json(self._path) or {}).get("epochs", []) if done else []
-        self.epochs: list[dict[str, float]] = [row for row in earlier if row["epoch"] <= done]
+        self.phase = ""
+        self.epochs: list[dict[str, float | str]] = [row for row in earlier if row["epoch"] <= done]
 
     def on_epoch_begin(self, epoch, logs=None):
         """Starts the epoch's clock."""
@@ -87,7 +97,8 @@ class History(tf_keras.callbacks.Callback):
         """Writes the epoch down."""
         metrics = {name: float(value) for name, value in (logs or {}).items()}
         seconds = round(time.monotonic() - self._began, 3)
-        self.epochs.append({"epoch": epoch + 1, **metrics, "seconds": seconds})
+        row = {"epoch": epoch + 1, "phase": self.phase, **metrics, "seconds": seconds}
+        self.epochs.append(row)
         files.write_json(self._path, {"epochs": self.epochs})
 
     def save(self, folder: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,10 @@ from models import (
     checkpoints,
     devices,
     export,
+    extraction,
     features,
     optimization,
+    phases,
     progress,
     reference,
     tracking,
@@ -26,6 +28,9 @@ from models import (
 from models import input as examples
 from models.cluster import Task
 from models.options import Options
+from models.phases import Phase
+from models.registry import Training
+from models.transfer import Pretrained
 
 if TYPE_CHECKING:
     from tfx.components import FnArgs
@@ -33,20 +38,142 @@ if TYPE_CHECKING:
 _SECONDS_BETWEEN_CHECKPOINTS = 5.0
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What a training walks through, once all defaults are filled in."""
+class Session:
+    """A training under way: its data, its model, and what is kept of it.
 
-    train: examples.Source
-    validation: examples.Source
-    epochs: int
-    batch_size: int
-    """Examples a step over all replicas."""
-    steps: int
-    """Training steps an epoch."""
-    validation_steps: int
-    task: Task = dataclasses.field(default_factory=Task)
-    """This process's place among those that train together."""
+    Args:
+        fn_args: TFX's arguments.
+        config: all settings, as they hold on this machine.
+        architecture: module from `models.registry.find`.
+        task: this process's place in the cluster.
+        strategy: the strategy of the cluster.
+
+    Raises:
+        ValueError: no examples, or fewer than processes that train.
+    """
+
+    def __init__(
+        self,
+        fn_args: FnArgs,
+        config: Options,
+        architecture: ModuleType,
+        task: Task,
+        strategy: tf.distribute.Strategy,
+    ):
+        self.fn_args, self.config, self.architecture = fn_args, config, architecture
+        self.task, self.strategy = task, strategy
+        size, classes = config.image_size, len(config.labels)
+        self.train, self.validation = (
+            examples.Source.of(patterns, size, classes, config.counts.get(split))
+            for split, patterns in (("train", fn_args.train_files), ("eval", fn_args.eval_files))
+        )
+        if self.train.count < task.workers:
+            raise ValueError(
+                f"{self.train.count} training examples are too few for {task.workers} processes: "
+                "each needs one at least."
+            )
+        trainer = config.trainer
+        if trainer.seed is not None:
+            tf_keras.utils.set_random_seed(trainer.seed)
+        self.class_weights = optimization.class_weights(
+            trainer.class_weights, config.labels, self.train, config.label_counts
+        )
+        with strategy.scope(), devices.precision(trainer):
+            self.model = export.build(config, architecture)
+        own = [architecture.TRAINING, getattr(architecture, "FINE_TUNING", architecture.TRAINING)]
+        identity = checkpoints.identity(config, fn_args, own, strategy.num_replicas_in_sync)
+        folder = config.checkpoint_dir or checkpoints.default_folder(
+            fn_args.model_run_dir, identity
+        )
+        interval = _SECONDS_BETWEEN_CHECKPOINTS if task.workers == 1 else 0.0
+        self.backup = checkpoints.Checkpoints(folder, identity, task.is_chief, interval)
+
+    def phases(self) -> Iterator[Phase]:
+        """The parts of the training in their order, each made once the one before has ended.
+
+        A part that an earlier process of this training had left behind is passed over.
+        """
+        trainer, own = self.config.trainer, self.architecture.TRAINING
+        if not isinstance(self.model, Pretrained):
+            yield self._phase(phases.TRAINING, phases.settled(trainer, own))
+            return
+        reached = self.backup.phase if self.backup.fits(self.model) else ""
+        head = phases.settled(trainer, own)
+        extractor = None
+        if reached != phases.FINE_TUNING:
+            kept = extraction.Kept(self.config.features_dir, trainer.features_limit_mb << 20)
+            extractor = extraction.Extractor(
+                self.model.backbone, self.strategy, self.task.workers, kept
+            )
+            views = (extraction.PHOTO, extraction.MIRRORED)[: 1 + trainer.mirrored_features]
+            yield self._phase(
+                phases.HEAD,
+                head,
+                model=self.model.head,
+                train=extractor.features(self.train, self._shard, views, "training"),
+                validation=extractor.features(self.validation, self._shard, name="validation"),
+            )
+        tuning = phases.settled(trainer, self.architecture.FINE_TUNING, fine_tuning=True)
+        if epochs := self._fine_tuning_epochs(tuning, extractor):
+            self.model.thaw()
+            tuning = dataclasses.replace(tuning, epochs=epochs)
+            yield self._phase(phases.FINE_TUNING, tuning, first_epoch=head.epochs)
+
+    @property
+    def _shard(self) -> examples.Shard:
+        return examples.Shard(self.task.rank, self.task.workers)
+
+    def _fine_tuning_epochs(self, tuning: Training, extractor) -> int:
+        if extractor is None:
+            return self.backup.epochs  # As many as the process before decided on.
+        trainer, workers = self.config.trainer, self.task.workers
+        if trainer.fine_tuning_epochs is not None or phases.preset(trainer) != "balanced":
+            seconds = 0.0
+        else:
+            seconds = extractor.seconds_a_photo(self.train)
+        sizes = (source.count // workers for source in (self.train, self.validation))
+        epochs = phases.fine_tuning_epochs(trainer, tuning, *sizes, seconds)
+        # The slowest decides.
+        return min(_gather(self.strategy, epochs)) if workers > 1 else epochs
+
+    def _phase(
+        self,
+        name: str,
+        settings: Training,
+        model: tf_keras.Model | None = None,
+        train: examples.Examples | None = None,
+        validation: examples.Examples | None = None,
+        first_epoch: int = 0,
+    ) -> Phase:
+        """A phase whose model is compiled under the strategy."""
+        trainer, model = self.config.trainer, model or self.model
+        train, validation = train or self.train, validation or self.validation
+        batch = settings.batch_size * self.strategy.num_replicas_in_sync
+        steps = self.fn_args.train_steps or trainer.steps_per_epoch
+        steps = steps or examples.steps_of_one_pass(train, batch)
+        with self.strategy.scope(), devices.precision(trainer):
+            optimization.compile_model(
+                model,
+                self.config.labels,
+                trainer,
+                settings,
+                total_steps=settings.epochs * steps,
+                replicas=self.strategy.num_replicas_in_sync,
+                class_weights=self.class_weights,
+            )
+        return Phase(
+            name=name,
+            model=model,
+            settings=settings,
+            train=train,
+            validation=validation,
+            batch_size=batch,
+            steps=steps,
+            validation_steps=(
+                self.fn_args.eval_steps or examples.steps_of_one_pass(validation, batch)
+            ),
+            first_epoch=first_epoch,
+        )
 
 
 def train_and_export(
@@ -65,36 +192,24 @@ def train_and_export(
         task: this process's place in the cluster.
         strategy: the strategy of the cluster.
     """
-    plan = make_plan(fn_args, config, architecture, task, strategy)
-    model = build(config, architecture, plan, strategy)
-    identity = checkpoints.identity(config, fn_args, architecture.TRAINING, plan.batch_size)
-    folder = config.checkpoint_dir or checkpoints.default_folder(fn_args.model_run_dir, identity)
-    interval = _SECONDS_BETWEEN_CHECKPOINTS if task.workers == 1 else 0.0
-    backup = checkpoints.Checkpoints(folder, identity, task.is_chief, interval)
-    done = backup.restore(model)
+    session = Session(fn_args, config, architecture, task, strategy)
+    backup, model = session.backup, session.model
+    done = backup.epoch
     if task.workers > 1:
         _agree(strategy, backup, done)
-    history = progress.History(folder, done)
-    callbacks: list[tf_keras.callbacks.Callback] = []
-    epochs = plan.epochs
-    if patience := config.trainer.early_stopping:
-        losses = [row["val_loss"] for row in history.epochs]
-        stopping = checkpoints.EarlyStopping(patience, backup, losses)
-        callbacks.append(stopping)
-        epochs = done if stopping.is_over else epochs
+    history = progress.History(backup.folder, done)
     with contextlib.ExitStack() as stack:
+        callbacks: list[tf_keras.callbacks.Callback] = [history] if task.is_chief else []
         tracker = None
         if task.is_chief:
             tracker = stack.enter_context(tracking.tracking(config, fn_args.model_run_dir))
-            callbacks += [
-                history,
-                progress.ProgressLogger(epochs, plan.steps, plan.batch_size),
-                tf_keras.callbacks.TensorBoard(fn_args.model_run_dir, write_graph=False),
-            ]
         if tracker:
-            callbacks += tracked(tracker, config, plan, strategy, history.epochs)
-        # The backup comes last: what the others write of an epoch is there when it counts as done.
-        fit(model, plan, config, callbacks=[*callbacks, backup], done=done, epochs=epochs)
+            callbacks += tracked(tracker, session, history.epochs)
+        trained: list[Phase] = []
+        for phase in session.phases():
+            history.phase = phase.name
+            train(phase, session, history, callbacks)
+            trained.append(phase)
         if tracker:
             tracker.finish()
 
@@ -103,128 +218,101 @@ def train_and_export(
         if task.is_chief:
             reference.save(
                 fn_args.serving_model_dir.rstrip("/").rpartition("/")[0],
-                reference.answers(model, plan.validation),
+                reference.answers(model, session.validation),
             )
             history.save(fn_args.model_run_dir)
-            settings = _settings(config, architecture, plan)
-            export.save(fn_args, config, architecture, weights, history.epochs, settings)
+            exported = exported_epoch(history.epochs, trained[-1], config)
+            settings = _settings(session, trained)
+            export.save(
+                fn_args, config, architecture, weights, len(history.epochs), exported, settings
+            )
         _gather(strategy, 0)  # Nobody goes before the model is written.
         if task.is_chief:
             backup.remove()
 
 
+def train(
+    phase: Phase,
+    session: Session,
+    history: progress.History,
+    callbacks: Sequence[tf_keras.callbacks.Callback] = (),
+) -> None:
+    """Does one part of the training, from where an earlier process left it."""
+    backup, trainer = session.backup, session.config.trainer
+    done = max(phase.first_epoch, backup.restore(phase.model, phase.name, phase.settings.epochs))
+    callbacks, epochs = list(callbacks), phase.last_epoch
+    patience = trainer.early_stopping or (phase.settings.epochs if phase.keeps_best else 0)
+    if patience:
+        # Fine-tuning has to beat what it began with.
+        first = phase.first_epoch - phase.keeps_best
+        losses = [row["val_loss"] for row in history.epochs if row["epoch"] > first]
+        stopping = checkpoints.EarlyStopping(patience, backup, losses)
+        callbacks.append(stopping)
+        epochs = done if stopping.is_over else epochs
+    if session.task.is_chief:
+        folder = session.fn_args.model_run_dir
+        callbacks += [
+            progress.ProgressLogger(phase, epochs),
+            tf_keras.callbacks.TensorBoard(folder, write_graph=False),
+        ]
+    # The backup comes last: what the others write of an epoch is there when it counts as done.
+    fit(phase, session, callbacks=[*callbacks, backup], done=done, epochs=epochs)
+
+
 def tracked(
-    tracker: tracking.Tracker,
-    config: Options,
-    plan: Plan,
-    strategy: tf.distribute.Strategy,
-    earlier: Sequence[dict[str, float]],
+    tracker: tracking.Tracker, session: Session, earlier: Sequence[dict[str, float]]
 ) -> list[tf_keras.callbacks.Callback]:
     """The callbacks that tell W&B of a training."""
     from models import tracking_callbacks
 
+    config = session.config
     found: list[tf_keras.callbacks.Callback] = [tracking_callbacks.Metrics(tracker, earlier)]
     if every := config.wandb.images_every:
-        source = plan.validation
         found.append(
-            tracking_callbacks.Predictions(tracker, source, config.labels, strategy, every)
+            tracking_callbacks.Predictions(
+                tracker, session.model, session.validation, config.labels, every
+            )
         )
     return found
 
 
-def make_plan(
-    fn_args: FnArgs,
-    config: Options,
-    architecture: ModuleType,
-    task: Task,
-    strategy: tf.distribute.Strategy,
-) -> Plan:
-    """Finds the examples of both splits and counts the steps.
-
-    Raises:
-        ValueError: no examples, or fewer than processes that train.
-    """
-    size, classes, trainer = config.image_size, len(config.labels), config.trainer
-    train, validation = (
-        examples.Source.of(patterns, size, classes, config.counts.get(split))
-        for split, patterns in (("train", fn_args.train_files), ("eval", fn_args.eval_files))
-    )
-    if train.count < task.workers:
-        raise ValueError(
-            f"{train.count} training examples are too few for {task.workers} processes: each needs "
-            "one at least."
-        )
-    batch = trainer.batch_size * strategy.num_replicas_in_sync
-    steps = fn_args.train_steps or trainer.steps_per_epoch
-    return Plan(
-        train=train,
-        validation=validation,
-        epochs=trainer.epochs or architecture.TRAINING.epochs,
-        batch_size=batch,
-        steps=steps or examples.steps_of_one_pass(train, batch),
-        validation_steps=fn_args.eval_steps or examples.steps_of_one_pass(validation, batch),
-        task=task,
-    )
-
-
-def build(
-    config: Options, architecture: ModuleType, plan: Plan, strategy: tf.distribute.Strategy
-) -> tf_keras.Model:
-    """Builds and compiles the model under the strategy."""
-    trainer = config.trainer
-    if trainer.seed is not None:
-        tf_keras.utils.set_random_seed(trainer.seed)
-    weights = optimization.class_weights(trainer.class_weights, config.labels, plan.train)
-    with strategy.scope(), devices.precision(trainer):
-        model = export.build(config, architecture)
-        optimization.compile_model(
-            model,
-            config.labels,
-            trainer,
-            architecture.TRAINING,
-            total_steps=plan.epochs * plan.steps,
-            replicas=strategy.num_replicas_in_sync,
-            class_weights=weights,
-        )
-    return model
-
-
 def fit(
-    model: tf_keras.Model,
-    plan: Plan,
-    config: Options,
+    phase: Phase,
+    session: Session,
     *,
     callbacks: Sequence[tf_keras.callbacks.Callback] = (),
     done: int = 0,
     epochs: int | None = None,
 ) -> None:
-    """Trains a compiled model under the strategy it was built in.
+    """Fits the compiled model of a phase under the strategy it was built in.
 
     Args:
-        model: from `build`.
-        plan: from `make_plan`.
-        config: all settings.
+        phase: from `Session.phases`.
+        session: the training.
         callbacks: Keras callbacks.
         done: epochs that an earlier process did.
-        epochs: epochs in all; None takes the plan's.
+        epochs: epochs in all; None takes the phase's.
     """
-    strategy = model.distribute_strategy
-    seed = _draw_anew(config.trainer.seed, plan.task.rank, done)
+    model, config, strategy = phase.model, session.config, session.strategy
+    seed = _draw_anew(config.trainer.seed, session.task.rank, done)
 
     def cut(context: tf.distribute.InputContext) -> tuple[int, examples.Shard]:
         shard = examples.Shard(context.input_pipeline_id, context.num_input_pipelines)
-        return context.get_per_replica_batch_size(plan.batch_size), shard
+        return context.get_per_replica_batch_size(phase.batch_size), shard
 
     def train(context):
-        return examples.training(plan.train, *cut(context), seed=seed, cache=places["train"])
+        return examples.training(phase.train, *cut(context), seed=seed, cache=places["train"])
 
     def validation(context):
         batch, shard = cut(context)
-        steps = plan.validation_steps * strategy.num_replicas_in_sync // shard.workers
-        return examples.evaluation(plan.validation, batch, steps, shard, cache=places["eval"])
+        steps = phase.validation_steps * strategy.num_replicas_in_sync // shard.workers
+        return examples.evaluation(phase.validation, batch, steps, shard, cache=places["eval"])
 
-    size = (plan.train.count + plan.validation.count) * features.image_bytes(config.image_size)
-    with cache.locations(config.trainer.cache, size // plan.task.workers) as places:
+    kind, size = config.trainer.cache, features.image_bytes(config.image_size)
+    if isinstance(phase.train, examples.Features):
+        kind = "none"  # They are in memory.
+    size *= (phase.train.count + phase.validation.count) // session.task.workers
+    with cache.locations(kind, size) as places:
         splits = [
             examples.Continued(strategy.distribute_datasets_from_function(split))
             for split in (train, validation)
@@ -232,22 +320,41 @@ def fit(
         model.fit(
             splits[0],
             initial_epoch=done,
-            epochs=plan.epochs if epochs is None else epochs,
-            steps_per_epoch=plan.steps,
+            epochs=phase.last_epoch if epochs is None else epochs,
+            steps_per_epoch=phase.steps,
             validation_data=splits[1],
-            validation_steps=plan.validation_steps,
+            validation_steps=phase.validation_steps,
             callbacks=list(callbacks),
             verbose=0,
         )
         examples.let_go(splits)
 
 
-def _settings(config: Options, architecture: ModuleType, plan: Plan) -> dict:
+def exported_epoch(
+    epochs: Sequence[dict[str, float]], last: Phase, config: Options
+) -> dict[str, float]:
+    """The row of the epoch whose weights are exported; empty without epochs."""
+    if not epochs or not (last.keeps_best or config.trainer.early_stopping):
+        return epochs[-1] if epochs else {}
+    first = last.first_epoch - last.keeps_best
+    losses = [(row["val_loss"], row) for row in epochs if row["epoch"] > first]
+    # A loss that is no number is never the best; where there is no other, the first is taken.
+    return min(losses, key=lambda pair: pair[0] if np.isfinite(pair[0]) else np.inf)[1]
+
+
+def _settings(session: Session, trained: Sequence[Phase]) -> dict:
     """The settings of a training with the defaults that came to bear."""
-    own, given = dataclasses.asdict(architecture.TRAINING), dataclasses.asdict(config.trainer)
-    chosen = own | {name: value for name, value in given.items() if value is not None}
-    sizes = {"epochs": plan.epochs, "steps_per_epoch": plan.steps, "workers": plan.task.workers}
-    return {**chosen, **sizes, "global_batch_size": plan.batch_size}
+    trainer = session.config.trainer
+    settings = {**dataclasses.asdict(trainer), "workers": session.task.workers}
+    if isinstance(session.model, Pretrained):
+        settings["preset"] = phases.preset(trainer)
+    for phase in trained:
+        settings[phase.name] = {
+            **dataclasses.asdict(phase.settings),
+            "steps_per_epoch": phase.steps,
+            "global_batch_size": phase.batch_size,
+        }
+    return settings
 
 
 def _draw_anew(seed: int | None, rank: int, done: int) -> int | None:

@@ -55,23 +55,23 @@ class Predictions(tf_keras.callbacks.Callback):
 
     Args:
         tracker: takes what is logged.
+        model: images to probabilities, of which the trained one may be a part.
         validation: where the photos come from: its first ones.
         labels: class names in the order of their indices.
-        strategy: the strategy under which the model trains.
         every: epochs between two samples.
     """
 
     def __init__(
         self,
         tracker: Tracker,
+        model: tf_keras.Model,
         validation: examples.Source,
         labels: Sequence[str],
-        strategy: tf.distribute.Strategy,
         every: int,
     ):
         super().__init__()
         self._tracker, self._labels = tracker, labels
-        self._strategy, self._every = strategy, every
+        self._predicts, self._every = model, every
         count = min(_IMAGES, validation.count)
         sample = examples.evaluation(validation, count, 1, examples.Shard(), cache="none")
         self._photos, truth, _ = next(iter(sample))
@@ -82,10 +82,11 @@ class Predictions(tf_keras.callbacks.Callback):
         if (epoch + 1) % self._every:
             return
         # In a replica's context: elsewhere reading batch statistics waits for all workers.
-        outputs = self._strategy.run(
-            lambda: self.model(tf.cast(self._photos, tf.float32), training=False)
+        strategy = self._predicts.distribute_strategy
+        outputs = strategy.run(
+            lambda: self._predicts(tf.cast(self._photos, tf.float32), training=False)
         )
-        scores = self._strategy.experimental_local_results(outputs)[0].numpy()
+        scores = strategy.experimental_local_results(outputs)[0].numpy()
         self._tracker.submit(lambda run: self._log(run, epoch, scores))
 
     def _log(self, run: Any, epoch: int, scores: np.ndarray) -> None:

@@ -36,6 +36,7 @@ def run_fn(fn_args: FnArgs) -> None:
 
     Raises:
         ValueError: invalid settings, or too few examples; before training starts.
+        RuntimeError: the machine was ordered with GPUs and none is seen; before training starts.
         models.rendezvous.ClusterError: a process of the cluster did not come, or was lost.
         TimeoutError: in an evaluator, no model came within a week.
     """
@@ -50,7 +51,9 @@ def run_fn(fn_args: FnArgs) -> None:
     from models import autograph, devices, session
 
     autograph.leave_keras_alone()
-    config = dataclasses.replace(config, trainer=devices.prepare(config.trainer))
+    # One machine alone is the chief, whatever TF_CONFIG calls it.
+    ordered = config.gpus.get(task.kind if task.addresses else "chief", 0)
+    config = dataclasses.replace(config, trainer=devices.prepare(config.trainer, ordered))
     with cluster.losses_explained(task):
         strategy = cluster.create_strategy(task, config.trainer)
         session.train_and_export(fn_args, config, architecture, task, strategy)

@@ -3,10 +3,9 @@
 Nothing here is secret: keys and passwords come from the environment only.
 """
 
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from models import registry
 from models.options import TrainerOptions, WandbOptions
@@ -41,10 +40,11 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """Which network is trained."""
 
-    name: str = "pawnet"
-    """A file in `models/architectures/`: `article_cnn`, `pawnet`, or one of your own."""
-    image_size: int = Field(150, ge=32, le=1024)
-    """Height and width in pixels to which every image is resized."""
+    name: str = "efficientnet_lite0"
+    """A file in `models/architectures/`: `efficientnet_lite0`, `pretrained`, `pawnet`,
+    `article_cnn`, or one of your own."""
+    image_size: int = Field(None, ge=32, le=1024, validate_default=True)
+    """Height and width in pixels to which every image is resized. None: the architecture's own."""
     arguments: dict[str, Any] = Field(default_factory=dict)
     """Further arguments of the architecture's `build`."""
 
@@ -55,13 +55,12 @@ class ModelConfig(Section):
             raise ValueError(f"unknown model; known: {', '.join(registry.names())}")
         return name
 
-    @field_validator("arguments")
+    @field_validator("image_size", mode="before")
     @classmethod
-    def _weights_are_there(cls, arguments: dict[str, Any]) -> dict[str, Any]:
-        weights = arguments.get("weights")
-        if weights and "://" not in weights and not Path(weights).is_file():
-            raise ValueError(f"weights: there is no file {weights}")
-        return arguments
+    def _is_the_architectures_own(cls, size: int | None, info: ValidationInfo) -> int | None:
+        if size is None and "name" in info.data:  # Else the name has an error of its own.
+            return registry.find(info.data["name"]).IMAGE_SIZE
+        return size
 
 
 class BeamConfig(Section):

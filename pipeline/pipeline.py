@@ -8,7 +8,7 @@ from google.protobuf import text_format
 from tfx import v1 as tfx
 
 import models
-from data import files
+from models import registry
 from pipeline.anomalies import StrictExampleValidator
 from pipeline.cloud import placement
 from pipeline.config import Config
@@ -139,8 +139,8 @@ def training_settings(config: Config) -> dict:
         "config_digest": settings_digest(shaping),
         "data_digest": config.records.digest,
     }
-    if weights := config.model.arguments.get("weights"):
-        provenance["weights_digest"] = files.sha256(weights)
+    if weights := registry.find_weights(config.model.name, config.model.arguments):
+        provenance |= {"weights_digest": weights.sha256, "weights": weights.description()}
     return {
         **shaping,
         "wandb": dataclasses.asdict(config.wandb),
@@ -148,6 +148,8 @@ def training_settings(config: Config) -> dict:
             "train": sum(config.records.counts["train"].values()),
             "eval": sum(config.records.counts["validation"].values()),
         },
+        "label_counts": config.records.counts["train"],
+        "features_dir": placement.features(config),
         "provenance": provenance,
         "store": store_identity(config.root),
         # Dotted paths hide the code from TFX's cache; its digest makes an edit count.

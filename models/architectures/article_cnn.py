@@ -7,16 +7,22 @@ published one ends in a single sigmoid; here a softmax serves any number of clas
 
 from __future__ import annotations
 
-import tf_keras
-from tf_keras import layers
+from typing import TYPE_CHECKING
 
 from models.registry import Training
 
+if TYPE_CHECKING:
+    import tf_keras
+
+IMAGE_SIZE = 150
 TRAINING = Training(epochs=10, optimizer="rmsprop", learning_rate=1e-4)
 
 
 def build(image_size: int, num_classes: int) -> tf_keras.Model:
     """Float32 [batch, image_size, image_size, 3] in 0..255 to probabilities [batch, classes]."""
+    import tf_keras
+    from tf_keras import layers
+
     stack = [layers.Input([image_size, image_size, 3])]
     for filters in (16, 32, 64, 64):
         stack += [layers.Conv2D(filters, 3, activation="relu"), layers.MaxPooling2D(2)]

@@ -1,13 +1,15 @@
-"""The default: a small residual network that learns from a few hundred photos on a CPU."""
+"""A small residual network that learns from nothing, for pictures unlike any photo."""
 
 from __future__ import annotations
 
-import tf_keras
-from tf_keras import layers
+from typing import TYPE_CHECKING
 
-from models.augmentation import Augment
 from models.registry import Training
 
+if TYPE_CHECKING:
+    import tf_keras
+
+IMAGE_SIZE = 150
 TRAINING = Training(
     epochs=20,
     optimizer="adamw",
@@ -35,6 +37,11 @@ def build(
         dropout: share of features dropped before the classifier.
         augment: whether training images are changed at random.
     """
+    import tf_keras
+    from tf_keras import layers
+
+    from models.augmentation import Augment
+
     inputs = layers.Input([image_size, image_size, 3])
     # Half the resolution costs a quarter of the time, and averaging takes the noise away.
     x = layers.AveragePooling2D(2)(inputs)
@@ -52,11 +59,15 @@ def build(
 
 
 def _convolve(x, filters: int, kernel: int = 3, stride: int = 1, activate: bool = True):
+    from tf_keras import layers
+
     x = layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False)(x)
     x = layers.BatchNormalization(momentum=0.9)(x)
     return layers.ReLU()(x) if activate else x
 
 
 def _residual(x, filters: int):
+    from tf_keras import layers
+
     change = _convolve(_convolve(x, filters), filters, activate=False)
     return layers.ReLU()(layers.Add()([x, change]))

@@ -31,6 +31,11 @@ def records(config: Config) -> str:
     return f"{_home(config)}/records"
 
 
+def features(config: Config) -> str:
+    """Where trainings keep the features of photos."""
+    return f"{_home(config)}/features"
+
+
 def beam_arguments(config: Config) -> list[str]:
     """Beam's flags for the components."""
     cloud = config.cloud
@@ -103,6 +108,7 @@ def training_job(config: Config) -> dict:
         return {}
     # The keys are constants of tfx.extensions.google_cloud_ai_platform, whose import takes seconds.
     return {
+        "gpus": {kind: pool.accelerator_count for kind, pool in cloud.training.pools.items()},
         "ai_platform_enable_vertex": True,
         "ai_platform_vertex_region": cloud.region,
         "ai_platform_training_args": {

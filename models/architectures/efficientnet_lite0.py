@@ -1,0 +1,79 @@
+"""The default: EfficientNet-Lite0, pretrained on ImageNet, under a new classifier.
+
+It is right from a few dozen photos a class on. The head learns from features that are computed
+once a photo; fine-tuning then trains the upper blocks, see `trainer.preset`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from models.backbones import package
+from models.registry import Training
+
+if TYPE_CHECKING:
+    from models.transfer import Pretrained
+
+IMAGE_SIZE = 224
+TRAINING = Training(
+    epochs=40,
+    optimizer="adamw",
+    learning_rate=5e-3,
+    schedule="cosine",
+    weight_decay=0.02,
+    batch_size=32,
+)
+FINE_TUNING = Training(
+    epochs=8,
+    optimizer="adamw",
+    learning_rate=3e-4,
+    schedule="cosine",
+    weight_decay=0.02,
+)
+
+
+def find_weights(**_) -> package.Weights:
+    """The weights that come with the environment's packages.
+
+    Raises:
+        ValueError: the package is missing or altered.
+    """
+    return package.EFFICIENTNET_LITE0.find()
+
+
+def build(
+    image_size: int,
+    num_classes: int,
+    *,
+    first_block: int = 6,
+    dropout: float = 0.2,
+) -> Pretrained:
+    """Float32 [batch, image_size, image_size, 3] in 0..255 to probabilities [batch, num_classes].
+
+    Args:
+        image_size: side of the images in pixels, 32 or more; the weights were trained at 224.
+        num_classes: number of classes.
+        first_block: the lowest of the blocks 0 to 15 that fine-tuning trains.
+        dropout: share of features dropped before the classifier.
+
+    Raises:
+        ValueError: no such block, or the package of the weights is missing or altered.
+    """
+    from models.augmentation import Augment
+    from models.backbones import efficientnet_lite, torch_file
+    from models.transfer import Pretrained, linear_head
+
+    if not 0 <= first_block < efficientnet_lite.BLOCKS:
+        raise ValueError(
+            f"model.arguments.first_block: expected 0 to {efficientnet_lite.BLOCKS - 1}. "
+            f"Received: {first_block}."
+        )
+    with open(find_weights().path, "rb") as file:
+        backbone = efficientnet_lite.build(image_size, torch_file.read(file))
+    return Pretrained(
+        backbone,
+        linear_head(efficientnet_lite.FEATURES, num_classes, dropout),
+        fine_tuned=efficientnet_lite.layers_from(backbone, first_block),
+        augment=Augment(rotation=10.0, zoom=0.25, shift=0.1, light=0.2, name="augment"),
+        name="efficientnet_lite0",
+    )

@@ -1,0 +1,1 @@
+"""Pretrained networks without their classifier, and how their weights are found and read."""

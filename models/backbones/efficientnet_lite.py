@@ -1,0 +1,138 @@
+"""EfficientNet-Lite0 in tf_keras, with the weights that PyTorch's users publish of it.
+
+The network is that of https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite:
+no squeeze-and-excitation, ReLU6 in place of swish, a stem and a head of fixed width. Batch
+statistics stay as they were trained, in training too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+import tf_keras
+from tf_keras import layers
+
+FEATURES = 1280
+BLOCKS = 16
+# 3x3 and 5x5 convolutions see 0..255 in this range; the weights were trained so.
+_MEAN, _SCALE = 127.0, 128.0
+_EPSILON = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stage:
+    repeats: int
+    kernel: int
+    stride: int
+    expansion: int
+    filters: int
+
+
+_STAGES = (
+    _Stage(1, 3, 1, 1, 16),
+    _Stage(2, 3, 2, 6, 24),
+    _Stage(2, 5, 2, 6, 40),
+    _Stage(3, 3, 2, 6, 80),
+    _Stage(3, 5, 1, 6, 112),
+    _Stage(4, 5, 2, 6, 192),
+    _Stage(1, 3, 1, 6, 320),
+)
+
+
+def build(image_size: int, weights: Mapping[str, np.ndarray] | None = None) -> tf_keras.Model:
+    """Float32 [batch, image_size, image_size, 3] in 0..255 to features [batch, 1280] in 0..6.
+
+    Args:
+        image_size: side of the images in pixels; the weights were trained at 224.
+        weights: tensors by name, as `torch_file.read` gives them; None draws new ones.
+
+    Returns:
+        A model whose layers are named `stem_…`, `block00_…` to `block15_…` and `top_…`.
+
+    Raises:
+        ValueError: weights of another network.
+    """
+    inputs = layers.Input([image_size, image_size, 3])
+    x = layers.Rescaling(1 / _SCALE, offset=-_MEAN / _SCALE, name="rescale")(inputs)
+    x = _convolve(x, 32, 3, 2, "stem")
+    index = 0
+    for stage in _STAGES:
+        for repeat in range(stage.repeats):
+            x = _block(x, stage, stage.stride if repeat == 0 else 1, f"block{index:02d}")
+            index += 1
+    x = _convolve(x, FEATURES, 1, 1, "top")
+    x = layers.GlobalAveragePooling2D(name="top_pool")(x)
+    model = tf_keras.Model(inputs, x, name="efficientnet_lite0")
+    if weights is not None:
+        _assign(model, weights)
+    return model
+
+
+def _block(x, stage: _Stage, stride: int, name: str):
+    inputs = x
+    if stage.expansion != 1:
+        x = _convolve(x, x.shape[-1] * stage.expansion, 1, 1, f"{name}_expand")
+    depthwise = layers.DepthwiseConv2D(
+        stage.kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv"
+    )
+    x = _normalize(depthwise(x), f"{name}_depthwise")
+    x = _convolve(x, stage.filters, 1, 1, f"{name}_project", activate=False)
+    if stride == 1 and inputs.shape[-1] == stage.filters:
+        x = layers.Add(name=f"{name}_add")([inputs, x])
+    return x
+
+
+def _convolve(x, filters: int, kernel: int, stride: int, name: str, activate: bool = True):
+    convolution = layers.Conv2D(
+        filters, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv"
+    )
+    return _normalize(convolution(x), name, activate)
+
+
+def _normalize(x, name: str, activate: bool = True):
+    x = layers.BatchNormalization(epsilon=_EPSILON, name=f"{name}_norm")(x, training=False)
+    return layers.ReLU(6.0, name=f"{name}_relu")(x) if activate else x
+
+
+def _assign(model: tf_keras.Model, weights: Mapping[str, np.ndarray]) -> None:
+    for layer in model.layers:
+        if not layer.weights:
+            continue
+        names = _names(layer.name)
+        try:
+            values = [weights[name] for name in names]
+            if len(names) == 1:
+                # PyTorch keeps [out, in, height, width]; a depthwise kernel [channels, 1, ...].
+                axes = (2, 3, 0, 1) if "depthwise" in layer.name else (2, 3, 1, 0)
+                values = [values[0].transpose(axes)]
+            layer.set_weights(values)
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"not the weights of EfficientNet-Lite0: {error}") from error
+
+
+def _names(layer: str) -> list[str]:
+    """The tensors of a layer in the file, in the order of the layer's weights."""
+    place, _, kind = layer.rpartition("_")
+    if place in ("stem", "top"):
+        parent, convolution, norm = {
+            "stem": ("", "_conv_stem", "_bn0"),
+            "top": ("", "_conv_head", "_bn1"),
+        }[place]
+    else:
+        block, _, step = place.partition("_")
+        parent = f"_blocks.{int(block.removeprefix('block'))}."
+        convolution, norm = (
+            f"_{step}_conv",
+            {"expand": "_bn0", "depthwise": "_bn1"}.get(step, "_bn2"),
+        )
+    if kind == "conv":
+        return [f"{parent}{convolution}.weight"]
+    return [f"{parent}{norm}.{each}" for each in ("weight", "bias", "running_mean", "running_var")]
+
+
+def layers_from(model: tf_keras.Model, first_block: int) -> list[str]:
+    """Names of the layers from a block on, the top included."""
+    blocks = tuple(f"block{index:02d}_" for index in range(first_block, BLOCKS))
+    return [layer.name for layer in model.layers if layer.name.startswith((*blocks, "top_"))]
