@@ -22,6 +22,7 @@ _progress = logging.getLogger("pawprint.progress")
 _READ = 256
 _BATCH = 32
 _SECONDS_BETWEEN_FILES = 30.0
+_ALL = Shard()
 PHOTO, MIRRORED = "photo", "mirrored"
 """The views of a photo: as it is, and its mirror image."""
 
@@ -58,11 +59,11 @@ class Extractor:
         backbone: tf_keras.Model,
         strategy: tf.distribute.Strategy,
         workers: int = 1,
-        kept: Kept = Kept(),
+        kept: Kept | None = None,
     ):
         self.computed, self.seconds = 0, 0.0
         self._traced = False
-        self._kept, self._strategy = kept, strategy
+        self._kept, self._strategy = kept or Kept(), strategy
         self._width = backbone.output_shape[-1]
         self._network = fingerprint(backbone)
         devices = strategy.num_replicas_in_sync // workers
@@ -86,7 +87,7 @@ class Extractor:
     def features(
         self,
         source: Source,
-        shard: Shard = Shard(),
+        shard: Shard = _ALL,
         views: Sequence[str] = (PHOTO,),
         name: str = "all",
     ) -> Features:
@@ -112,14 +113,15 @@ class Extractor:
             _report(name, done, total)
         values = np.stack([column.end(self._width) for column in columns], axis=1)
         computed = sum(column.computed for column in columns)
-        _log.info("features of %d %s photos, %d of them kept before", done, name, done - computed)
+        if (kept := len(columns) * done - computed) and computed:
+            _log.info("features of %s photos: %d were kept, %d are new", name, kept, computed)
         _report(name, total, total, finished=True)
         return Features(values, np.concatenate(labels), source.count, source.num_classes)
 
     def seconds_a_photo(self, source: Source) -> float:
         """Seconds that the backbone takes for a photo; measured where nothing was computed."""
         if not self.computed:
-            (records,) = source.evaluation(Shard()).take(self._batch).batch(self._batch).take(1)
+            (records,) = source.evaluation(_ALL).take(self._batch).batch(self._batch).take(1)
             images = source.parse_packed(records)[0].numpy().tolist()
             for _ in range(2):  # The first call traces.
                 self.compute(images, PHOTO)

@@ -3,7 +3,7 @@
 Nothing here is secret: keys and passwords come from the environment only.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -67,7 +67,10 @@ class BeamConfig(Section):
     """Apache Beam, which does the data work of the components."""
 
     pipeline_args: tuple[str, ...] = ("--runner=FnApiRunner",)
-    """Beam's own flags. The default works in this process and fetches nothing."""
+    """Beam's own flags. The default works on this machine and fetches nothing."""
+    processes: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Processes that Beam works in with the runner FnApiRunner. One is this process itself. `auto`
+    chooses by the number of photos and cores: `pipeline.cloud.placement.beam_processes`."""
 
 
 class RecordsConfig(Section):

@@ -1,6 +1,7 @@
 """One run on this machine: photos in, a gated and pushed model or a clear refusal out."""
 
 import enum
+import gc
 import logging
 import sys
 import time
@@ -122,6 +123,8 @@ def _cancel_jobs(config: Config, folder: RunFolder, console: Console) -> None:
 def _run_pipeline(source, config, present, ingested, folder, console, started, forced) -> Exit:
     loading = time.monotonic()
     # TFX and TensorFlow take seconds to import: only now, when everything else has been checked.
+    # Their million objects stay; searching them for garbage again and again takes another second.
+    gc.disable()
     from pipeline.gate.verdict_table import verdict_table
     from pipeline.lineage.photos import PhotoRecorder
     from pipeline.local_dag_runner import Interrupted, LocalDagRunner, NodeReport
@@ -130,6 +133,8 @@ def _run_pipeline(source, config, present, ingested, folder, console, started, f
     from pipeline.pipeline import create_pipeline, metadata_file
     from pipeline.summary import Outcome, summarise
 
+    gc.freeze()
+    gc.enable()
     console.line("libraries", "TFX and TensorFlow loaded", time.monotonic() - loading)
     reports: list[NodeReport] = []
 

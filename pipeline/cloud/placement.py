@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 BEAM_COMPONENTS = ("ImportExampleGen", "StatisticsGen", "Transform", "Evaluator")
 """Components that are one Dataflow job each."""
+_LOCAL_RUNNER = "--runner=FnApiRunner"
+_PACKAGES = ("--sdk_container_image", "--setup_file", "--extra_package", "--requirements_file")
 _HOUR_S = 3600
 
 
@@ -40,7 +42,7 @@ def beam_arguments(config: Config) -> list[str]:
     """Beam's flags for the components."""
     cloud = config.cloud
     if cloud is None or cloud.dataflow is None:
-        return list(config.beam.pipeline_args)
+        return _local_beam_arguments(config)
     flags = ["--runner=DataflowRunner"]
     for name, value in dataflow_options(config).items():
         if isinstance(value, bool):
@@ -49,6 +51,26 @@ def beam_arguments(config: Config) -> list[str]:
             values = value if isinstance(value, list) else [value]
             flags += [f"--{name}={one}" for one in values]
     return flags
+
+
+def _local_beam_arguments(config: Config) -> list[str]:
+    flags = list(config.beam.pipeline_args)
+    if _LOCAL_RUNNER not in flags:
+        return flags
+    if not any(flag.startswith(_PACKAGES) for flag in flags):
+        # Without an image TFX packages itself for every component, 49 MB in the folder of temporary
+        # files that stay there. Local processes have the code and ignore the image.
+        flags.append("--sdk_container_image=none")
+    if (processes := beam_processes(config)) > 1:
+        flags += ["--direct_running_mode=multi_processing", f"--direct_num_workers={processes}"]
+    return flags
+
+
+def beam_processes(config: Config) -> int:
+    """Processes for Beam on this machine: as set, or by the number of photos and cores."""
+    if config.beam.processes != "auto":
+        return config.beam.processes
+    return 1
 
 
 def dataflow_options(config: Config) -> dict[str, str | int | bool | list[str]]:
