@@ -76,15 +76,16 @@ class History(tf_keras.callbacks.Callback):
     Args:
         folder: where to write it after each epoch; an earlier training's history there goes on.
         done: epochs that the earlier training completed.
+        writes: whether this process is the one that writes the file.
 
     Attributes:
         phase: name of the part of the training that runs.
         epochs: a row an epoch: `epoch`, `phase`, every metric, `seconds`.
     """
 
-    def __init__(self, folder: str, done: int = 0):
+    def __init__(self, folder: str, done: int = 0, writes: bool = True):
         super().__init__()
-        self._path = f"{folder}/{HISTORY_FILE}"
+        self._path, self._writes = f"{folder}/{HISTORY_FILE}", writes
         earlier = (files.read_json(self._path) or {}).get("epochs", []) if done else []
         self.phase = ""
         self.epochs: list[dict[str, float | str]] = [row for row in earlier if row["epoch"] <= done]
@@ -94,12 +95,13 @@ class History(tf_keras.callbacks.Callback):
         self._began = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Writes the epoch down."""
+        """Adds the epoch's row."""
         metrics = {name: float(value) for name, value in (logs or {}).items()}
         seconds = round(time.monotonic() - self._began, 3)
         row = {"epoch": epoch + 1, "phase": self.phase, **metrics, "seconds": seconds}
         self.epochs.append(row)
-        files.write_json(self._path, {"epochs": self.epochs})
+        if self._writes:
+            files.write_json(self._path, {"epochs": self.epochs})
 
     def save(self, folder: str) -> None:
         """Writes the whole history into another folder."""

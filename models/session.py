@@ -127,8 +127,8 @@ class Session:
         if extractor is None:
             return self.backup.epochs  # As many as the process before decided on.
         trainer, workers = self.config.trainer, self.task.workers
-        if trainer.fine_tuning_epochs is not None or phases.preset(trainer) != "balanced":
-            seconds = 0.0
+        if trainer.fine_tuning_epochs is not None or phases.preset(trainer) == "fast":
+            seconds = 0.0  # It is not asked for.
         else:
             seconds = extractor.seconds_a_photo(self.train)
         sizes = (source.count // workers for source in (self.train, self.validation))
@@ -148,9 +148,12 @@ class Session:
         """A phase whose model is compiled under the strategy."""
         trainer, model = self.config.trainer, model or self.model
         train, validation = train or self.train, validation or self.validation
-        batch = settings.batch_size * self.strategy.num_replicas_in_sync
+        replicas = self.strategy.num_replicas_in_sync
+        batch = settings.batch_size * replicas
         steps = self.fn_args.train_steps or trainer.steps_per_epoch
-        steps = steps or examples.steps_of_one_pass(train, batch)
+        steps = steps or phases.steps_an_epoch(settings, train.count, replicas)
+        if isinstance(self.model, Pretrained):
+            self.model.penalize(settings.penalty / train.count)
         with self.strategy.scope(), devices.precision(trainer):
             optimization.compile_model(
                 model,
@@ -158,7 +161,7 @@ class Session:
                 trainer,
                 settings,
                 total_steps=settings.epochs * steps,
-                replicas=self.strategy.num_replicas_in_sync,
+                replicas=replicas,
                 class_weights=self.class_weights,
             )
         return Phase(
@@ -197,9 +200,10 @@ def train_and_export(
     done = backup.epoch
     if task.workers > 1:
         _agree(strategy, backup, done)
-    history = progress.History(backup.folder, done)
+    # To every process, because when a training ends depends on it.
+    history = progress.History(backup.folder, done, task.is_chief)
     with contextlib.ExitStack() as stack:
-        callbacks: list[tf_keras.callbacks.Callback] = [history] if task.is_chief else []
+        callbacks: list[tf_keras.callbacks.Callback] = [history]
         tracker = None
         if task.is_chief:
             tracker = stack.enter_context(tracking.tracking(config, fn_args.model_run_dir))
@@ -243,9 +247,7 @@ def train(
     callbacks, epochs = list(callbacks), phase.last_epoch
     patience = trainer.early_stopping or (phase.settings.epochs if phase.keeps_best else 0)
     if patience:
-        # Fine-tuning has to beat what it began with.
-        first = phase.first_epoch - phase.keeps_best
-        losses = [row["val_loss"] for row in history.epochs if row["epoch"] > first]
+        losses = [row["val_loss"] for row in rivals(history.epochs, phase, session.config)]
         stopping = checkpoints.EarlyStopping(patience, backup, losses)
         callbacks.append(stopping)
         epochs = done if stopping.is_over else epochs
@@ -336,10 +338,24 @@ def exported_epoch(
     """The row of the epoch whose weights are exported; empty without epochs."""
     if not epochs or not (last.keeps_best or config.trainer.early_stopping):
         return epochs[-1] if epochs else {}
-    first = last.first_epoch - last.keeps_best
-    losses = [(row["val_loss"], row) for row in epochs if row["epoch"] > first]
-    # A loss that is no number is never the best; where there is no other, the first is taken.
-    return min(losses, key=lambda pair: pair[0] if np.isfinite(pair[0]) else np.inf)[1]
+    return _best(rivals(epochs, last, config))
+
+
+def rivals(
+    epochs: Sequence[dict[str, float]], phase: Phase, config: Options
+) -> list[dict[str, float]]:
+    """The rows of a phase's epochs, and before them that of the weights it has to beat, if any."""
+    own = [row for row in epochs if row["epoch"] > phase.first_epoch]
+    earlier = [row for row in epochs if row["epoch"] <= phase.first_epoch]
+    if not (phase.keeps_best and earlier):
+        return own
+    # With early stopping the phase before has ended with the weights of its best epoch.
+    return [_best(earlier) if config.trainer.early_stopping else earlier[-1], *own]
+
+
+def _best(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """That of the lowest loss; one that is no number is taken only where there is no other."""
+    return min(rows, key=lambda row: row["val_loss"] if np.isfinite(row["val_loss"]) else np.inf)
 
 
 def _settings(session: Session, trained: Sequence[Phase]) -> dict:

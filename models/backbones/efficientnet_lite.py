@@ -54,7 +54,8 @@ def build(image_size: int, weights: Mapping[str, np.ndarray] | None = None) -> t
     Raises:
         ValueError: weights of another network.
     """
-    inputs = layers.Input([image_size, image_size, 3])
+    # Keras numbers what has no name: kept features would not be those of the next network built.
+    inputs = layers.Input([image_size, image_size, 3], name="images")
     x = layers.Rescaling(1 / _SCALE, offset=-_MEAN / _SCALE, name="rescale")(inputs)
     x = _convolve(x, 32, 3, 2, "stem")
     index = 0
