@@ -6,6 +6,7 @@ import threading
 
 from benchmarks import training
 from models import progress, trainer
+from tests.models.test_progress import part
 
 EPOCHS = 3
 
@@ -23,7 +24,7 @@ def within(seconds: float, work):
 def test_the_trainer_and_a_bare_training_take_turns_to_their_ends(monkeypatch):
     def run_fn(_):
         logs = {"val_accuracy": 0.5}
-        reporter = progress.ProgressLogger(EPOCHS, steps_per_epoch=1, batch_size=8)
+        reporter = progress.ProgressLogger(part(epochs=EPOCHS))
         for epoch in range(EPOCHS):
             reporter.on_epoch_begin(epoch)
             reporter.on_epoch_end(epoch, logs)

@@ -120,16 +120,25 @@ def test_what_is_not_of_a_training_stays_in_its_folder(tmp_path, caplog):
 
 
 def test_the_identity_is_that_of_all_that_shapes_the_weights():
-    def of(code="a", epochs=3, learning_rate=0.1, **trainer):
-        config = options.parse({"labels": ["a", "b"], "code": code, "trainer": trainer})
-        own = registry.Training(epochs, "adamw", learning_rate)
+    def of(code="a", epochs=3, learning_rate=0.1, weights="w", **trainer):
+        fields = {"labels": ["a", "b"], "image_size": 48, "code": code, "trainer": trainer}
+        config = options.parse(fields | {"provenance": {"weights_digest": weights}})
+        own = [registry.Training(epochs, "adamw", learning_rate)] * 2
         files = {"train_files": ["t"], "eval_files": ["e"], "transform_output": "o"}
         steps = {"train_steps": None, "eval_steps": None}
         return checkpoints.identity(config, SimpleNamespace(**files, **steps), own, 16)
 
-    assert of() == of() == of(cache="file", steps_per_execution=3)
-    changes = ({"code": "b"}, {"epochs": 4}, {"learning_rate": 0.2}, {"seed": 7})
-    assert len({of(), *(of(**change) for change in changes)}) == 5
+    assert of() == of() == of(cache="file", steps_per_execution=3, features_limit_mb=1)
+    changes = (
+        {"code": "b"},
+        {"epochs": 4},
+        {"learning_rate": 0.2},
+        {"seed": 7},
+        {"weights": "x"},
+        {"preset": "best"},
+        {"mirrored_features": True},
+    )
+    assert len({of(), *(of(**change) for change in changes)}) == 8
 
 
 def test_the_scale_of_the_loss_comes_back(tmp_path):

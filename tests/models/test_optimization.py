@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
 
 from models import input as examples
-from models import optimization
+from models import optimization, phases
 from models.options import TrainerOptions
 from models.registry import Training
 
 OWN = Training(epochs=1, optimizer="adamw", learning_rate=0.1, weight_decay=0.5)
 
 
-def compiled(replicas=1, total_steps=100, training=OWN, **options) -> tf_keras.Model:
+def compiled(replicas=1, total_steps=100, settings=OWN, **options) -> tf_keras.Model:
     model = tf_keras.Sequential([tf_keras.layers.Dense(2, activation="softmax", input_shape=[3])])
     optimization.compile_model(
         model,
         ["cat", "dog"],
         TrainerOptions(**options),
-        training,
+        settings,
         total_steps=total_steps,
         replicas=replicas,
     )
@@ -35,7 +37,8 @@ def test_learning_rate_grows_with_the_replicas(scaling, rate):
 
 
 def test_cosine_warms_up_and_ends_at_zero():
-    model = compiled(schedule="cosine", learning_rate=1.0)
+    cosine = dataclasses.replace(OWN, schedule="cosine", learning_rate=1.0)
+    model = compiled(settings=cosine)
     schedule = model.optimizer._learning_rate
     rates = [float(schedule(step)) for step in range(101)]
     assert rates[0] < 0.1 and max(rates) == pytest.approx(1.0) and rates[100] < 1e-3
@@ -74,9 +77,32 @@ def test_a_class_without_examples_has_no_part_in_the_auc():
 
 def test_label_smoothing_of_the_architecture_yields_to_the_users():
     smooth = Training(epochs=1, optimizer="rmsprop", learning_rate=0.1, label_smoothing=0.2)
-    assert compiled(training=smooth).loss.label_smoothing == 0.2
-    plain = compiled(training=smooth, label_smoothing=0.0)
-    assert plain.loss.label_smoothing == 0.0
+    settled = phases.settled(TrainerOptions(), smooth)
+    assert settled == smooth
+    assert compiled(settings=settled).loss.label_smoothing == 0.2
+    settled = phases.settled(TrainerOptions(label_smoothing=0.0), smooth)
+    assert compiled(settings=settled).loss.label_smoothing == 0.0
+
+
+def test_each_phase_has_its_own_of_the_users_settings():
+    options = TrainerOptions(
+        epochs=3,
+        learning_rate=0.1,
+        fine_tuning_epochs=2,
+        fine_tuning_learning_rate=0.01,
+        batch_size=4,
+        schedule="cosine",
+    )
+    head = phases.settled(options, OWN)
+    assert (head.epochs, head.learning_rate, head.batch_size, head.schedule) == (
+        3,
+        0.1,
+        4,
+        "cosine",
+    )
+    tuning = phases.settled(options, OWN, fine_tuning=True)
+    assert (tuning.epochs, tuning.learning_rate, tuning.batch_size) == (2, 0.01, 4)
+    assert phases.settled(TrainerOptions(), OWN, fine_tuning=True) == OWN
 
 
 @pytest.fixture
@@ -101,6 +127,15 @@ def test_balanced_weights_make_classes_count_alike(unbalanced):
     np.testing.assert_allclose(loss.numpy() @ one_hot, np.log(2) * 2, rtol=1e-5)
     assert optimization.class_weights({"dog": 3, "cat": 1}, labels, unbalanced) == [1, 3]
     assert optimization.class_weights(None, labels, unbalanced) is None
+
+
+def test_counts_of_labels_are_taken_in_place_of_reading():
+    labels = ["cat", "dog", "cow"]
+    counts = {"dog": 1, "cat": 200}
+    weights = optimization.class_weights("balanced", labels, None, counts)
+    assert weights == pytest.approx([201 / 400, 201 / 2, 0.0])
+    assert (200 * weights[0] + weights[1]) / 201 == pytest.approx(1)
+    assert weights[1] / weights[0] == pytest.approx(200)
 
 
 @pytest.mark.parametrize("wrong", [{"cat": 1}, {"cat": 1, "cow": 1}, {"cat": 1, "dog": -1}])

@@ -11,14 +11,16 @@ from models import options, registry
 
 
 def parse(**fields):
-    return options.parse({"labels": ["cat", "dog"], **fields})
+    return options.parse({"labels": ["cat", "dog"], "image_size": 48, **fields})
 
 
 def test_defaults_and_foreign_fields():
     config = parse(project="somebody-elses", checkpoint_dir=None)
-    assert config.model.name == "pawnet"
-    assert config.image_size == 150
+    assert config.model.name == "efficientnet_lite0"
     assert config.trainer == options.TrainerOptions()
+    assert config.trainer.class_weights == "balanced"
+    assert config.trainer.batch_size is None and config.trainer.preset is None
+    assert (config.features_dir, config.label_counts, config.gpus) == (None, {}, {})
     assert config.checkpoint_dir is None
 
 
@@ -44,6 +46,13 @@ def test_model_arguments_are_what_is_not_its_name():
         ({"trainer": {"cache": "ram"}}, "cache"),
         ({"trainer": {"collective": "mpi"}}, "collective"),
         ({"trainer": {"class_weights": "even"}}, "balanced"),
+        ({"trainer": {"batch_size": 0}}, r"trainer\.batch_size: expected >= 1"),
+        ({"trainer": {"preset": "quick"}}, "null, 'fast', 'balanced', 'best'. Received: 'quick'"),
+        ({"trainer": {"fine_tuning_epochs": -1}}, r"fine_tuning_epochs: expected >= 0"),
+        ({"trainer": {"fine_tuning_learning_rate": 0}}, r"fine_tuning_learning_rate: expected > 0"),
+        ({"trainer": {"fine_tuning_seconds": 0}}, r"fine_tuning_seconds: expected >= 1"),
+        ({"trainer": {"features_limit_mb": -1}}, r"features_limit_mb: expected >= 0"),
+        ({"trainer": {"mirror_features": True}}, "Did you mean 'mirrored_features'"),
         ({"wandb": {"mode": "on"}}, r"wandb\.mode"),
         ({"wandb": {"images_every": -1}}, "images_every"),
         ({"wandb": {"key": "x"}}, r"wandb\.key"),
@@ -54,9 +63,12 @@ def test_wrong_fields_are_named(fields, message):
         parse(**fields)
 
 
-def test_labels_are_required():
-    with pytest.raises(ValueError, match="lacks 'labels'"):
-        options.parse({"image_size": 32})
+@pytest.mark.parametrize("lacking", ["labels", "image_size"])
+def test_labels_and_size_are_required(lacking):
+    fields = {"labels": ["cat", "dog"], "image_size": 32}
+    del fields[lacking]
+    with pytest.raises(ValueError, match=f"lacks '{lacking}'"):
+        options.parse(fields)
 
 
 def test_registry_knows_the_architectures_and_the_nearest_name():
@@ -75,7 +87,7 @@ def test_an_architecture_with_an_unknown_optimizer_is_told():
 def test_settings_are_checked_without_tensorflow():
     code = (
         "import sys, models, models.options, models.registry, models.cluster, models.trainer\n"
-        "models.registry.names(); models.options.parse({'labels': ['a', 'b']})\n"
+        "models.registry.names(); models.options.parse({'labels': ['a', 'b'], 'image_size': 48})\n"
         "print(sorted({'tensorflow', 'tfx', 'wandb', 'apache_beam'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -65,7 +65,7 @@ def test_label_may_be_sparse_or_absent():
     photo = drawn.jpeg(drawn.drawing(0, 1))
     label = tf.SparseTensor([[1, 0]], tf.constant([7], tf.int64), [2, 1])
     inputs = {"image": tf.constant([photo, photo])}
-    assert "label" not in preprocessing.preprocessing_fn(inputs)
+    assert "label" not in preprocessing.preprocessing_fn(inputs, {"image_size": 8})
     outputs = preprocessing.preprocessing_fn({**inputs, "label": label}, {"image_size": 8})
     assert outputs["label"].numpy().tolist() == [0, 7]
 

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+from types import SimpleNamespace
 
 from models import progress
+
+
+def part(name="training", epochs=2, first_epoch=0) -> SimpleNamespace:
+    """A phase of three steps of eight photos."""
+    last = first_epoch + epochs
+    sizes = {"steps": 3, "batch_size": 8, "first_epoch": first_epoch, "last_epoch": last}
+    return SimpleNamespace(name=name, **sizes)
 
 
 def run_epochs(callback, epochs: range, steps: int = 3, **logs):
@@ -17,22 +25,35 @@ def run_epochs(callback, epochs: range, steps: int = 3, **logs):
 
 
 def test_progress_counts_photos(caplog):
-    reporter = progress.ProgressLogger(epochs=2, steps_per_epoch=3, batch_size=8)
+    reporter = progress.ProgressLogger(part())
     with caplog.at_level(logging.INFO, "pawprint.progress"):
         run_epochs(reporter, range(2), val_accuracy=0.75)
         reporter.on_train_end()
     last = caplog.records[-1]
     assert last.progress == {"done": 48, "total": 48, "unit": "img", "finished": True}
-    assert any("epoch 1 of 2, validation accuracy 0.750" in r.getMessage() for r in caplog.records)
+    said = "training: epoch 1 of 2, validation accuracy 0.750"
+    assert any(said in r.getMessage() for r in caplog.records)
     done = [record.progress["done"] for record in caplog.records]
     assert done == sorted(done)
+
+
+def test_a_later_phase_counts_from_its_own_beginning(caplog):
+    reporter = progress.ProgressLogger(part("fine-tuning", epochs=3, first_epoch=40))
+    with caplog.at_level(logging.INFO, "pawprint.progress"):
+        run_epochs(reporter, range(41, 43), val_accuracy=0.5)  # Resumed after its first epoch.
+    last = caplog.records[-1]
+    assert last.getMessage() == "fine-tuning: epoch 3 of 3, validation accuracy 0.500"
+    assert (last.progress["done"], last.progress["total"]) == (72, 72)
+    assert "epoch 2 of 3" in caplog.records[0].getMessage()
 
 
 def test_history_goes_on_where_a_resumed_training_does(tmp_path):
     folder = str(tmp_path / "checkpoints")
     run_epochs(progress.History(folder), range(3), loss=1.0)
     history = progress.History(folder, done=2)
+    history.phase = "fine-tuning"
     run_epochs(history, range(2, 4), loss=0.5)
+    assert [row["phase"] for row in history.epochs] == ["", "", "fine-tuning", "fine-tuning"]
     history.save(str(tmp_path))
     for path in (tmp_path / "checkpoints", tmp_path):
         epochs = json.loads((path / "history.json").read_text())["epochs"]
