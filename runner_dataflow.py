@@ -111,6 +111,14 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     from pipeline.cloud import commands, placement
 
+    if arguments.command in ("plan", "compile", "submit", "beam"):
+        from pipeline.model_preflight import preflight
+
+        try:
+            preflight(config, away=arguments.command != "beam" or bool(config.cloud.training))
+        except config_files.ConfigError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
     config = placement.with_labels(config)
     kind = next((kind for kind in _SOURCES if getattr(arguments, kind, None)), None)
     source = Source(kind, getattr(arguments, kind)) if kind else None

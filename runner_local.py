@@ -76,6 +76,13 @@ def main(argv: list[str] | None = None) -> int:
         from pipeline.predict.bulk import predict_folder
 
         return predict_folder(arguments.predict, config, arguments.verbose)
+    from pipeline.model_preflight import preflight
+
+    try:
+        preflight(config)  # May import TensorFlow, so the deferred imports come before it.
+    except config_files.ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     kind = next(kind for kind in ("images", "csv", "tfrecords") if getattr(arguments, kind))
     from pipeline.local_run import run
 

@@ -3,7 +3,6 @@
 import json
 import subprocess
 
-import pytest
 import yaml
 
 from models.run_id import training_run_id
@@ -74,8 +73,3 @@ def test_other_weights_under_the_same_name_train_again(tmp_path):
         found.append(training_settings(config))
     assert found[0]["model"] == found[1]["model"]
     assert found[0] != found[1]
-
-
-def test_weights_that_are_not_there_are_told_before_the_run(tmp_path):
-    with pytest.raises(ValueError, match=r"weights: there is no file /nowhere/x\.h5"):
-        load(None, [f"root={tmp_path}", "model.arguments.weights=/nowhere/x.h5"])

@@ -108,7 +108,9 @@ def test_wrong_labels_are_refused_and_nothing_is_pushed(tmp_path):
 
 
 def test_a_failing_component_ends_the_run_with_its_name_and_log(photos, tmp_path):
-    run = run_local("--images", photos, *QUICK, "--set=model.arguments={no_such: 1}", root=tmp_path)
+    run = run_local(
+        "--images", photos, *QUICK, "--set=model.arguments={first_block: 99}", root=tmp_path
+    )
     assert run.status == 1, run.output
     assert "Trainer failed" in run.output and str(run.folder / "run.log") in run.output
     assert run.summary["status"] == "failed"

@@ -1,0 +1,98 @@
+"""Arguments and weights of a model that are refused before a run starts."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pipeline import model_preflight
+from pipeline.config_files import ConfigError, load
+from tests.conftest import REPOSITORY, run_local
+
+FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+IMAGENET = "model={name: pretrained, arguments: {weights: imagenet}}"
+CLOSED = "http://127.0.0.1:9"
+
+
+def refused(*overrides, away=False) -> str:
+    with pytest.raises(ConfigError) as error:
+        model_preflight.preflight(load(None, overrides), away)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "text"),
+    [
+        (
+            "efficientnet_lite0",
+            "no_such: 1",
+            "efficientnet_lite0 does not take 'no_such'; it takes first_block",
+        ),
+        ("pretrained", "fine_tune: true", "'fine_tune'; it takes backbone, weights, fine_tuned"),
+        ("pawnet", "num_classes: 3", "does not take 'num_classes'; it takes filters"),
+        ("article_cnn", "dropout: 0.5", "article_cnn does not take 'dropout'; it takes none"),
+        ("pretrained", "backbone: MobileNet9", "Received: 'MobileNet9'. Known: ConvNeXtTiny"),
+        ("pretrained", "weights: 5", "expected a path, imagenet or null. Received: 5"),
+        ("pretrained", "weights: /nowhere/x.h5", "weights: there is no file /nowhere/x.h5"),
+    ],
+)
+def test_arguments_are_checked(name, argument, text):
+    assert text in refused(f"model.name={name}", f"model.arguments={{{argument}}}")
+
+
+def test_names_are_checked_without_tensorflow():
+    script = (
+        "import sys, runner_local\n"
+        "status = runner_local.main(sys.argv[1:])\n"
+        "sys.exit('imported' if 'tensorflow' in sys.modules else status)"
+    )
+    command = [sys.executable, "-c", script, "--images", "x", "--set=model.arguments={no_such: 1}"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: model.arguments: efficientnet_lite0 does not take 'no_such'; ")
+
+
+def test_what_is_right_passes(tmp_path):
+    model_preflight.preflight(load(None, []))
+    model_preflight.preflight(load(None, ["model.name=pretrained"]), away=True)
+    weights = tmp_path / "weights.h5"
+    weights.write_text("any")
+    chosen = f"model={{name: pretrained, arguments: {{weights: {weights}}}}}"
+    model_preflight.preflight(load(None, [chosen]))
+    assert "is on this machine and the training is not" in refused(chosen, away=True)
+
+
+def test_imagenet_without_a_network_is_told_in_seconds(tmp_path, monkeypatch):
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, CLOSED)
+    for name in ("no_proxy", "NO_PROXY", "KERAS_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    began = time.monotonic()
+    run = run_local("--images", "x", f"--set={IMAGENET}", root=tmp_path / "root")
+    assert time.monotonic() - began < 60  # Most of it TensorFlow's import.
+    assert run.status == 2, run.output + run.errors
+    (line,) = [line for line in run.errors.splitlines() if line.startswith("error: ")]
+    assert f"{tmp_path}/.keras/models/{FILE} is not there and cannot be downloaded" in line
+    assert f"Put {FILE} into the folder {tmp_path}/.keras/models by hand, from https://" in line
+    assert not (tmp_path / "root").exists(), "nothing was started"
+
+
+def test_runner_dataflow_refuses_before_it_asks_the_cloud(tmp_path):
+    weights = tmp_path / "weights.h5"
+    weights.write_text("any")
+    for arguments, text in (
+        ("{no_such: 1}", "pretrained does not take 'no_such'"),
+        (json.dumps({"weights": str(weights)}), "is on this machine and the training is not"),
+    ):
+        command = [sys.executable, "runner_dataflow.py", "plan", "--set=model.name=pretrained"]
+        command.append(f"--set=model.arguments={arguments}")
+        done = subprocess.run(
+            command, cwd=REPOSITORY, capture_output=True, text=True, env={**os.environ}
+        )
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.startswith("error: model.arguments") and text in done.stderr
