@@ -12,6 +12,7 @@ from models.options import TrainerOptions
 from models.registry import Training
 
 _WARM_UP = 0.05
+_MOMENTUM = 0.9
 
 
 class WeightedCrossentropy(tf_keras.losses.Loss):
@@ -146,6 +147,8 @@ def _cosine(peak: float, total_steps: int):
 def _optimizer(training: Training, rate) -> tf_keras.optimizers.Optimizer:
     if training.optimizer == "rmsprop":
         return tf_keras.optimizers.RMSprop(rate)
+    if training.optimizer == "sgd":
+        return tf_keras.optimizers.SGD(rate, momentum=_MOMENTUM, nesterov=True)
     optimizer = tf_keras.optimizers.AdamW(rate, weight_decay=training.weight_decay)
     # Decay shrinks what weighs features, not what shifts or normalises them.
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])

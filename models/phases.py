@@ -65,6 +65,11 @@ def settled(options: TrainerOptions, own: Training, fine_tuning: bool = False) -
     return dataclasses.replace(own, **{k: v for k, v in given.items() if v is not None})
 
 
+def steps_an_epoch(settings: Training, photos: int, replicas: int = 1) -> int:
+    """Steps in which every photo is met, or more where these are few."""
+    return max(settings.least_steps, -(-photos // (settings.batch_size * replicas)))
+
+
 def preset(options: TrainerOptions) -> str:
     """The preset that holds on this machine."""
     if options.preset:

@@ -16,7 +16,7 @@ from models import architectures
 from models.backbones.package import Weights
 from models.options import SCHEDULES, unknown
 
-OPTIMIZERS = ("rmsprop", "adamw")
+OPTIMIZERS = ("rmsprop", "adamw", "sgd")
 _DECLARED = ("IMAGE_SIZE", "TRAINING", "build")
 
 
@@ -36,6 +36,11 @@ class Training:
     """Decoupled weight decay, for `adamw`."""
     batch_size: int = 16
     """Photos a step and replica."""
+    penalty: float = 0.0
+    """Of a pretrained network's head: factor on half the square of its weights, over the number of
+    training photos, in the loss."""
+    least_steps: int = 1
+    """Steps an epoch where a pass over the photos takes fewer."""
 
     def __post_init__(self):
         if self.optimizer not in OPTIMIZERS:

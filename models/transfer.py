@@ -50,6 +50,15 @@ class Pretrained(tf_keras.Model):
         """Leaves learning to the head."""
         self.backbone.trainable = False
 
+    def penalize(self, strength: float) -> None:
+        """Adds `strength / 2` times the square of the head's weights to the loss.
+
+        Call before the model is compiled.
+        """
+        for layer in self.head.layers:
+            if getattr(layer, "kernel_regularizer", None):
+                layer.kernel_regularizer.l2 = strength / 2
+
     def thaw(self) -> None:
         """Lets the upper layers of the backbone learn too."""
         self.backbone.trainable = True
@@ -57,12 +66,17 @@ class Pretrained(tf_keras.Model):
             layer.trainable = layer.name in self._fine_tuned
 
 
-def linear_head(features: int, num_classes: int, dropout: float = 0.2) -> tf_keras.Model:
-    """Float32 [batch, features] to probabilities [batch, num_classes]."""
-    stack = [
-        layers.Input([features]),
-        layers.Dropout(dropout),
-        # Probabilities stay float32 under mixed precision.
-        layers.Dense(num_classes, activation="softmax", dtype="float32"),
-    ]
-    return tf_keras.Sequential(stack, name="head")
+def linear_head(features: int, num_classes: int) -> tf_keras.Model:
+    """Float32 [batch, features] to probabilities [batch, num_classes].
+
+    It begins with zeros and has a penalty, see `Pretrained.penalize`: from random weights and
+    without one, 20 photos of cats and dogs give 2 points less (`benchmarks/architectures.py`).
+    """
+    classify = layers.Dense(
+        num_classes,
+        activation="softmax",
+        kernel_initializer="zeros",
+        kernel_regularizer=tf_keras.regularizers.L2(0.0),
+        dtype="float32",  # Probabilities stay so under mixed precision.
+    )
+    return tf_keras.Sequential([layers.Input([features]), classify], name="head")

