@@ -55,6 +55,11 @@ def _evaluation(outcome: Outcome, config: Config) -> str:
     return f"{sum(config.records.counts[split].values())} records of the {split} split measured"
 
 
+def _cross_validation(outcome: Outcome, config: Config) -> str:
+    found = outcome.cross_validation()
+    return f"accuracy {found['accuracy']:.4f} over all {found['photos']} photos"
+
+
 def _quality(outcome: Outcome, config: Config) -> str:
     verdict = outcome.quality_verdict()
     overall = verdict["metrics"]["overall"]
@@ -84,6 +89,7 @@ _DESCRIBERS = {
     "Trainer": _training,
     "LatestBlessedModel": _baseline,
     "Evaluator": _evaluation,
+    "CrossValidation": _cross_validation,
     "QualityGate": _quality,
     "ServingCheck": _serving,
     "InfraValidator": _serving,

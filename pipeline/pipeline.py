@@ -13,7 +13,7 @@ from pipeline.anomalies import StrictExampleValidator
 from pipeline.cloud import placement
 from pipeline.config import Config
 from pipeline.digests import file_digest, folder_digest, settings_digest
-from pipeline.gate import extractors
+from pipeline.gate import cross_validation, extractors
 from pipeline.gate import quality_gate as gate_1
 from pipeline.gate import serving_check as gate_2
 from pipeline.gate.evaluation import eval_config
@@ -36,6 +36,8 @@ def create_pipeline(
       forced: a blessing against the bounds of gate 1; None leaves it to them.
     """
     records = config.records
+    settings = training_settings(config)
+    cross_validated = cross_validation.is_wanted(config)
 
     examples = tfx.components.ImportExampleGen(
         input_base=records.path,
@@ -61,7 +63,10 @@ def create_pipeline(
         examples=examples.outputs["examples"],
         schema=schema.outputs["schema"],
         preprocessing_fn="models.preprocessing.preprocessing_fn",
-        splits_config=tfx.proto.SplitsConfig(analyze=["train"], transform=["train", "validation"]),
+        splits_config=tfx.proto.SplitsConfig(
+            analyze=["train"],
+            transform=list(records.patterns) if cross_validated else ["train", "validation"],
+        ),
         custom_config={
             "image_size": config.model.image_size,
             # Dotted paths hide the code from TFX's cache; its digest makes an edit count.
@@ -79,8 +84,11 @@ def create_pipeline(
         schema=schema.outputs["schema"],
         train_args=tfx.proto.TrainArgs(splits=["train"]),
         eval_args=tfx.proto.EvalArgs(splits=["validation"]),
-        custom_config=training_settings(config),
+        custom_config=settings,
     )
+    all_photos = None
+    if cross_validated:
+        all_photos = cross_validation.create(transform.outputs["transformed_examples"], settings)
     baseline = tfx.dsl.Resolver(
         strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
         model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
@@ -95,7 +103,13 @@ def create_pipeline(
         module_path=extractors.__name__,
     )
     del evaluator.outputs["blessing"]  # Without thresholds it says nothing: QualityGate blesses.
-    quality_gate = gate_1.create(evaluator, trainer.outputs["model"], config, forced)
+    quality_gate = gate_1.create(
+        evaluator,
+        trainer.outputs["model"],
+        config,
+        forced,
+        all_photos and all_photos.outputs["evaluation"],
+    )
     serving_check = gate_2.create(trainer.outputs["model"], examples.outputs["examples"], config)
     pusher = BlessedPusher(
         model=trainer.outputs["model"],
@@ -117,6 +131,7 @@ def create_pipeline(
             trainer,
             baseline,
             evaluator,
+            *([all_photos] if all_photos else []),
             quality_gate,
             serving_check,
             pusher,

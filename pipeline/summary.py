@@ -5,7 +5,7 @@ import json
 
 from data import files
 from pipeline.config import Config
-from pipeline.gate.names import VERDICT_FILE
+from pipeline.gate.names import CROSS_VALIDATION_FILE, VERDICT_FILE
 from pipeline.ingest import Ingested, Source
 from pipeline.local_dag_runner import NodeReport
 from pipeline.metadata_reader import ArtifactRecord
@@ -46,6 +46,11 @@ class Outcome:
         if verdict is None and blessing:
             return {"passed": blessing.properties.get("blessed") == 1, "checks": [], "path": None}
         return verdict
+
+    def cross_validation(self) -> dict:
+        """The content of the `cross_validation.json` that CrossValidation wrote."""
+        artifact = self.output("CrossValidation", "evaluation")
+        return json.loads(files.read(files.join(artifact.uri, CROSS_VALIDATION_FILE)))
 
     def pushed(self) -> tuple[int | str, str] | None:
         """Version (a number where it is one) and destination; None when nothing was pushed."""
