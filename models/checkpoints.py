@@ -168,7 +168,8 @@ class Checkpoints(tf_keras.callbacks.Callback):
             return
         try:
             (self.phase, self.epoch, self.epochs), self._found = _unpack(content)
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        # A damaged header may name an encryption or a compression: RuntimeError.
+        except (ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
             _log.warning("training starts afresh: %s is no checkpoint (%s)", path, error)
 
     def on_epoch_end(self, epoch, logs=None):

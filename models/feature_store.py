@@ -12,6 +12,7 @@ import io
 import logging
 import uuid
 import zipfile
+import zlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -100,7 +101,9 @@ def _unpack(path: str) -> dict[bytes, np.ndarray]:
         ValueError,
         KeyError,
         EOFError,
+        RuntimeError,  # A damaged header may name an encryption or a compression.
         zipfile.BadZipFile,
+        zlib.error,
     ) as error:
         _log.warning("kept features in %s cannot be read and are computed again: %s", path, error)
         return {}

@@ -28,6 +28,19 @@ _DTYPES = {
 }
 
 
+# What the pickle module raises on a damaged file, and this reader on one that makes no sense.
+_DAMAGES = (
+    pickle.UnpicklingError,
+    AttributeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    OverflowError,
+    TypeError,
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Storage:
     key: str
@@ -58,7 +71,7 @@ def read(file: BinaryIO) -> dict[str, np.ndarray]:
     """
     try:
         return _read(file)
-    except (pickle.UnpicklingError, EOFError, TypeError, KeyError, IndexError) as error:
+    except _DAMAGES as error:
         raise ValueError(f"not a PyTorch file of tensors: {error}") from error
 
 
