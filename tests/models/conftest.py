@@ -39,7 +39,7 @@ def transformed(tmp_path_factory) -> SimpleNamespace:
             for i, (content, label) in enumerate(drawn.photos(count, seed))
         ]
         _write(root / "raw" / f"{split}.tfrecord", rows)
-    _transform(root, {split: count for split, (count, _) in splits.items()})
+    transform(root / "raw", root, splits, IMAGE_SIZE)
     return SimpleNamespace(root=root, image_size=IMAGE_SIZE, labels=drawn.LABELS, counts=splits)
 
 
@@ -52,7 +52,8 @@ def _write(path: Path, rows) -> None:
             writer.write(row)
 
 
-def _transform(root: Path, splits) -> None:
+def transform(raw: Path, root: Path, splits, image_size: int) -> None:
+    """Writes `root/transform` and the transformed examples of the splits of `raw`."""
     import apache_beam as beam
     import tensorflow as tf
     import tensorflow_transform.beam as tft_beam
@@ -72,13 +73,13 @@ def _transform(root: Path, splits) -> None:
     metadata_io.write_metadata(metadata, os.fspath(root / "transform" / "metadata"))
 
     def preprocess(inputs):
-        return preprocessing.preprocessing_fn(inputs, {"image_size": IMAGE_SIZE})
+        return preprocessing.preprocessing_fn(inputs, {"image_size": image_size})
 
     with beam.Pipeline(argv=FLAGS) as pipeline, tft_beam.Context(os.fspath(root / "tmp")):
         graph = None
-        for split in splits:
+        for split in splits or ["train"]:
             source = tf_example_record.TFExampleRecord(
-                os.fspath(root / "raw" / f"{split}.tfrecord"), schema=metadata.schema
+                os.fspath(raw / f"{split}.tfrecord"), schema=metadata.schema
             )
             table = (
                 pipeline | f"read {split}" >> source.BeamSource(),
@@ -87,6 +88,8 @@ def _transform(root: Path, splits) -> None:
             if graph is None:
                 graph = table | "analyze" >> tft_beam.AnalyzeDataset(preprocess)
                 _ = graph | transform_fn_io.WriteTransformFn(os.fspath(root / "transform"))
+            if not splits:
+                continue
             rows, _ = (table, graph) | f"transform {split}" >> tft_beam.TransformDataset(
                 output_record_batches=True
             )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from types import SimpleNamespace
 
 import pytest
 import tensorflow as tf
 import tf_keras
 
-from models import devices
+from models import cluster, devices, session, trainer
 from models.options import TrainerOptions
 
 ALL = TrainerOptions(mixed_precision=True, xla=True, collective="nccl", memory_growth=False)
@@ -70,3 +72,53 @@ def test_precision_holds_inside_only_also_after_an_error():
         assert policy().name == "mixed_float16"
         _ = 1 / 0
     assert policy().name == "float32"
+
+
+ORDERED = "given {} a machine and TensorFlow sees none: it would train on the CPU at the price of"
+
+
+def test_gpus_that_were_ordered_and_are_not_seen_end_it(gpus):
+    gpus(0)
+    with pytest.raises(RuntimeError, match=ORDERED.format("4 GPUs")):
+        devices.prepare(TrainerOptions(), ordered=4)
+    growth = gpus(1)
+    assert devices.prepare(TrainerOptions(), ordered=1) == TrainerOptions()
+    assert growth == [True]
+
+
+CLUSTER = {"chief": ["127.0.0.1:1"], "worker": ["127.0.0.1:2"]}
+
+
+@pytest.mark.parametrize(
+    ("members", "kind", "ordered", "told"),
+    [
+        (None, None, {"chief": 1}, "1 GPU"),
+        ({"chief": ["127.0.0.1:1"]}, "chief", {"chief": 2}, "2 GPUs"),
+        ({"worker": ["127.0.0.1:1"]}, "worker", {"chief": 1}, "1 GPU"),
+        (CLUSTER, "chief", {"chief": 1, "worker": 0}, "1 GPU"),
+        (CLUSTER, "worker", {"chief": 0, "worker": 4}, "4 GPUs"),
+    ],
+)
+def test_a_training_without_its_gpus_ends_before_it_reads_anything(
+    gpus, members, kind, ordered, told, monkeypatch
+):
+    gpus(0)
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    if members:
+        task = {"type": kind, "index": 0}
+        monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": members, "task": task}))
+    # Neither files nor the other process are there: who looks for them fails otherwise.
+    settings = {"labels": ["cat", "dog"], "image_size": 32, "gpus": ordered}
+    with pytest.raises(RuntimeError, match=ORDERED.format(told)):
+        trainer.run_fn(SimpleNamespace(custom_config=settings))
+
+
+def test_a_machine_without_gpus_trains_where_none_were_ordered(gpus, monkeypatch):
+    gpus(0)
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    monkeypatch.setattr(cluster, "create_strategy", lambda *_: "strategy")
+    trained = []
+    monkeypatch.setattr(session, "train_and_export", lambda *given: trained.append(given))
+    settings = {"labels": ["cat", "dog"], "image_size": 32, "gpus": {"chief": 0, "worker": 1}}
+    trainer.run_fn(SimpleNamespace(custom_config=settings))
+    assert len(trained) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import threading
 import weakref
@@ -17,21 +18,25 @@ from tests.models.test_trainer import fn_args
 
 
 @pytest.fixture
-def plan_of(transformed, tmp_path):
-    """A training's settings and plan, as the process of a rank makes it."""
+def session_of(transformed, tmp_path):
+    """A training, as the process of a rank begins it."""
 
-    def plan_of(rank: int, workers: int = 2):
+    def session_of(rank: int, workers: int = 2, strategy=None, **trainer):
         args = fn_args(transformed, tmp_path)
+        args.custom_config["trainer"] |= trainer
         config = options.parse(args.custom_config)
         task = cluster.Task("worker", rank, workers)
         architecture = registry.find(config.model.name)
-        strategy = tf.distribute.get_strategy()
-        return config, session.make_plan(args, config, architecture, task, strategy)
+        strategy = strategy or tf.distribute.get_strategy()
+        return session.Session(args, config, architecture, task, strategy)
 
-    return plan_of
+    return session_of
 
 
-def test_each_process_and_each_attempt_draws_its_own_order_and_changes(plan_of):
+def test_each_process_and_each_attempt_draws_its_own_order_and_changes(session_of):
+    sessions = [session_of(rank) for rank in (0, 1)]
+    [plans] = zip(*(each.phases() for each in sessions), strict=True)
+
     def drawn(rank: int, done: int):
         met = []
 
@@ -40,9 +45,8 @@ def test_each_process_and_each_attempt_draws_its_own_order_and_changes(plan_of):
             photos = b"".join(images.numpy().tobytes() for images, _ in first)
             met.extend([photos, float(tf.random.uniform([]))])
 
-        model = SimpleNamespace(distribute_strategy=tf.distribute.get_strategy(), fit=fit)
-        config, plan = plan_of(rank)
-        session.fit(model, plan, config, done=done)
+        phase = dataclasses.replace(plans[rank], model=SimpleNamespace(fit=fit))
+        session.fit(phase, sessions[rank], done=done)
         return tuple(met)
 
     cases = [(0, 0), (1, 0), (0, 2), (1, 2)]
@@ -51,10 +55,10 @@ def test_each_process_and_each_attempt_draws_its_own_order_and_changes(plan_of):
     assert drawn(1, 2) == (orders[3], changes[3]), "and the same one again"
 
 
-def test_too_few_examples_for_the_processes_are_told_before_training(plan_of):
-    plan_of(0, workers=40)
+def test_too_few_examples_for_the_processes_are_told_before_training(session_of):
+    session_of(0, workers=40)
     with pytest.raises(ValueError, match="40 training examples are too few for 41 processes"):
-        plan_of(0, workers=41)
+        session_of(0, workers=41)
 
 
 @pytest.mark.parametrize(("found", "shared"), [([3, 3], True), ([3, 0], False), ([0, -1], False)])
@@ -71,18 +75,14 @@ def test_processes_that_see_other_checkpoints_do_not_train(monkeypatch, found, s
 
 
 def test_every_validation_takes_each_photo_once_by_one_and_the_same_iterator(
-    transformed, tmp_path, monkeypatch
+    session_of, monkeypatch
 ):
-    args = fn_args(transformed, tmp_path)
     # The 13 photos make five batches, the last of them a call of its own.
     sizes = {"batch_size": 3, "steps_per_execution": 2, "epochs": 3, "learning_rate": 1e-12}
-    args.custom_config["trainer"] = sizes
-    config, task = options.parse(args.custom_config), cluster.Task()
-    architecture = registry.find(config.model.name)
     strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
-    plan = session.make_plan(args, config, architecture, task, strategy)
+    begun = session_of(0, 1, strategy, class_weights=None, **sizes)
+    [plan] = begun.phases()
     assert plan.validation_steps == 5
-    model = session.build(config, architecture, plan, strategy)
     iterators, losses = [], []
 
     def begin(dataset):
@@ -94,11 +94,11 @@ def test_every_validation_takes_each_photo_once_by_one_and_the_same_iterator(
 
     monkeypatch.setattr(examples.Continued, "__iter__", begin)
     scores = tf_keras.callbacks.LambdaCallback(on_epoch_end=score)
-    session.fit(model, plan, config, callbacks=[scores])
+    session.fit(plan, begun, callbacks=[scores])
     training, *validations = map(id, iterators)
     assert len(validations) == 3 and len(set(validations)) == 1 and training not in validations
     once = examples.evaluation(plan.validation, 13, 1, examples.Shard(), cache="none").take(1)
-    expected = model.evaluate(once, verbose=0, return_dict=True)["loss"]
+    expected = plan.model.evaluate(once, verbose=0, return_dict=True)["loss"]
     assert losses == pytest.approx([expected] * 3, rel=1e-5)
 
 

@@ -186,8 +186,10 @@ def zipped() -> bytes:
         pickle.dumps({"weight": 1}),
         pickle.dumps(MAGIC) + pickle.dumps(PROTOCOL + 1),
         pickle.dumps(MAGIC) + pickle.dumps(PROTOCOL) + pickle.dumps(7),
+        b"\x80\x02}K\x01a.",  # Appends to a dict.
+        b"\x80\x04\x8d" + b"\xff" * 8,  # A string of 16 exabytes.
     ],
-    ids=["empty", "zip", "random", "HDF5", "pickle", "protocol", "system"],
+    ids=["empty", "zip", "random", "HDF5", "pickle", "protocol", "system", "append", "length"],
 )
 def test_other_formats_are_refused(content):
     with pytest.raises(ValueError, match="PyTorch file"):

@@ -104,7 +104,7 @@ def served(trained, transformed, tmp_path_factory):
 def test_history_has_every_epoch(trained):
     with open(f"{trained.model_run_dir}/history.json") as file:
         epochs = json.load(file)["epochs"]
-    assert [row["epoch"] for row in epochs] == [1, 2]
+    assert [(row["epoch"], row["phase"]) for row in epochs] == [(1, "training"), (2, "training")]
     for key in ("loss", "accuracy", "val_loss", "val_accuracy", "seconds"):
         assert all(np.isfinite(row[key]) for row in epochs)
 
@@ -116,7 +116,9 @@ def test_the_card_holds_the_settings_and_the_exported_epoch(trained):
         best = min(json.load(file)["epochs"], key=lambda row: row["val_loss"])
     settings = provenance["settings"]["trainer"]
     assert {name: settings[name] for name in SETTINGS} == SETTINGS
-    assert settings["learning_rate"] == 1e-4, "the architecture's own"
+    assert settings["training"]["learning_rate"] == 1e-4, "the architecture's own"
+    assert settings["training"]["batch_size"] == settings["training"]["global_batch_size"] == 8
+    assert "preset" not in settings or settings["preset"] is None, "it has none"
     assert provenance["exported_epoch"] == best["epoch"]
 
 
@@ -197,7 +199,8 @@ def test_an_evaluator_waits_for_a_whole_model_and_not_for_ever(tmp_path, monkeyp
     monkeypatch.setattr(trainer, "_POLL_SECONDS", 0.1)
     monkeypatch.setattr(trainer, "_EVALUATOR_SECONDS", 0.5)
     arguments = SimpleNamespace(
-        custom_config={"labels": ["a", "b"]}, serving_model_dir=f"{tmp_path}/model"
+        custom_config={"labels": ["a", "b"], "image_size": 48, "model": {"name": "pawnet"}},
+        serving_model_dir=f"{tmp_path}/model",
     )
     (tmp_path / "model" / "variables").mkdir(parents=True)  # It is still being written.
     with pytest.raises(TimeoutError, match="No model at"):

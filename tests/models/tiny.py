@@ -36,7 +36,7 @@ def backbone(image_size: int = IMAGE_SIZE) -> tf_keras.Model:
 
 def build(image_size: int, num_classes: int) -> Pretrained:
     """The backbone under a linear head."""
-    head = linear_head(FEATURES, num_classes, dropout=0.0)
+    head = linear_head(FEATURES, num_classes)
     return Pretrained(backbone(image_size), head, FINE_TUNED, name="tiny")
 
 
