@@ -30,8 +30,9 @@ def prepare(options: TrainerOptions, ordered: int = 0) -> TrainerOptions:
     """
     gpus = tf.config.list_physical_devices("GPU")
     if ordered and not gpus:
+        gpu = "GPU" if ordered == 1 else "GPUs"
         raise RuntimeError(
-            f"This training was given {ordered} GPUs a machine and TensorFlow sees none: it would "
+            f"This training was given {ordered} {gpu} a machine and TensorFlow sees none: it would "
             "train on the CPU at the price of the GPUs. Check the driver and the training image "
             "(cloud.training_image), or order a machine without accelerators (cloud.training)."
         )

@@ -74,7 +74,9 @@ def test_the_trainer_is_a_custom_job_of_the_worker_pools(job):
 
     path = container(job, "Trainer")["args"][1]
     assert path == "pipeline.cloud.executors.Trainer"
-    settings = parameter(job, "Trainer", "custom_config")["ai_platform_training_args"]
+    given = parameter(job, "Trainer", "custom_config")
+    assert given["gpus"] == {"chief": 4, "worker": 4}
+    settings = given["ai_platform_training_args"]
     spec = CustomJob(display_name="x", job_spec=settings["job_spec"]).job_spec
     chief, workers = spec.worker_pool_specs
     assert (chief.replica_count, workers.replica_count) == (1, 2)

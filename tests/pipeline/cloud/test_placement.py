@@ -57,3 +57,11 @@ def test_the_disk_that_is_priced_is_the_one_asked_for():
         "worker_pool_specs"
     ]
     assert pool["disk_spec"] == {"boot_disk_type": "pd-ssd", "boot_disk_size_gb": 100}
+
+
+def test_the_training_is_told_which_gpus_it_was_ordered_with():
+    gpus = placement.training_job(cloud_config())["gpus"]
+    assert gpus == {"chief": 1}
+    chosen = ("cloud.training.chief={preset: CPU}", "cloud.training.worker={preset: T4_4X}")
+    assert placement.training_job(cloud_config(*chosen))["gpus"] == {"chief": 0, "worker": 4}
+    assert placement.training_job(cloud_config("cloud.training=null")) == {}
