@@ -10,7 +10,7 @@ import socket
 import threading
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _URL = "https://storage.googleapis.com/tensorflow/keras-applications"
 _PATIENCE_S = 10.0
@@ -42,14 +42,14 @@ class Published:
         Raises:
             ValueError: it is not there and cannot be downloaded; within seconds.
         """
-        import tf_keras
-
         path = os.path.join(_keras_cache(), self.name)
         problem = self._problem_of(path)
         if problem is None:
             return path
         reason = _no_answer(self.url)
         if reason is None:
+            import tf_keras  # Takes seconds and writes to the terminal: only where it is needed.
+
             try:
                 with _timeout(_PATIENCE_S):
                     found = tf_keras.utils.get_file(
@@ -106,6 +106,8 @@ def file_digest(path: str, algorithm: str = "sha256") -> str:
 def _keras_cache() -> str:
     """The folder that `tf_keras.utils.get_file` takes for `cache_subdir="models"`."""
     home = os.path.join(os.path.expanduser("~"), ".keras")
+    with suppress(OSError):
+        os.makedirs(home, exist_ok=True)  # As Keras does when it is imported.
     return os.path.join(home if os.access(home, os.W_OK) else "/tmp/.keras", "models")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -17,6 +19,7 @@ from models import extraction
 from models.architectures import pretrained
 from models.backbones import published
 from models.transfer import Pretrained
+from tests.conftest import REPOSITORY
 from tests.models.test_trainer import fn_args
 
 SIZE = 48
@@ -206,6 +209,17 @@ def test_imagenet_comes_from_the_cache_of_keras(cache):
     ours = pretrained.build(SIZE, 2, weights="imagenet").backbone.get_weights()
     for one, other in zip(ours, theirs.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_weights_are_found_without_tensorflow(cache, weights):
+    file = cache / pretrained.BACKBONES["MobileNetV2"].name
+    file.write_bytes(weights.read_bytes())
+    script = (
+        "import sys; from models.architectures import pretrained\n"
+        "for weights in ('imagenet', sys.argv[1]): pretrained.find_weights(weights=weights)\n"
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script, weights], cwd=REPOSITORY, check=True)
 
 
 def test_without_a_network_the_file_and_its_place_are_told(cache):
