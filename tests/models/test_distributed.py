@@ -56,8 +56,8 @@ def test_three_workers_without_a_chief_and_uneven_shards(transformed, tmp_path):
     # 40 and 13 examples among 3 workers: 14, 13, 13 and 5, 4, 4.
     train(transformed, tmp_path, workers=3, chief=False, batch_size=4)
     settings = card(tmp_path)["provenance"]["settings"]["trainer"]
-    names = ("workers", "global_batch_size", "steps_per_epoch")
-    assert [settings[name] for name in names] == [3, 12, 4]
+    sizes = settings["training"]
+    assert (settings["workers"], sizes["global_batch_size"], sizes["steps_per_epoch"]) == (3, 12, 4)
     assert [row["epoch"] for row in history(tmp_path)] == [1, 2]
 
 
@@ -92,17 +92,44 @@ def progress(root: Path) -> list[dict]:
     return json.loads(paths[0].read_text())["epochs"] if paths else []
 
 
-@pytest.mark.parametrize(("victim", "survivor"), [("chief", "worker"), ("worker", "chief")])
+IN_PHASES = """
+import json, sys
+import numpy as np
+from types import SimpleNamespace
+from models import trainer
+from models import session
+train = session.train
+def trained(phase, begun, *others):
+    train(phase, begun, *others)
+    np.savez(f"{sys.argv[2]}-{begun.task.kind}-{phase.name}.npz", *begun.model.get_weights())
+session.train = trained
+trainer.run_fn(SimpleNamespace(**json.loads(sys.argv[1])))
+"""
+
+
+@pytest.mark.parametrize(
+    ("victim", "survivor", "phase", "head", "tuning"),
+    [("chief", "worker", "head", 60, 1), ("worker", "chief", "fine-tuning", 3, 9)],
+)
 def test_a_killed_process_ends_the_others_and_the_restart_goes_on(
-    transformed, tmp_path, victim, survivor
+    transformed, tmp_path, victim, survivor, phase, head, tuning
 ):
-    args = arguments(transformed, tmp_path, epochs=12, steps_per_epoch=20)
+    args = arguments(
+        transformed, tmp_path, epochs=head, fine_tuning_epochs=tuning, steps_per_epoch=8
+    )
+    args["custom_config"]["model"] = {"name": "efficientnet_lite0", "first_block": 14}
+    args["custom_config"]["features_dir"] = f"{tmp_path}/features"
+    weights = tmp_path / "weights"
+    weights.mkdir()
+
+    def start(folder: Path) -> list:
+        command = [sys.executable, "-c", IN_PHASES, json.dumps(args), f"{weights}/{folder.name}"]
+        return cluster_of.start_all(cluster_of.members(2, chief=True), args, folder, command)
+
     folder = tmp_path / "logs"
-    names = ["chief", "worker"]
-    started = cluster_of.start_all(cluster_of.members(2, chief=True), args, folder)
-    processes = dict(zip(names, started, strict=True))
-    deadline = time.monotonic() + 150
-    while len(progress(tmp_path)) < 3:
+    processes = dict(zip(["chief", "worker"], start(folder), strict=True))
+    deadline = time.monotonic() + 240
+    while [row["phase"] for row in progress(tmp_path)].count(phase) < 3:
         assert time.monotonic() < deadline, cluster_of.logs(folder)
         time.sleep(0.1)
     processes[victim].send_signal(signal.SIGKILL)
@@ -114,14 +141,30 @@ def test_a_killed_process_ends_the_others_and_the_restart_goes_on(
     assert "A process of the training cluster was lost" in log, log
     assert not (tmp_path / "model").exists()
 
-    before = progress(tmp_path)
-    assert len(before) < 12
-    started = cluster_of.start_all(cluster_of.members(2, chief=True), args, tmp_path / "again")
-    assert cluster_of.wait(started, 200) == [0, 0], cluster_of.logs(tmp_path / "again")
+    before, kept = progress(tmp_path), sorted((tmp_path / "features").rglob("*"))
+    assert before[-1]["phase"] == phase
+    assert len(before) < head + (tuning if phase == "fine-tuning" else 0)
+    assert cluster_of.wait(start(tmp_path / "again"), 280) == [0, 0], cluster_of.logs(
+        tmp_path / "again"
+    )
     after = history(tmp_path)
-    assert [row["epoch"] for row in after] == list(range(1, 13))
+    assert [row["epoch"] for row in after] == list(range(1, head + tuning + 1))
+    assert [row["phase"] for row in after] == ["head"] * head + ["fine-tuning"] * tuning
     assert after[: len(before) - 1] == before[:-1], "earlier epochs were not trained again"
-    assert not list(tmp_path.glob("checkpoints-*"))
+    assert sorted((tmp_path / "features").rglob("*")) == kept, "no feature was computed again"
+    trained = {path.stem for path in weights.glob("again-*")}
+    phases = {"head", "fine-tuning"} if phase == "head" else {"fine-tuning"}
+    assert trained == {f"again-{kind}-{each}" for kind in ("chief", "worker") for each in phases}
+    chief, worker = (
+        dict(np.load(weights / f"again-{kind}-fine-tuning.npz")) for kind in ("chief", "worker")
+    )
+    for name in chief:
+        np.testing.assert_array_equal(chief[name], worker[name])
+    # Only the chief has written, and the checkpoints are gone.
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {"logs", "again", "features", "model", "model_run", "weights"}
+    left = (tmp_path / "again" / "tmp-worker-0").rglob("*")
+    assert not [path for path in left if path.is_file()]
 
 
 def test_a_cluster_that_never_completes_ends_with_a_clear_error(transformed, tmp_path):
@@ -181,15 +224,15 @@ config = options.parse(args["custom_config"])
 task = cluster.read()
 strategy = cluster.create_strategy(task, config.trainer)
 architecture = registry.find(config.model.name)
-plan = session.make_plan(SimpleNamespace(**args), config, architecture, task, strategy)
-assert input._share_alike(plan.train.files, task.workers)
-model = session.build(config, architecture, plan, strategy)
+begun = session.Session(SimpleNamespace(**args), config, architecture, task, strategy)
+assert input._share_alike(begun.train.files, task.workers)
+[phase] = begun.phases()
 history = []
 losses = lambda _, logs: history.append([logs["loss"], logs["val_loss"], logs["val_accuracy"]])
 log = tf_keras.callbacks.LambdaCallback(on_epoch_end=losses)
-session.fit(model, plan, config, callbacks=[log])
+session.fit(phase, begun, callbacks=[log])
 np.savez(args["model_run_dir"] + f"-{task.kind}-{task.index}.npz", loss=history,
-         **{str(i): value for i, value in enumerate(model.get_weights())})
+         **{str(i): value for i, value in enumerate(begun.model.get_weights())})
 """
     results = {}
     train_files = in_many_files(transformed, tmp_path / "files", files=12, count=36)
