@@ -1,7 +1,12 @@
+import subprocess
+import sys
+
 import pytest
 import yaml
 
 from pipeline.config_files import ConfigError, load
+
+DEFAULT = "efficientnet_lite0"
 
 
 def test_layers_lie_over_each_other(tmp_path):
@@ -11,6 +16,44 @@ def test_layers_lie_over_each_other(tmp_path):
     assert (config.trainer.epochs, config.trainer.batch_size) == (3, 16)
     assert (config.model.name, config.model.image_size) == ("article_cnn", 150)
     assert config.gate.bounds, "base.yaml has the bounds"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "size"),
+    [
+        ([], 224),
+        (["model.image_size=null"], 224),
+        (["model.name=pawnet"], 150),
+        (["model.name=pawnet", "model.image_size=null"], 150),
+        (["model.name=pawnet", "model.image_size=64"], 64),
+        (["model.image_size=192"], 192),
+    ],
+)
+def test_the_size_of_images_is_the_architectures_unless_set(overrides, size):
+    config = load(None, overrides)
+    assert config.model.image_size == size
+    assert config.model.name == ("pawnet" if "model.name=pawnet" in overrides else DEFAULT)
+
+
+def test_the_defaults_suit_few_and_uneven_photos():
+    trainer = load(None).trainer
+    assert trainer.class_weights == "balanced"
+    assert (trainer.preset, trainer.batch_size, trainer.mirrored_features) == (None, None, False)
+    assert load(None, ["trainer.class_weights=null"]).trainer.class_weights is None
+    weights = load(None, ["trainer.class_weights={cat: 1, dog: 3}"]).trainer.class_weights
+    assert weights == {"cat": 1, "dog": 3}
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "pawnet", "pretrained"])
+def test_a_config_is_read_without_tensorflow(name):
+    code = (
+        "import sys; from pipeline.config_files import load\n"
+        f"print(load(None, ['model.name={name}']).model.image_size)\n"
+        "print(sorted({'tensorflow', 'tf_keras', 'keras', 'tfx'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    size, imported = done.stdout.splitlines()
+    assert int(size) > 0 and imported == "[]"
 
 
 @pytest.mark.parametrize("name", ["local", "production"])
@@ -40,7 +83,12 @@ def test_shipped_configs_are_valid(name):
         ("gate.bounds=[{metric: auc, min: 1, confident: true}]", ["gate.intervals is not set"]),
         ("gate.edges={image_size: [512, 128]}", ["must ascend"]),
         ("data.split=[0.5, 0.1, 0.1]", ["sum to 1"]),
-        ("model.name=resnet", ["unknown model", "article_cnn", "pawnet"]),
+        ("model.name=resnet", ["unknown model", "article_cnn", "efficientnet_lite0", "pawnet"]),
+        ("model.image_size=16", ["model.image_size", "greater than or equal to 32", "16"]),
+        ("model.image_size=big", ["model.image_size", "integer", "'big'"]),
+        ("trainer.preset=quick", ["trainer.preset", "'fast'", "'balanced'", "'best'", "'quick'"]),
+        ("trainer.fine_tuning_epoch=3", ["did you mean trainer.fine_tuning_epochs"]),
+        ("trainer.batch_size=0", ["trainer.batch_size", ">= 1"]),
         ("name=Not A Name", ["name", "pattern"]),
         ("trainer", ["section.key=value", "'trainer'"]),
         ("trainer.epochs=[", ["not YAML"]),

@@ -5,6 +5,8 @@ import subprocess
 
 import yaml
 
+from models import options
+from models.backbones import package
 from models.run_id import training_run_id
 from pipeline.config_files import load
 from pipeline.digests import settings_digest
@@ -47,29 +49,45 @@ def test_metadata_leads_to_the_run_that_the_training_logs_to(pushed_run):
     assert len(training_run_id(settings["store"], run.uri)) == 16
 
 
-def test_other_weights_under_the_same_name_train_again(tmp_path):
+RECORDS = {
+    "path": "/records",
+    "labels": ["cat", "dog"],
+    "patterns": {},
+    "counts": {"train": {"cat": 3, "dog": 1}, "validation": {"dog": 1}},
+    "features": [],
+}
+
+
+def settings_of(root, *overrides: str) -> dict:
+    """What the Trainer is given under these settings."""
     from pipeline.pipeline import training_settings
 
+    config = load(None, [f"root={root}", f"records={json.dumps(RECORDS)}", *overrides])
+    return training_settings(config)
+
+
+def test_the_trainer_is_told_the_counts_and_the_weights(tmp_path):
+    settings = settings_of(tmp_path)
+    assert settings["label_counts"] == {"cat": 3, "dog": 1}
+    assert settings["counts"] == {"train": 4, "eval": 1}
+    assert settings["image_size"] == 224
+    pinned = package.EFFICIENTNET_LITE0.find()
+    assert settings["provenance"]["weights_digest"] == pinned.sha256
+    assert settings["provenance"]["weights"] == pinned.description()
+    config = options.parse(settings)
+    assert (config.model.name, config.label_counts) == ("efficientnet_lite0", {"cat": 3, "dog": 1})
+    assert config.features_dir
+    plain = settings_of(tmp_path, "model.name=pawnet")
+    assert plain["image_size"] == 150 and "weights" not in plain["provenance"]
+
+
+def test_other_weights_under_the_same_name_train_again(tmp_path):
     weights = tmp_path / "weights.h5"
-    records = {
-        "path": "/records",
-        "labels": ["cat", "dog"],
-        "patterns": {},
-        "counts": {"train": {"cat": 1}, "validation": {"dog": 1}},
-        "features": [],
-    }
     found = []
     for content in ("one", "other"):
         weights.write_text(content)
-        config = load(
-            None,
-            [
-                f"root={tmp_path}",
-                "model.name=pretrained",
-                f"model.arguments.weights={weights}",
-                f"records={json.dumps(records)}",
-            ],
+        found.append(
+            settings_of(tmp_path, "model.name=pretrained", f"model.arguments.weights={weights}")
         )
-        found.append(training_settings(config))
     assert found[0]["model"] == found[1]["model"]
     assert found[0] != found[1]
