@@ -1,0 +1,129 @@
+"""Seconds and memory of whole runs, against a bare tf_keras script of the same recipe.
+
+    python -m benchmarks.whole_run PHOTOS [--counts 400 4000 20000] [--rounds 1]
+
+Runs `runner_local.py --images` on so many photos (more than there are: seeded crops, re-encoded),
+the same command again, and `benchmarks.bare`, in turn; prints medians over the rounds. Memory is
+the largest sum over all processes of a run of the memory that each has for itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+from benchmarks import photos
+
+_REPOSITORY = Path(__file__).resolve().parent.parent
+_POLL_SECONDS = 0.2
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("photos", type=Path, help="a folder with one folder of photos a label")
+    parser.add_argument("--counts", type=int, nargs="+", default=[400, 4000])
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--set", action="append", default=[], dest="settings")
+    arguments = parser.parse_args()
+    rows, components = [], {}
+    for count in arguments.counts:
+        rounds = [
+            measure(arguments.photos, count, arguments.settings) for _ in range(arguments.rounds)
+        ]
+        middle = {
+            name: statistics.median(each[name] for each in rounds)
+            for name in rounds[0]
+            if name != "components"
+        }
+        rows.append((count, middle))
+        components[count] = rounds[-1]["components"]
+    print("| photos | whole run, s | again, s | bare script, s | ratio | peak MiB | accuracy |")
+    print("|---:|---:|---:|---:|---:|---:|---:|")
+    for count, row in rows:
+        ratio = row["seconds"] / row["bare"]
+        print(
+            f"| {count} | {row['seconds']:.0f} | {row['again']:.0f} | {row['bare']:.0f} | "
+            f"{ratio:.2f} | {row['memory']:.0f} | {row['accuracy']:.3f} |"
+        )
+    print("\n| seconds of |", " | ".join(map(str, components)), "|")
+    print("|---|", "---:|" * len(components), sep="")
+    for name in next(iter(components.values())):
+        print(f"| {name} |", " | ".join(f"{c.get(name, 0):.1f}" for c in components.values()), "|")
+
+
+def measure(source: Path, count: int, settings: list[str]) -> dict:
+    """One run, the same again, and the script."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = source.resolve()
+        if count != sum(1 for path in source.glob("*/*") if path.is_file()):
+            folder = photos.more(source, count, Path(scratch, "photos"))
+        command = [sys.executable, "runner_local.py", "--images", str(folder)]
+        command += ["--root", f"{scratch}/runs", *(f"--set={each}" for each in settings)]
+        seconds, memory = run(command)
+        summary = max(Path(scratch, "runs", "runs").glob("*/summary.json"))
+        report = json.loads(summary.read_text())
+        again, _ = run(command)
+        bare = [sys.executable, "-m", "benchmarks.bare", str(folder), f"{scratch}/bare"]
+        script, _ = run(bare)
+    parts = {each["name"]: each["seconds"] for each in report["components"]}
+    return {
+        "seconds": seconds,
+        "again": again,
+        "bare": script,
+        "memory": memory,
+        "accuracy": report["evaluation"]["overall"]["accuracy"],
+        "components": parts,
+    }
+
+
+def run(command: list[str]) -> tuple[float, float]:
+    """Seconds of a command, and MiB of its processes at their peak.
+
+    Raises:
+      SystemExit: it did not end with status 0, or 3 for a model that was refused.
+    """
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        command, cwd=_REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    peak = [0.0]
+    watcher = threading.Thread(target=_watch, args=(process.pid, peak), daemon=True)
+    watcher.start()
+    output, _ = process.communicate()
+    seconds = time.perf_counter() - began
+    if process.returncode not in (0, 3):
+        sys.exit(output[-4000:])
+    return seconds, peak[0]
+
+
+def _watch(pid: int, peak: list[float]) -> None:
+    while True:
+        try:
+            root = psutil.Process(pid)
+            processes = [root, *root.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return
+        peak[0] = max(peak[0], sum(map(_own_memory, processes)) / (1 << 20))
+        time.sleep(_POLL_SECONDS)
+
+
+def _own_memory(process: psutil.Process) -> int:
+    try:
+        # Forked workers share pages with their parent: only what is theirs counts.
+        return process.memory_full_info().uss
+    except psutil.Error:
+        return 0
+
+
+if __name__ == "__main__":
+    main()
