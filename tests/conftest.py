@@ -46,6 +46,8 @@ def run_local(*arguments, root: Path) -> FinishedRun:
 # Two epochs on few photos reach nothing worth asking for; the bound is met by any model.
 QUICK = (
     "--set=trainer.epochs=2",
+    "--set=gate.min_slice_size=1",
+    "--set=gate.cross_validate=false",
     "--set=gate.bounds=[{metric: loss, max: 100, max_change: 100}, "
     "{metric: accuracy, slice_by: label, min: 0}]",
 )
@@ -65,7 +67,8 @@ def photos(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def pushed_run(photos, tmp_path_factory) -> FinishedRun:
     """One whole run on the drawn photos that ends with a pushed model."""
-    return run_local("--images", photos, *QUICK, root=tmp_path_factory.mktemp("pushed"))
+    further = "--set=gate.cross_validate=true"
+    return run_local("--images", photos, *QUICK, further, root=tmp_path_factory.mktemp("pushed"))
 
 
 def shared(*parts: str) -> Path:

@@ -24,8 +24,10 @@ def is_wanted(config: Config) -> bool:
     """
     held_out = sum(config.records.counts[config.records.held_out].values())
     asked = any(bound.metric == METRIC for bound in config.gate.bounds)
-    weights = registry.find_weights(config.model.name, config.model.arguments)
-    return weights is not None and (asked or held_out < FEW)
+    wanted = config.gate.cross_validate
+    if not (asked or held_out < FEW if wanted is None else wanted):
+        return False
+    return registry.find_weights(config.model.name, config.model.arguments) is not None
 
 
 def create(examples, settings: dict):

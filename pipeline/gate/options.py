@@ -102,6 +102,9 @@ class GateConfig(Section):
     min_slice_size: int = Field(1, ge=1)
     """Bounds are not applied to slices with fewer examples, nor is a label's precision or recall
     to a label with fewer; the table says so."""
+    cross_validate: bool | None = None
+    """Whether the accuracy over all photos is cross-validated, with heads on the features of the
+    pretrained network. None: where fewer than 100 photos are for testing, or a bound asks."""
     intervals: Literal["jackknife", "bootstrap"] | None = None
     """TFMA's method for 95 % confidence intervals of everything. None, the fastest: Wilson's for
     accuracy, precision and recall, none for other metrics and for changes."""

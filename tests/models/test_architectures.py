@@ -21,7 +21,9 @@ def build(name: str):
     return registry.find(name).build(SIZE, 2, **SMALL.get(name, {}))
 
 
-@pytest.mark.parametrize("name", ["article_cnn", "pawnet", slow("pretrained")])
+@pytest.mark.parametrize(
+    "name", ["article_cnn", "pawnet", slow("efficientnet_lite0"), slow("pretrained")]
+)
 def test_xla_compiles_a_training_step(name):
     model = build(name)
 
@@ -38,7 +40,7 @@ def test_xla_compiles_a_training_step(name):
     ]
 
 
-@pytest.mark.parametrize("name", [slow("article_cnn"), "pawnet"])
+@pytest.mark.parametrize("name", [slow("article_cnn"), slow("efficientnet_lite0"), "pawnet"])
 def test_half_precision_learns_and_answers_in_full(name):
     options = TrainerOptions(mixed_precision=True)
     with devices.precision(options):

@@ -227,7 +227,7 @@ def test_the_preset_of_cpus_trains_the_head_alone(train):
     assert met.exported.row["epoch"] == 2
 
 
-@pytest.mark.parametrize("classes", [2, 3, 40])
+@pytest.mark.parametrize("classes", [2, 40])
 def test_2_to_40_classes_learn(classes, transformed, tmp_path, monkeypatch):
     tiny.register(monkeypatch, tiny)
     labels = [f"class {number}" for number in range(classes)]

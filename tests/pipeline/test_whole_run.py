@@ -17,6 +17,7 @@ NODES = [
     "ExampleValidator",
     "Transform",
     "Trainer",
+    "CrossValidation",
     "LatestBlessedModel",
     "Evaluator",
     "QualityGate",
