@@ -5,6 +5,7 @@ import gc
 import logging
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from data.errors import DataError
@@ -17,6 +18,8 @@ from pipeline.lineage.automatic import mirror_after_run
 from pipeline.push.target import PushError
 from pipeline.push.targets import make_target
 from pipeline.run_folder import RootError, RunFolder, locked_root
+
+_FEW = 10
 
 
 class Exit(enum.IntEnum):
@@ -103,7 +106,18 @@ def ingest_for(source: Source, config: Config, folder: RunFolder, console: Conso
     if ingested.discarded:
         text += f"; {len(ingested.discarded)} skipped, see {folder.discarded}"
     console.line("photos", text, None if ingested.cached else time.monotonic() - started)
+    if few := few_photos(ingested.records.counts["train"], ingested.records.labels):
+        console.line("", few)
     return ingested
+
+
+def few_photos(train: dict[str, int], labels: Sequence[str]) -> str:
+    """A warning that names the labels with few training photos; empty where there are none."""
+    few = {label: train.get(label, 0) for label in labels if train.get(label, 0) < _FEW}
+    if not few:
+        return ""
+    named = ", ".join(f"{label} {n}" for label, n in sorted(few.items(), key=lambda item: item[1]))
+    return f"warning: few photos for training ({named}); {_FEW} or more a label are advised"
 
 
 def _cancel_jobs(config: Config, folder: RunFolder, console: Console) -> None:
