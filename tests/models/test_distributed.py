@@ -174,6 +174,29 @@ def test_a_killed_process_ends_the_others_and_the_restart_goes_on(
     assert not [path for path in left if path.is_file()]
 
 
+def test_all_processes_end_fine_tuning_that_makes_it_worse_after_the_same_epoch(
+    transformed, tmp_path
+):
+    settings = {"epochs": 4, "early_stopping": 2, "fine_tuning_epochs": 20}
+    args = arguments(transformed, tmp_path, fine_tuning_learning_rate=30.0, **settings)
+    args["custom_config"]["model"] = {"name": "tiny"}
+    command = [sys.executable, "-c", IN_PHASES, json.dumps(args), f"{tmp_path}/weights"]
+    folder = tmp_path / "logs"
+    processes = cluster_of.start_all(cluster_of.members(2, chief=True), args, folder, command)
+    assert cluster_of.wait(processes, 240) == [0, 0], cluster_of.logs(folder)
+    rows = history(tmp_path)
+    assert [row["phase"] for row in rows].count("fine-tuning") == 2
+    assert card(tmp_path)["provenance"]["exported_epoch"] <= 4
+    found = [
+        dict(np.load(f"{tmp_path}/weights-{kind}-{phase}.npz"))
+        for kind in ("chief", "worker")
+        for phase in ("head", "fine-tuning")
+    ]
+    for weights in found[1:]:
+        for name in found[0]:
+            np.testing.assert_array_equal(weights[name], found[0][name])
+
+
 def test_a_cluster_that_never_completes_ends_with_a_clear_error(transformed, tmp_path):
     args = arguments(transformed, tmp_path, cluster_timeout=8)
     members = cluster_of.members(2, chief=True)

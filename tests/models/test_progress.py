@@ -62,6 +62,13 @@ def test_history_goes_on_where_a_resumed_training_does(tmp_path):
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["history.json"]
 
 
+def test_every_process_knows_the_epochs_and_one_writes_them(tmp_path):
+    worker = progress.History(str(tmp_path), writes=False)
+    run_epochs(worker, range(2), val_loss=0.5)
+    assert [row["val_loss"] for row in worker.epochs] == [0.5, 0.5]
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_training_that_starts_afresh_has_no_past(tmp_path):
     run_epochs(progress.History(str(tmp_path)), range(3), loss=1.0)
     assert progress.History(str(tmp_path), done=0).epochs == []
