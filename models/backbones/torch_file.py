@@ -105,6 +105,8 @@ class _Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it names {module}.{name}, which is not a tensor")
 
     def persistent_load(self, pid) -> _Storage:
+        if not isinstance(pid, tuple) or len(pid) != 6:
+            raise pickle.UnpicklingError(f"a storage of an unknown kind: {pid!r}")
         kind, dtype, key, _, count, view = pid
         if kind != "storage" or not isinstance(dtype, np.dtype) or view is not None:
             raise pickle.UnpicklingError(f"a storage of an unknown kind: {pid!r}")

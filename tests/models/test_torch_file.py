@@ -186,10 +186,22 @@ def zipped() -> bytes:
         pickle.dumps({"weight": 1}),
         pickle.dumps(MAGIC) + pickle.dumps(PROTOCOL + 1),
         pickle.dumps(MAGIC) + pickle.dumps(PROTOCOL) + pickle.dumps(7),
+        b"PK\x03\x04\n.",  # To a pickle, the name of a storage, as a zip file's time may make it.
         b"\x80\x02}K\x01a.",  # Appends to a dict.
         b"\x80\x04\x8d" + b"\xff" * 8,  # A string of 16 exabytes.
     ],
-    ids=["empty", "zip", "random", "HDF5", "pickle", "protocol", "system", "append", "length"],
+    ids=[
+        "empty",
+        "zip",
+        "random",
+        "HDF5",
+        "pickle",
+        "protocol",
+        "system",
+        "storage",
+        "append",
+        "length",
+    ],
 )
 def test_other_formats_are_refused(content):
     with pytest.raises(ValueError, match="PyTorch file"):
