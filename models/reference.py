@@ -29,9 +29,9 @@ def answers(model: tf_keras.Model, validation: examples.Source) -> dict[str, np.
     source = examples.evaluation(validation, batch, 1, examples.Shard(), cache="none")
     pixels, *_ = next(iter(source))
     strategy = model.distribute_strategy
-    predict = tf.function(lambda batch: model(tf.cast(batch, tf.float32), training=False))
-    # In a replica's context: elsewhere reading batch statistics waits for all workers.
-    outputs = strategy.run(predict, args=(pixels,))
+    # In a replica's context: elsewhere reading batch statistics waits for all workers. Without a
+    # graph, which takes longer to trace than these few examples take.
+    outputs = strategy.run(lambda: model(tf.cast(pixels, tf.float32), training=False))
     probabilities = strategy.experimental_local_results(outputs)[0]
     return {"pixels": pixels.numpy(), "probabilities": probabilities.numpy().astype(np.float32)}
 

@@ -89,6 +89,7 @@ def create_pipeline(
     all_photos = None
     if cross_validated:
         all_photos = cross_validation.create(transform.outputs["transformed_examples"], settings)
+        all_photos.add_upstream_node(trainer)  # Which keeps the features that it computes.
     baseline = tfx.dsl.Resolver(
         strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
         model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),

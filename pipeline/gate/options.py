@@ -170,7 +170,7 @@ class ServingConfig(Section):
     max_probability_difference: float = Field(0.02, gt=0, le=1)
     """Largest difference allowed between the signatures' probabilities for one photo, and between
     the exported model's and the trained model's."""
-    latency_calls: int = Field(50, ge=1)
+    latency_calls: int = Field(20, ge=1)
     """Requests of one photo that are timed, per signature."""
     max_p50_ms: float = Field(1000, gt=0)
     """Half of these requests must be answered within so many milliseconds."""
