@@ -14,8 +14,9 @@ import numpy as np
 import tf_keras
 from tf_keras import layers
 
-_TOP = 1280
-FEATURES = _TOP + 40 + 80 + 112
+TOP = 1280
+"""The network's own features, which come first."""
+FEATURES = TOP + 40 + 80 + 112
 BLOCKS = 16
 # Colours and textures tell flowers apart better than what ImageNet's classes needed at the top: the
 # maxima of these blocks add a point of accuracy there (`python -m benchmarks.heads`). The factor
@@ -73,7 +74,7 @@ def build(image_size: int, weights: Mapping[str, np.ndarray] | None = None) -> t
             if index in _LOWER:
                 lower.append(layers.GlobalMaxPooling2D(name=f"lower{index:02d}_pool")(x))
             index += 1
-    x = _convolve(x, _TOP, 1, 1, "top")
+    x = _convolve(x, TOP, 1, 1, "top")
     x = layers.GlobalAveragePooling2D(name="top_pool")(x)
     lower = layers.Rescaling(_LOWER_FACTOR, name="lower_scale")(
         layers.Concatenate(name="lower")(lower)
