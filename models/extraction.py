@@ -50,7 +50,7 @@ class Extractor:
         kept: where features are kept.
 
     Attributes:
-        computed: photos, counted once a view, that the backbone has worked on.
+        computed: photos that the backbone has worked on, those of its first call left out.
         seconds: time that it took.
     """
 

@@ -364,6 +364,9 @@ def _settings(session: Session, trained: Sequence[Phase]) -> dict:
     settings = {**dataclasses.asdict(trainer), "workers": session.task.workers}
     if isinstance(session.model, Pretrained):
         settings["preset"] = phases.preset(trainer)
+        # An earlier process may have trained it.
+        head = phases.settled(trainer, session.architecture.TRAINING)
+        settings[phases.HEAD] = dataclasses.asdict(head)
     for phase in trained:
         settings[phase.name] = {
             **dataclasses.asdict(phase.settings),
