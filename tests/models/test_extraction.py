@@ -244,19 +244,19 @@ def test_training_draws_a_view_and_validation_takes_the_photo_itself():
     ("settings", "seconds", "epochs", "said"),
     [
         ({"preset": "fast"}, 0.01, 0, None),
-        ({"preset": "best"}, 10.0, 3, "fine-tuning for 3 epochs of 100 photos, about 12315 s"),
-        ({"preset": "balanced"}, 0.01, 3, "fine-tuning for 3 epochs of 100 photos, about 27 s"),
+        ({"preset": "best"}, 10.0, 3, "fine-tuning for 3 epochs of 100 photos, about 9315 s"),
+        ({"preset": "balanced"}, 0.01, 3, "fine-tuning for 3 epochs of 100 photos, about 24 s"),
         (
             {"preset": "balanced", "fine_tuning_seconds": 24},
             0.01,
             2,
-            "fine-tuning for 2 epochs of 100 photos, about 23 s",
+            "fine-tuning for 2 epochs of 100 photos, about 21 s",
         ),
         (
             {"preset": "balanced"},
             1.0,
             0,
-            "no fine-tuning: an epoch of 100 photos takes about 425 s, trainer.fine_tuning_seconds "
+            "no fine-tuning: an epoch of 100 photos takes about 325 s, trainer.fine_tuning_seconds "
             "allows 300",
         ),
         ({"preset": "balanced", "fine_tuning_seconds": 1}, 0.01, 0, "allows 1"),
