@@ -103,8 +103,9 @@ def main() -> None:
     results: dict[str, list[dict]] = {side: [] for side in SIDES}
     with tempfile.TemporaryDirectory() as folder:
         root = arguments.prepared or Path(folder)
-        prepare(arguments.photos, root / "ours")
-        prepare(arguments.photos, root / "template", template=True)
+        model = "model.name=pawnet"  # Of 150x150 pixels, as the template's.
+        prepare(arguments.photos, root / "ours", model)
+        prepare(arguments.photos, root / "template", model, template=True)
         for number in range(arguments.rounds):
             for side in list(SIDES)[:: 1 if number % 2 else -1]:
                 where = root / ("template" if side == "template" else "ours") / "fn_args.json"

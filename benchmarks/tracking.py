@@ -33,7 +33,12 @@ def main() -> None:
     parser.add_argument("--prepared", type=Path, help="keep, or find, the transformed examples")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        fn_args = prepare(arguments.photos, arguments.prepared or Path(folder, "prepared"))
+        fn_args = prepare(
+            arguments.photos,
+            arguments.prepared or Path(folder, "prepared"),
+            "model.name=pawnet",
+            "trainer.batch_size=16",
+        )
         fn_args = with_trainer(fn_args, epochs=arguments.epochs)
         print("| W&B | speed against no W&B | by processor time |\n|---|---:|---:|")
         for case, name in CASES.items():

@@ -286,8 +286,12 @@ def main() -> None:
         print(json.dumps(measure(arguments.measure, json.loads(path.read_text()), path.parent)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        fn_args = prepare(arguments.photos, arguments.prepared or Path(folder, "prepared"))
-        fn_args["custom_config"]["model"] = {"name": arguments.model}
+        fn_args = prepare(
+            arguments.photos,
+            arguments.prepared or Path(folder, "prepared"),
+            f"model.name={arguments.model}",
+            "trainer.batch_size=16",
+        )
         fn_args = with_trainer(fn_args, epochs=arguments.epochs)
         if arguments.only != "scaling":
             against_bare(fn_args, Path(folder))
