@@ -1,0 +1,77 @@
+"""Each photo is judged by a head that has not seen it, and every head begins alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models import cross_validation, options, phases
+from models.input import Features
+from tests.models import tiny
+
+LABELS = ("disc", "square", "star")
+
+
+def features(count: int, noise: float, seed: int = 0) -> Features:
+    """Three clusters in the space of features, of `count` photos each."""
+    random = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(3), count)
+    values = np.eye(3, tiny.FEATURES)[labels] * 3 + random.normal(0, noise, [3 * count, 16])
+    return Features(values[:, None].astype(np.float16), labels, 3 * count, 3)
+
+
+@pytest.fixture(scope="module")
+def config() -> options.Options:
+    return options.parse({"labels": list(LABELS), "image_size": tiny.IMAGE_SIZE})
+
+
+@pytest.fixture
+def model():
+    return tiny.build(tiny.IMAGE_SIZE, 3)
+
+
+def test_each_class_is_spread_evenly_over_all_folds():
+    labels = np.repeat([0, 1, 2], [11, 5, 2])
+    fold = cross_validation.deal(labels, 5, seed=3)
+    for label in range(3):
+        counts = np.bincount(fold[labels == label], minlength=5)
+        assert counts.max() - counts.min() <= 1
+    counts = np.bincount(fold)
+    assert counts.max() - counts.min() <= 1
+    assert not np.array_equal(fold, cross_validation.deal(labels, 5, seed=4))
+
+
+def test_what_can_be_told_apart_is_told_apart(model, config):
+    found = features(10, noise=0.3)
+    predicted = cross_validation.cross_validate(model, found, config, tiny.TRAINING)
+    assert (predicted == found.labels).mean() == 1.0
+
+
+def test_no_head_has_seen_the_photos_that_it_judges(model, config):
+    """Labels by chance: who had seen them could know them, the others cannot."""
+    found = features(20, noise=1.0)
+    chance = np.random.default_rng(1).permutation(found.labels)
+    shuffled = Features(found.values, chance, found.count, 3)
+    predicted = cross_validation.cross_validate(model, shuffled, config, tiny.TRAINING)
+    assert (predicted == chance).mean() < 0.55
+
+
+def test_a_head_forgets_the_photos_of_the_one_before(model, config):
+    settings = phases.settled(config.trainer, tiny.TRAINING)
+    steps = settings.epochs * phases.steps_an_epoch(settings, 30)
+    trainer = cross_validation.HeadTrainer(model, config, tiny.TRAINING, steps, 30)
+    one, other = features(10, noise=0.3), features(10, noise=2.0, seed=5)
+    trainer.fit(one)
+    first = model.head.get_weights()
+    trainer.fit(other)
+    assert not np.allclose(first[0], model.head.get_weights()[0])
+    trainer.fit(one)
+    for before, after in zip(first, model.head.get_weights(), strict=True):
+        np.testing.assert_allclose(before, after, atol=1e-5)
+
+
+def test_a_class_of_one_photo_is_judged_by_heads_that_do_not_know_it(model, config):
+    found = features(10, noise=0.3)
+    few = cross_validation.part(found, np.arange(30) < 21)  # one star
+    predicted = cross_validation.cross_validate(model, few, config, tiny.TRAINING)
+    assert predicted[20] != 2 and (predicted[:20] == few.labels[:20]).all()
