@@ -1,4 +1,4 @@
-"""Checks `model.arguments` and the pretrained weights before a run starts."""
+"""Checks `model.arguments`, the pretrained weights and what the gate asks of them before a run."""
 
 import inspect
 
@@ -6,6 +6,7 @@ from models import registry
 from models.architectures import pretrained
 from pipeline.config import Config
 from pipeline.config_files import ConfigError
+from pipeline.gate.options import CROSS_VALIDATED
 
 _GIVEN = ("image_size", "num_classes")
 
@@ -20,7 +21,7 @@ def preflight(config: Config, away: bool = False) -> None:
       away: whether other machines than this one train.
 
     Raises:
-      ConfigError: the message names the argument, or the file and where it belongs.
+      ConfigError: the message names the argument, or the file and where it belongs, or the bound.
     """
     name, arguments = config.model.name, config.model.arguments
     _check_names(name, arguments)
@@ -28,6 +29,10 @@ def preflight(config: Config, away: bool = False) -> None:
         weights = registry.find_weights(name, arguments)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    bounded = any(bound.metric == CROSS_VALIDATED for bound in config.gate.bounds)
+    if bounded and (weights is None or config.gate.cross_validate is False):
+        reason = "gate.cross_validate is false" if weights else f"{name} has no pretrained network"
+        raise ConfigError(f"gate.bounds: {CROSS_VALIDATED} would not be measured, as {reason}")
     if away and weights and weights.source == pretrained.OWN_FILE and "://" not in weights.path:
         raise ConfigError(
             f"model.arguments.weights: {weights.path} is on this machine and the training is not: "

@@ -9,11 +9,11 @@ from tfx.types import artifact_utils
 from models import registry
 from pipeline.config import Config
 from pipeline.gate.names import CROSS_VALIDATION_FILE
+from pipeline.gate.options import CROSS_VALIDATED
 
 FEW = 100
 """Test photos below which all photos are cross-validated."""
 _SETTINGS = ("labels", "image_size", "model", "trainer", "features_dir", "code")
-METRIC = "cross_validated_accuracy"
 
 
 def is_wanted(config: Config) -> bool:
@@ -23,7 +23,7 @@ def is_wanted(config: Config) -> bool:
       config: with `records` filled in.
     """
     held_out = sum(config.records.counts[config.records.held_out].values())
-    asked = any(bound.metric == METRIC for bound in config.gate.bounds)
+    asked = any(bound.metric == CROSS_VALIDATED for bound in config.gate.bounds)
     wanted = config.gate.cross_validate
     if not (asked or held_out < FEW if wanted is None else wanted):
         return False

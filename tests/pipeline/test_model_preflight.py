@@ -97,3 +97,15 @@ def test_runner_dataflow_refuses_before_it_asks_the_cloud(tmp_path):
         )
         assert done.returncode == 2, done.stderr
         assert done.stderr.startswith("error: model.arguments") and text in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("model.name=pawnet", "pawnet has no pretrained network"),
+        ("gate.cross_validate=false", "gate.cross_validate is false"),
+    ],
+)
+def test_a_bound_on_what_is_not_measured_is_refused(setting, reason):
+    bounds = "[{metric: accuracy, min: 0.5}, {metric: cross_validated_accuracy, min: 0.9}]"
+    assert reason in refused(f"gate.bounds={bounds}", setting)
