@@ -15,8 +15,8 @@ from models.registry import Training
 
 _log = logging.getLogger("pawprint")
 TRAINING, HEAD, FINE_TUNING = "training", "head", "fine-tuning"
-# Forward through all blocks and backward through the upper ones, against forward alone: 37 and 13 ms
-# of processor time a photo on two cores (`python -m benchmarks.fine_tuning`).
+# Forward through all blocks and backward through the upper ones, against forward alone: 37 and 13
+# ms of processor time a photo on two cores (`python -m benchmarks.fine_tuning`).
 _STEP_AGAINST_FEATURES = 3.0
 _TRACING_SECONDS = 15.0
 

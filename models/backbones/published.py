@@ -131,7 +131,8 @@ def _no_answer(url: str) -> str | None:
     def ask():
         try:
             request = urllib.request.Request(url, method="HEAD")
-            with urllib.request.urlopen(request, timeout=_PATIENCE_S):
+            # Of its own, because the opener of `urlopen` keeps its first proxies for the process.
+            with urllib.request.build_opener().open(request, timeout=_PATIENCE_S):
                 reasons.clear()
         except (OSError, http.client.HTTPException) as error:
             reasons[0] = str(error)

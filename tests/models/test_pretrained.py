@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,8 @@ def cache(tmp_path, monkeypatch) -> Path:
         monkeypatch.setenv(name, CLOSED)
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
+    # urllib keeps the proxies of its first request for all others of the process.
+    monkeypatch.setattr(urllib.request, "_opener", None)
     monkeypatch.setenv("HOME", str(tmp_path))
     folder = tmp_path / ".keras" / "models"
     folder.mkdir(parents=True)
@@ -263,6 +266,7 @@ def test_a_download_fills_the_cache_of_keras(cache, weights, monkeypatch):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setattr(published, "_URL", f"http://127.0.0.1:{server.server_port}")
         monkeypatch.setenv("no_proxy", "127.0.0.1")
+        monkeypatch.setattr(urllib.request, "_opener", None)
         found = published.Published("network.h5").find()
         assert found == str(cache / "network.h5")
         assert Path(found).read_bytes() == weights.read_bytes()
