@@ -89,7 +89,7 @@ def test_a_dropped_photo_is_labelled_and_the_lineage_is_told(
     executions = [e.text for e in browser.find_elements("css selector", "#executions li")]
     for node in ("ImportExampleGen", "Trainer", "Evaluator", "Pusher"):
         assert any(line.startswith(node) for line in executions), node
-    assert "pawnet" in text(browser, "#model")
+    assert "efficientnet_lite0" in text(browser, "#model")
 
     shot = tmp_path / "page.png"
     browser.save_screenshot(str(shot))
