@@ -57,15 +57,8 @@ OWN_FILE = "a file named in model.arguments.weights"
 # The first EfficientNets are not here: Keras adds a layer to them where it downloads their weights
 # itself, so that the same weights in a network without that layer mean something else.
 BACKBONES = {
-    "ConvNeXtTiny": Published(
-        "convnext/convnext_tiny_notop.h5",
-        "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1",
-    ),
     "EfficientNetV2B0": Published(
         "efficientnet_v2/efficientnetv2-b0_notop.h5", "893217f2bb855e2983157299931e43ff"
-    ),
-    "EfficientNetV2S": Published(
-        "efficientnet_v2/efficientnetv2-s_notop.h5", "af0682fb74e8c54910f2d4393339c070"
     ),
     "MobileNetV2": Published(
         "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",

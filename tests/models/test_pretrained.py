@@ -188,7 +188,7 @@ def test_wrong_weights_and_names_are_told(weights, tmp_path):
     for call in (pretrained.find_weights, lambda **given: pretrained.build(SIZE, 2, **given)):
         with pytest.raises(ValueError, match=r"weights: there is no file /nowhere/x\.h5"):
             call(weights="/nowhere/x.h5")
-        with pytest.raises(ValueError, match=r"Received: 'MobileNet9'\. Known: ConvNeXtTiny"):
+        with pytest.raises(ValueError, match=r"Received: 'MobileNet9'\. Known: EfficientNetV2B0"):
             call(backbone="MobileNet9")
     other = tmp_path / "text.h5"
     other.write_text("no weights")

@@ -34,7 +34,7 @@ def refused(*overrides, away=False) -> str:
         ("pretrained", "fine_tune: true", "'fine_tune'; it takes backbone, weights, fine_tuned"),
         ("pawnet", "num_classes: 3", "does not take 'num_classes'; it takes filters"),
         ("article_cnn", "dropout: 0.5", "article_cnn does not take 'dropout'; it takes none"),
-        ("pretrained", "backbone: MobileNet9", "Received: 'MobileNet9'. Known: ConvNeXtTiny"),
+        ("pretrained", "backbone: MobileNet9", "Received: 'MobileNet9'. Known: EfficientNetV2B0"),
         ("pretrained", "weights: 5", "expected a path, imagenet or null. Received: 5"),
         ("pretrained", "weights: /nowhere/x.h5", "weights: there is no file /nowhere/x.h5"),
     ],
