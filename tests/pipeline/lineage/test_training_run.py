@@ -31,7 +31,8 @@ def upload(tracker: Tracker, server: WandbStandIn) -> tuple[int, str]:
 
 @pytest.mark.slow
 def test_a_training_that_is_uploaded_after_the_mirror(server, tmp_path):
-    fields = {"labels": ["cat", "dog"], "wandb": {"mode": "offline"}, "store": "here"}
+    fields = {"labels": ["cat", "dog"], "image_size": 32, "store": "here"}
+    fields["wandb"] = {"mode": "offline"}
     tracker = Tracker(options.parse(fields), str(tmp_path / "run"))
     for epoch in range(2):
         tracker.submit(lambda run, epoch=epoch: run.log({"epoch": epoch}))
