@@ -15,7 +15,7 @@ import tf_keras
 
 from models import feature_store, preprocessing
 from models.feature_store import FeatureStore
-from models.input import Features, Shard, Source
+from models.input import Features, Shard, Source, once
 
 _log = logging.getLogger("pawprint")
 _progress = logging.getLogger("pawprint.progress")
@@ -102,8 +102,7 @@ class Extractor:
         columns = [_View(self, self._store(view), view) for view in views]
         labels, done = [np.zeros([0], np.int64)], 0
         total = math.ceil(source.count / shard.workers)
-        records = source.evaluation(shard).batch(_READ).prefetch(1)
-        for packed, its_labels in map(source.parse_packed, records):
+        for packed, its_labels in map(source.parse_packed, once(source, _READ, shard)):
             images = packed.numpy().tolist()
             keys = feature_store.digests(images)
             for column in columns:
@@ -121,7 +120,7 @@ class Extractor:
     def seconds_a_photo(self, source: Source) -> float:
         """Seconds that the backbone takes for a photo; measured where nothing was computed."""
         if not self.computed:
-            (records,) = source.evaluation(_ALL).take(self._batch).batch(self._batch).take(1)
+            records = next(iter(once(source, self._batch, _ALL)))
             images = source.parse_packed(records)[0].numpy().tolist()
             for _ in range(2):  # The first call traces.
                 self.compute(images, PHOTO)

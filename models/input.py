@@ -204,6 +204,13 @@ def evaluation(source: Examples, batch_size: int, steps: int, shard: Shard, *, c
     return batches.with_options(_options(deterministic=True)).prefetch(tf.data.AUTOTUNE)
 
 
+def once(source: Source, batch_size: int, shard: Shard):
+    """One pass over a worker's examples, in order: dataset of serialised examples [batch_size]."""
+    # Without tuning: to end an iterator TensorFlow waits for its thread, see `Continued`.
+    batches = source.evaluation(shard).batch(batch_size)
+    return batches.with_options(_options(deterministic=True)).prefetch(1)
+
+
 class Continued(tf.distribute.DistributedDataset):
     """A dataset without end, each pass over which goes on where the one before it ended.
 
