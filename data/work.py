@@ -85,7 +85,7 @@ def finished_before(plan: Plan, folder: str, resume: bool) -> dict | None:
         what = "an unfinished conversion" if started(folder) else "something else"
     raise DataError(
         f"{folder} exists already, with {what}",
-        "Remove it or name another folder, nothing is overwritten; resume=True goes on with an "
+        "Remove it, or name another folder: nothing is overwritten. resume=True resumes an "
         "unfinished conversion of the same rows, photos and options.",
     )
 

@@ -44,7 +44,7 @@ _OF_NO_EFFECT = (
 
 
 def identity(config: Options, fn_args: FnArgs, own: Sequence[Training], replicas: int) -> str:
-    """A digest of what two trainings must share for one to go on with the other's checkpoints.
+    """A digest of what a training must share with another to resume from its checkpoints.
 
     Args:
         config: all settings.

@@ -47,7 +47,9 @@ class _ReportingNode(beam_dag_runner.PipelineNodeAsDoFn):
         try:
             super()._run_node()
         except KeyboardInterrupt:  # Beam would make an error of it that says nothing
-            error = Interrupted("interrupted; the same command goes on with what is done")
+            error = Interrupted(
+                "interrupted; the same command resumes from the last completed step"
+            )
         except Exception as raised:
             error = explained(raised)
         _listener(

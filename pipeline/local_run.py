@@ -69,12 +69,12 @@ def _run(source: Source, config: Config, folder: RunFolder, console: Console, fo
             console.text(f"  the files found so far: {folder.discarded}")
         return Exit.USAGE
     except KeyboardInterrupt:
-        console.text("\nerror: interrupted; the same command goes on with what is done")
+        console.text("\nerror: interrupted; the same command resumes from the last completed step")
         _cancel_jobs(config, folder, console)
         return Exit.FAILED
     except Exception as error:
         logging.getLogger(__name__).exception("the run failed")
-        console.text(f"\nerror: {error}\n  the whole story: {folder.log}")
+        console.text(f"\nerror: {error}\n  full log: {folder.log}")
         return Exit.FAILED
 
 
@@ -186,7 +186,7 @@ def _run_pipeline(source, config, present, ingested, folder, console, started, f
     if failed:
         error = outcome.failure.error if outcome.failure else failed
         where = f"{outcome.failure.node_id} failed: " if outcome.failure else ""
-        console.text(f"\nerror: {where}{error}\n  the whole story: {folder.log}")
+        console.text(f"\nerror: {where}{error}\n  full log: {folder.log}")
         if isinstance(error, Interrupted):
             _cancel_jobs(config, folder, console)
         return exit_status

@@ -173,7 +173,7 @@ def _console(folder: RunFolder) -> Iterator[Console]:
     except Exception as error:
         with folder.log.open("a") as log:
             traceback.print_exception(error, file=log)
-        raise CloudError(f"{error}\n  the whole story: {folder.log}") from error
+        raise CloudError(f"{error}\n  full log: {folder.log}") from error
 
 
 def _compile(

@@ -118,8 +118,8 @@ def _wait(config: Config, job: str, folder: str) -> None:
         with dataflow.in_words():
             dataflow.client(config).modify_job_state(job, "JOB_STATE_CANCELLED")
         raise CloudError(
-            f"interrupted: Dataflow's job {job} is being cancelled; the same command goes on with "
-            f"what is done.\n  job {page}"
+            f"interrupted: Dataflow's job {job} is being cancelled; the same command resumes "
+            f"from the last completed step.\n  job {page}"
         ) from None
 
 

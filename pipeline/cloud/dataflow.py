@@ -78,7 +78,7 @@ def how_it_ended(job_id: str, state: str, said: str, page: str) -> str:
     """
     state = state.removeprefix("JOB_STATE_").lower()
     if state in ("cancelled", "drained"):
-        why = "The run stops here; the same command goes on with what is done."
+        why = "The run stops here; the same command resumes from the last completed step."
     elif found := _OURS.search(said):
         why = _CODE.format(module=found[1])
     elif lines := [line for line in said.strip().splitlines() if line.strip()]:

@@ -107,7 +107,7 @@ def _run(found, model: PushedModel, config: Config, folder: RunFolder, console: 
         return Exit.USAGE
     except Exception as error:
         logging.getLogger(__name__).exception("the prediction failed")
-        console.text(f"\nerror: {error}\n  the whole story: {folder.log}")
+        console.text(f"\nerror: {error}\n  full log: {folder.log}")
         return Exit.FAILED
     counts = collections.Counter(result)
     told = ", ".join(f"{label} {count}" for label, count in counts.most_common())

@@ -105,6 +105,6 @@ def test_an_interruption_cancels_the_job(dataflow, convert, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(conversion.time, "sleep", interrupted)
-    with pytest.raises(CloudError, match="is being cancelled; the same command goes on"):
+    with pytest.raises(CloudError, match="is being cancelled; the same command resumes"):
         convert()
     assert [*dataflow.states.values()] == ["JOB_STATE_CANCELLED"]

@@ -225,6 +225,6 @@ def test_an_interrupted_run_from_here_leaves_no_job(
     arguments += [f"--set={setting}" for setting in settings]
     assert runner_dataflow.main(arguments) == 1
     told = capfd.readouterr().out
-    assert "error: Stopped failed: interrupted; the same command goes on" in told
+    assert "error: Stopped failed: interrupted; the same command resumes" in told
     assert "  Dataflow's job 1 is being cancelled" in told
     assert dataflow.states == {"1": "JOB_STATE_CANCELLED", "2": "JOB_STATE_RUNNING"}
