@@ -1,4 +1,4 @@
-"""The same recipe as a bare tf_keras script: what the pipeline's own work is measured against.
+"""The same backbone in a bare tf_keras script: what the pipeline's own work is measured against.
 
     python -m benchmarks.bare PHOTOS MODEL
 

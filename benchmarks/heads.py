@@ -108,7 +108,7 @@ class Photos:
 
         values, labels = self.features.values[:, 0, :TOP].astype(np.float32), self.features.labels
         for seed in range(repeats):
-            fold, right = cross_validation.deal(labels, folds, seed), 0
+            fold, right = cross_validation.stratified_folds(labels, folds, seed), 0
             for number in range(folds):
                 tf_keras.utils.set_random_seed(seed)
                 head = tf_keras.Sequential(

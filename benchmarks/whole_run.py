@@ -1,4 +1,4 @@
-"""Seconds and memory of whole runs, against a bare tf_keras script of the same recipe.
+"""Seconds and memory of whole runs, against a bare tf_keras script with the same backbone.
 
     python -m benchmarks.whole_run PHOTOS [--counts 400 4000 20000] [--rounds 1]
 

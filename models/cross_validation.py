@@ -44,7 +44,8 @@ class HeadTrainer:
     ):
         self._head, self._steps = model.head, steps
         model.penalize(own.penalty / photos)
-        self._settings, self._seed = phases.settled(config.trainer, own), config.trainer.seed
+        self._settings = phases.resolve_settings(config.trainer, own)
+        self._seed = config.trainer.seed
         once = dataclasses.replace(config.trainer, steps_per_execution=steps)
         optimization.compile_model(
             self._head,
@@ -90,10 +91,11 @@ def cross_validate(
     Returns:
         Predicted classes, int64 [n].
     """
-    fold = deal(features.labels, folds, config.trainer.seed or 0)
-    settings = phases.settled(config.trainer, own)
+    fold = stratified_folds(features.labels, folds, config.trainer.seed or 0)
+    settings = phases.resolve_settings(config.trainer, own)
     photos = len(fold) - len(fold) // folds
-    steps = settings.epochs * phases.steps_an_epoch(settings, photos)
+    each = config.trainer.steps_per_epoch or phases.steps_an_epoch(settings, photos)
+    steps = settings.epochs * each
     counts = dict(
         zip(config.labels, np.bincount(features.labels, minlength=len(config.labels)), strict=True)
     )
@@ -110,7 +112,7 @@ def cross_validate(
     return predicted
 
 
-def deal(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
+def stratified_folds(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
     """The fold of each photo, int64 [n]: each class is spread evenly over all folds."""
     random, fold = np.random.default_rng(seed), np.zeros(len(labels), np.int64)
     dealt = 0

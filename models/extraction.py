@@ -16,6 +16,7 @@ import tf_keras
 from models import feature_store, preprocessing
 from models.feature_store import FeatureStore
 from models.input import Features, Shard, Source, once
+from models.options import TrainerOptions
 
 _log = logging.getLogger("pawprint")
 _progress = logging.getLogger("pawprint.progress")
@@ -35,6 +36,11 @@ class Kept:
     """None keeps nothing."""
     limit: int = 1 << 30
     """Bytes that the folder may take."""
+
+
+def views(options: TrainerOptions) -> tuple[str, ...]:
+    """The views of each image that a head learns from."""
+    return (PHOTO, MIRRORED) if options.mirrored_features else (PHOTO,)
 
 
 class Extractor:
@@ -63,6 +69,7 @@ class Extractor:
     ):
         self.computed, self.seconds = 0, 0.0
         self._traced = False
+        self._known: dict[str, tuple[FeatureStore, dict[bytes, np.ndarray]]] = {}
         self._kept, self._strategy = kept or Kept(), strategy
         self._width = backbone.output_shape[-1]
         self._network = fingerprint(backbone)
@@ -99,7 +106,7 @@ class Extractor:
             views: `photo`, `mirrored`.
             name: of the examples, for the progress.
         """
-        columns = [_View(self, self._store(view), view) for view in views]
+        columns = [_View(self, view) for view in views]
         labels, done = [np.zeros([0], np.int64)], 0
         total = math.ceil(source.count / shard.workers)
         for packed, its_labels in map(source.parse_packed, once(source, _READ, shard)):
@@ -143,16 +150,21 @@ class Extractor:
             self._traced = True
         return np.concatenate(rows)
 
-    def _store(self, view: str) -> FeatureStore:
-        return FeatureStore(self._kept.folder, f"{self._network} {view}", self._kept.limit)
+    def kept(self, view: str) -> tuple[FeatureStore, dict[bytes, np.ndarray]]:
+        """Where features of a view are kept, and all that are known, by digest of the image."""
+        if view not in self._known:
+            store = FeatureStore(self._kept.folder, f"{self._network} {view}", self._kept.limit)
+            self._known[view] = store, store.load()
+        return self._known[view]
 
 
 class _View:
     """The features of one view, in the order of the photos."""
 
-    def __init__(self, extractor: Extractor, store: FeatureStore, view: str):
-        self._extractor, self._store, self._view = extractor, store, view
-        self._known, self._rows = store.load(), []
+    def __init__(self, extractor: Extractor, view: str):
+        self._extractor, self._view = extractor, view
+        self._store, self._known = extractor.kept(view)
+        self._rows: list[np.ndarray] = []
         self._fresh: dict[bytes, np.ndarray] = {}
         self._saved = time.monotonic()
         self.computed = 0
@@ -165,7 +177,7 @@ class _View:
         rows = self._extractor.compute(list(missing.values()), self._view)
         self.computed += len(missing)
         fresh = dict(zip(missing, rows, strict=True))
-        self._known |= fresh
+        self._known.update(fresh)
         self._fresh |= fresh
         self._rows += [self._known[key] for key in keys]
         # A killed training has lost no more than this.

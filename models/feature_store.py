@@ -71,7 +71,8 @@ class FeatureStore:
             _log.warning("features are not kept in %s: %s", self._folder, error)
 
     def _shrink(self) -> None:
-        paths = self._files(f"{self._root}/*/*{_SUFFIX}")
+        # A killed process leaves a temporary file, which counts too.
+        paths = self._files(f"{self._root}/*/*{_SUFFIX}*")
         stats = {path: tf.io.gfile.stat(path) for path in paths}
         size = sum(stat.length for stat in stats.values())
         for path in sorted(paths, key=lambda each: stats[each].mtime_nsec):

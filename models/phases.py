@@ -51,7 +51,7 @@ class Phase:
         return self.name == FINE_TUNING
 
 
-def settled(options: TrainerOptions, own: Training, fine_tuning: bool = False) -> Training:
+def resolve_settings(options: TrainerOptions, own: Training, fine_tuning: bool = False) -> Training:
     """The settings of a phase: the user's, and the architecture's own where theirs are None."""
     given = {
         "epochs": options.fine_tuning_epochs if fine_tuning else options.epochs,

@@ -90,6 +90,10 @@ class History(tf_keras.callbacks.Callback):
         self.phase = ""
         self.epochs: list[dict[str, float | str]] = [row for row in earlier if row["epoch"] <= done]
 
+    def forget(self, after: int) -> None:
+        """Leaves out the epochs after that one, whose weights could not be restored."""
+        self.epochs = [row for row in self.epochs if row["epoch"] <= after]
+
     def on_epoch_begin(self, epoch, logs=None):
         """Starts the epoch's clock."""
         self._began = time.monotonic()

@@ -95,17 +95,17 @@ class Session:
         """
         trainer, own = self.config.trainer, self.architecture.TRAINING
         if not isinstance(self.model, Pretrained):
-            yield self._phase(phases.TRAINING, phases.settled(trainer, own))
+            yield self._phase(phases.TRAINING, phases.resolve_settings(trainer, own))
             return
         reached = self.backup.phase if self.backup.fits(self.model) else ""
-        head = phases.settled(trainer, own)
+        head = phases.resolve_settings(trainer, own)
         extractor = None
         if reached != phases.FINE_TUNING:
             kept = extraction.Kept(self.config.features_dir, trainer.features_limit_mb << 20)
             extractor = extraction.Extractor(
                 self.model.backbone, self.strategy, self.task.workers, kept
             )
-            views = (extraction.PHOTO, extraction.MIRRORED)[: 1 + trainer.mirrored_features]
+            views = extraction.views(trainer)
             yield self._phase(
                 phases.HEAD,
                 head,
@@ -113,7 +113,7 @@ class Session:
                 train=extractor.features(self.train, self._shard, views, "training"),
                 validation=extractor.features(self.validation, self._shard, name="validation"),
             )
-        tuning = phases.settled(trainer, self.architecture.FINE_TUNING, fine_tuning=True)
+        tuning = phases.resolve_settings(trainer, self.architecture.FINE_TUNING, fine_tuning=True)
         if epochs := self._fine_tuning_epochs(tuning, extractor):
             self.model.thaw()
             tuning = dataclasses.replace(tuning, epochs=epochs)
@@ -244,10 +244,12 @@ def train(
     """Does one part of the training, from where an earlier process left it."""
     backup, trainer = session.backup, session.config.trainer
     done = max(phase.first_epoch, backup.restore(phase.model, phase.name, phase.settings.epochs))
+    history.forget(after=done)
     callbacks, epochs = list(callbacks), phase.last_epoch
     patience = trainer.early_stopping or (phase.settings.epochs if phase.keeps_best else 0)
     if patience:
-        losses = [row["val_loss"] for row in rivals(history.epochs, phase, session.config)]
+        candidates = candidate_epochs(history.epochs, phase, session.config)
+        losses = [row["val_loss"] for row in candidates]
         stopping = checkpoints.EarlyStopping(patience, backup, losses)
         callbacks.append(stopping)
         epochs = done if stopping.is_over else epochs
@@ -338,10 +340,10 @@ def exported_epoch(
     """The row of the epoch whose weights are exported; empty without epochs."""
     if not epochs or not (last.keeps_best or config.trainer.early_stopping):
         return epochs[-1] if epochs else {}
-    return _best(rivals(epochs, last, config))
+    return _best(candidate_epochs(epochs, last, config))
 
 
-def rivals(
+def candidate_epochs(
     epochs: Sequence[dict[str, float]], phase: Phase, config: Options
 ) -> list[dict[str, float]]:
     """The rows of a phase's epochs, and before them that of the weights it has to beat, if any."""
@@ -365,7 +367,7 @@ def _settings(session: Session, trained: Sequence[Phase]) -> dict:
     if isinstance(session.model, Pretrained):
         settings["preset"] = phases.preset(trainer)
         # An earlier process may have trained it.
-        head = phases.settled(trainer, session.architecture.TRAINING)
+        head = phases.resolve_settings(trainer, session.architecture.TRAINING)
         settings[phases.HEAD] = dataclasses.asdict(head)
     for phase in trained:
         settings[phase.name] = {

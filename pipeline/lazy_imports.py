@@ -58,7 +58,9 @@ class _Finder(MetaPathFinder):
         if parent in self._modules:  # a package is executed before its submodules
             package = sys.modules[parent]
             if isinstance(package.__loader__, _DeferringLoader):
-                package.__loader__.execute(package)
+                # Without waiting: this thread holds the lock of the submodule's import, for which
+                # a thread that executes the package may wait.
+                package.__loader__.execute(package, wait=False)
                 if module := sys.modules.get(name):
                     # The import system takes the spec of a module that is there by now.
                     spec = module.__spec__ = ModuleSpec(name, _Imported(module))
@@ -98,9 +100,16 @@ class _DeferringLoader(Loader):
 
         self._hook = module.__getattr__ = on_missing
 
-    def execute(self, module) -> None:
-        """Executes the module unless that was done; a failed one is executed again on next use."""
-        with self._lock:
+    def execute(self, module, wait: bool = True) -> None:
+        """Executes the module unless that was done; a failed one is executed again on next use.
+
+        Args:
+          module: to execute.
+          wait: for another thread that executes it.
+        """
+        if not self._lock.acquire(blocking=wait):
+            return
+        try:
             if self._executing or vars(module).get("__getattr__") is not self._hook:
                 return
             self._executing = True
@@ -115,6 +124,8 @@ class _DeferringLoader(Loader):
                 self._executing = False
             if vars(module).get("__getattr__") is self._hook:  # else it has one of its own
                 del module.__getattr__
+        finally:
+            self._lock.release()
 
 
 class _Imported(Loader):

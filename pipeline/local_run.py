@@ -106,12 +106,12 @@ def ingest_for(source: Source, config: Config, folder: RunFolder, console: Conso
     if ingested.discarded:
         text += f"; {len(ingested.discarded)} skipped, see {folder.discarded}"
     console.line("photos", text, None if ingested.cached else time.monotonic() - started)
-    if few := few_photos(ingested.records.counts["train"], ingested.records.labels):
+    if few := few_photos_warning(ingested.records.counts["train"], ingested.records.labels):
         console.line("", few)
     return ingested
 
 
-def few_photos(train: dict[str, int], labels: Sequence[str]) -> str:
+def few_photos_warning(train: dict[str, int], labels: Sequence[str]) -> str:
     """A warning that names the labels with few training photos; empty where there are none."""
     few = {label: train.get(label, 0) for label in labels if train.get(label, 0) < _FEW}
     if not few:

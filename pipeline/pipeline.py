@@ -65,7 +65,11 @@ def create_pipeline(
         preprocessing_fn="models.preprocessing.preprocessing_fn",
         splits_config=tfx.proto.SplitsConfig(
             analyze=["train"],
-            transform=list(records.patterns) if cross_validated else ["train", "validation"],
+            transform=(
+                list(records.patterns)
+                if cross_validation.needs_test_images(config)
+                else ["train", "validation"]
+            ),
         ),
         custom_config={
             "image_size": config.model.image_size,
@@ -145,17 +149,21 @@ def create_pipeline(
 
 def training_settings(config: Config) -> dict:
     """What `models.trainer.run_fn` receives as `custom_config`."""
+    weights = registry.find_weights(config.model.name, config.model.arguments)
     shaping = {
         "labels": list(config.records.labels),
         "image_size": config.model.image_size,
         "model": {"name": config.model.name, **config.model.arguments},
         "trainer": dataclasses.asdict(config.trainer),
     }
+    if weights:
+        # Resolved here, as it depends on the machines: a cached model is of the same preset.
+        shaping["trainer"]["preset"] = placement.preset(config)
     provenance = {
         "config_digest": settings_digest(shaping),
         "data_digest": config.records.digest,
     }
-    if weights := registry.find_weights(config.model.name, config.model.arguments):
+    if weights:
         provenance |= {"weights_digest": weights.sha256, "weights": weights.description()}
     return {
         **shaping,

@@ -39,8 +39,24 @@ def records(config: Config) -> str:
 
 
 def features(config: Config) -> str:
-    """Where trainings keep the features of photos."""
-    return f"{_home(config)}/features"
+    """Where trainings keep the features of images.
+
+    An absolute path here: it is among the Trainer's settings, and one folder has one name there.
+    """
+    folder = f"{_home(config)}/features"
+    return folder if config.cloud else str(Path(folder).resolve())
+
+
+def preset(config: Config) -> str:
+    """How far a pretrained network is trained: as set, or by the accelerators that train it."""
+    cloud = config.cloud
+    if config.trainer.preset:
+        return config.trainer.preset
+    if cloud and cloud.training:
+        return "best" if cloud.training.chief.accelerator_count else "fast"
+    from models import phases  # TensorFlow tells what this machine has.
+
+    return phases.preset(config.trainer)
 
 
 def beam_arguments(config: Config) -> list[str]:
@@ -66,7 +82,8 @@ def _local_beam_arguments(config: Config) -> list[str]:
         # Without an image TFX packages itself for every component, 49 MB in the folder of temporary
         # files that stay there. Local processes have the code and ignore the image.
         flags.append("--sdk_container_image=none")
-    if (processes := beam_processes(config)) > 1:
+    chosen = any(flag.startswith("--direct_") for flag in flags)
+    if not chosen and (processes := beam_processes(config)) > 1:
         flags += ["--direct_running_mode=multi_processing", f"--direct_num_workers={processes}"]
     return flags
 

@@ -4,10 +4,10 @@ import math
 
 from pipeline.gate.intervals import binomial_tail, fewest_right, photos_needed, wilson
 from pipeline.gate.measurements import Measurements, Slice
+from pipeline.gate.names import FEW_PHOTOS
 from pipeline.gate.options import SHARES, Bound, GateConfig
 from pipeline.gate.verdict import condition, places, too_few
 
-_FEW = 100
 _WIDE = 0.1
 _CHANCE = 0.05
 _LABEL = "label"
@@ -38,7 +38,7 @@ def _accuracy(measured: Measurements, split: str) -> str | None:
     if figure.value is None:
         return None
     low, high = wilson(round(figure.value * photos), photos)
-    if photos >= _FEW and high - low <= _WIDE:
+    if photos >= FEW_PHOTOS and high - low <= _WIDE:
         return None
     return (
         f"{photos} {split} photos: an accuracy of {figure.value:.3f} stands for anything from "

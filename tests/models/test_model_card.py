@@ -86,7 +86,11 @@ def test_fine_tuning_has_to_beat_a_head_that_ended_early():
     config = parse(trainer={"early_stopping": 2})
     losses = {1: 0.5, 2: 0.3, 3: 0.4, 41: 0.35, 42: 0.32}
     epochs = [{"epoch": n, "val_loss": loss} for n, loss in losses.items()]
-    assert [row["val_loss"] for row in session.rivals(epochs, last, config)] == [0.3, 0.35, 0.32]
+    assert [row["val_loss"] for row in session.candidate_epochs(epochs, last, config)] == [
+        0.3,
+        0.35,
+        0.32,
+    ]
     assert session.exported_epoch(epochs, last, config)["epoch"] == 2
 
 

@@ -81,10 +81,10 @@ def test_a_class_without_examples_has_no_part_in_the_auc():
 
 def test_label_smoothing_of_the_architecture_yields_to_the_users():
     smooth = Training(epochs=1, optimizer="rmsprop", learning_rate=0.1, label_smoothing=0.2)
-    settled = phases.settled(TrainerOptions(), smooth)
+    settled = phases.resolve_settings(TrainerOptions(), smooth)
     assert settled == smooth
     assert compiled(settings=settled).loss.label_smoothing == 0.2
-    settled = phases.settled(TrainerOptions(label_smoothing=0.0), smooth)
+    settled = phases.resolve_settings(TrainerOptions(label_smoothing=0.0), smooth)
     assert compiled(settings=settled).loss.label_smoothing == 0.0
 
 
@@ -97,16 +97,16 @@ def test_each_phase_has_its_own_of_the_users_settings():
         batch_size=4,
         schedule="cosine",
     )
-    head = phases.settled(options, OWN)
+    head = phases.resolve_settings(options, OWN)
     assert (head.epochs, head.learning_rate, head.batch_size, head.schedule) == (
         3,
         0.1,
         4,
         "cosine",
     )
-    tuning = phases.settled(options, OWN, fine_tuning=True)
+    tuning = phases.resolve_settings(options, OWN, fine_tuning=True)
     assert (tuning.epochs, tuning.learning_rate, tuning.batch_size) == (2, 0.01, 4)
-    assert phases.settled(TrainerOptions(), OWN, fine_tuning=True) == OWN
+    assert phases.resolve_settings(TrainerOptions(), OWN, fine_tuning=True) == OWN
 
 
 @pytest.fixture

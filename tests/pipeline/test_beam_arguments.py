@@ -55,6 +55,12 @@ def test_processes_that_are_set():
     ]
 
 
+def test_flags_of_the_user_are_not_overridden():
+    own = ["--runner=FnApiRunner", "--direct_num_workers=4"]
+    config = config_of(f"beam.pipeline_args={own}", photos=1_000_000)
+    assert placement.beam_arguments(config) == [*own, LOCAL[1]]
+
+
 @pytest.mark.parametrize("processes", ["0", "many", "1.5"])
 def test_processes_that_cannot_be_are_refused(processes):
     with pytest.raises(ValueError, match=r"beam\.processes"):

@@ -27,7 +27,7 @@ def test_the_model_card_says_where_the_model_comes_from(pushed_run, photos, tmp_
         "labels": list(written["records"]["labels"]),
         "image_size": written["model"]["image_size"],
         "model": {"name": written["model"]["name"]},
-        "trainer": written["trainer"],
+        "trainer": written["trainer"] | {"preset": provenance["settings"]["trainer"]["preset"]},
     }
     assert provenance["config_digest"] == settings_digest(shaping)
     commit = subprocess.run(
@@ -79,6 +79,23 @@ def test_the_trainer_is_told_the_counts_and_the_weights(tmp_path):
     assert config.features_dir
     plain = settings_of(tmp_path, "model.name=pawnet")
     assert plain["image_size"] == 150 and "weights" not in plain["provenance"]
+
+
+def test_the_preset_is_settled_before_the_cache_is_asked(tmp_path, monkeypatch):
+    """A model of CPUs is not taken for one of GPUs, which are trained further."""
+    presets = []
+    for gpus in ([], [object()]):
+        monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda _, g=gpus: g)
+        presets.append(settings_of(tmp_path)["trainer"]["preset"])
+    assert presets == ["fast", "best"]
+    assert settings_of(tmp_path, "trainer.preset=balanced")["trainer"]["preset"] == "balanced"
+    assert settings_of(tmp_path, "model.name=pawnet")["trainer"]["preset"] is None
+
+
+def test_the_folder_of_features_has_one_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    assert settings_of("runs")["features_dir"] == settings_of(tmp_path / "runs")["features_dir"]
 
 
 def test_other_weights_under_the_same_name_train_again(tmp_path):

@@ -9,7 +9,7 @@ from pipeline.gate import cross_validation
 BOUND = "gate.bounds=[{metric: accuracy, min: 0.5}, {metric: cross_validated_accuracy, min: 0.9}]"
 
 
-def wanted(*settings: str, test: int) -> bool:
+def config_of(*settings: str, test: int):
     records = RecordsConfig(
         path="records",
         labels=("cat", "dog"),
@@ -17,8 +17,7 @@ def wanted(*settings: str, test: int) -> bool:
         counts={split: {"cat": test, "dog": 0} for split in ("train", "validation", "test")},
         features=("image", "label"),
     )
-    config = config_files.load(None, settings).model_copy(update={"records": records})
-    return cross_validation.is_wanted(config)
+    return config_files.load(None, settings).model_copy(update={"records": records})
 
 
 @pytest.mark.parametrize(
@@ -34,4 +33,25 @@ def wanted(*settings: str, test: int) -> bool:
     ],
 )
 def test_it_is_wanted_with_few_test_photos_or_when_asked_for(settings, test, expected):
-    assert wanted(*settings, test=test) is expected
+    assert cross_validation.is_wanted(config_of(*settings, test=test)) is expected
+
+
+def test_a_setting_of_the_gate_does_not_train_a_model_anew():
+    """Transform prepares the same images with it and without."""
+    for value in ("true", "false", "null"):
+        config = config_of(f"gate.cross_validate={value}", test=99)
+        assert cross_validation.needs_test_images(config)
+    assert not cross_validation.needs_test_images(config_of(test=100))
+    assert not cross_validation.needs_test_images(config_of("model.name=pawnet", test=10))
+
+
+def test_other_weights_are_cross_validated_anew():
+    from tfx import v1 as tfx
+
+    def settings(digest: str) -> dict:
+        names = ("labels", "image_size", "model", "trainer", "features_dir", "code")
+        given = {**dict.fromkeys(names), "provenance": {"weights_digest": digest}}
+        examples = tfx.dsl.Channel(type=tfx.types.standard_artifacts.Examples)
+        return cross_validation.create(examples, given).exec_properties
+
+    assert settings("one") == settings("one") != settings("other")
