@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import shutil
@@ -86,6 +87,21 @@ def sha256(path: str) -> str:
         while block := stream.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def has_digest(content: bytes, path: str, digest: str) -> bool:
+    """Whether the content of a file has the digest that `data.scan` lists.
+
+    Args:
+        content: What was read of it.
+        path: Says which digest it is: SHA-256 (hex) of a local file, the store's of an object.
+        digest: Of an object MD5 (base64), or `<crc32c>:<size>` where the store has no MD5.
+    """
+    if not is_remote(path):
+        return hashlib.sha256(content).hexdigest() == digest
+    if ":" in digest:  # the size alone: Python has no crc32c
+        return digest.rpartition(":")[2] == str(len(content))
+    return base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode() == digest
 
 
 def exists(path: str) -> bool:

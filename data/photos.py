@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from data import records
 
@@ -25,8 +25,34 @@ JPEG_QUALITY = 95
 """Of re-encoded photos, with full colour resolution: what is left of the loss is below a grey level
 on average."""
 
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
+"""Pillow's names of the formats that are read. It opens others too: EPS would start Ghostscript."""
+
+# What a file begins with that is a picture of some other format: offset, bytes, name.
+_UNREAD = (
+    (0, b"%!PS", "EPS"),
+    (0, b"%PDF", "PDF"),
+    (0, b"8BPS", "PSD"),
+    (0, b"<svg", "SVG"),
+    (4, b"ftyphei", "HEIC"),
+    (4, b"ftyphev", "HEIC"),
+    (4, b"ftypmif1", "HEIC"),
+)
+
 _EXIF_ORIENTATION = 0x0112
-_TURNED = range(2, 9)  # 1 is upright; the standard knows no others
+_TURNS = {  # 1 is upright; the standard knows no others
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_END = b"\xff\xd9"
+_SAMPLE_BITS = (8, 12, 16)
+_FLOAT_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0), (0.0, 65535.0))
+_ROWS = 256
 _LIMIT = threading.Lock()
 # Frame headers whose streams libjpeg, and so TensorFlow, decodes to 8-bit pixels: baseline,
 # extended sequential and progressive, all Huffman coded (ITU T.81, table B.1).
@@ -59,7 +85,7 @@ def photo_features(content: bytes, options: EncodeOptions) -> dict[str, records.
     blended, as TensorFlow's decoders do when a served model gets the same file.
 
     Args:
-        content: The bytes of the file, in any format that Pillow reads.
+        content: The bytes of the file, in one of `FORMATS`.
 
     Returns:
         `image`, its height, width and channels (1 for grey modes, else 3), and for jpeg
@@ -71,13 +97,14 @@ def photo_features(content: bytes, options: EncodeOptions) -> dict[str, records.
     if not content:
         raise BadPhotoError("empty file")
     image, kept = _decoded(content, options)
+    jpeg = plain_jpeg(content) if kept and options.encoding == records.JPEG else None
     features = {
         records.IMAGE_HEIGHT: image.height,
         records.IMAGE_WIDTH: image.width,
         records.IMAGE_CHANNELS: len(image.getbands()),
     }
     if options.encoding == records.JPEG:
-        features[records.IMAGE] = content if kept else _to_jpeg(image)
+        features[records.IMAGE] = jpeg or _to_jpeg(image)
         features[records.IMAGE_ENCODING] = records.JPEG.encode()
     else:
         flat = image.tobytes()
@@ -87,17 +114,27 @@ def photo_features(content: bytes, options: EncodeOptions) -> dict[str, records.
 
 
 def _decoded(content: bytes, options: EncodeOptions) -> tuple[Image.Image, bool]:
-    """The photo in mode L or RGB, and whether `content` is a JPEG of just that."""
+    """The photo in mode L or RGB, and whether its pixels are those of the file."""
     opened = _open(content, options.max_pixels)
     try:
         opened.load()
-        turned = options.exif and opened.getexif().get(_EXIF_ORIENTATION) in _TURNED
-        image = to_grey_or_rgb(ImageOps.exif_transpose(opened) if turned else opened)
+        turn = _TURNS.get(_orientation(opened)) if options.exif else None
+        image = to_grey_or_rgb(opened if turn is None else opened.transpose(turn))
     except MemoryError:  # no fault of the photo's
         raise
     except Exception as error:  # Pillow's plugins raise nearly anything on broken files
         raise BadPhotoError("cannot be decoded") from error
-    return image, not turned and image is opened and is_plain_jpeg(content)
+    return image, image is opened
+
+
+def _orientation(opened: Image.Image) -> int | None:
+    """What EXIF says; None where it cannot be read: the pixels are good all the same."""
+    try:
+        return opened.getexif().get(_EXIF_ORIENTATION)
+    except MemoryError:
+        raise
+    except Exception:  # Pillow raises nearly anything on broken tags
+        return None
 
 
 def pixels(features: dict[str, records.Value]) -> np.ndarray:
@@ -123,8 +160,10 @@ def pixels(features: dict[str, records.Value]) -> np.ndarray:
 def to_grey_or_rgb(image: Image.Image) -> Image.Image:
     """The image in mode L or RGB; itself where it is in one of them already.
 
-    Samples of more than 8 bits keep their high byte. Floating-point samples are taken as 0-1 where
-    all of them lie there, else as 0-255 with the rest cut off.
+    Samples of more than 8 bits keep the picture's range. Whole numbers are taken as 8, 12 or 16
+    bits, whichever is the first that holds all of the picture's samples, and keep the high 8 of
+    these. Floating-point samples are taken as 0 to 1, -1 to 1, 0 to 255 or 0 to 65535, likewise.
+    Where none of these holds all samples, the range is from the least to the greatest.
     """
     if image.mode in ("L", "RGB"):
         return image
@@ -140,42 +179,71 @@ def to_grey_or_rgb(image: Image.Image) -> Image.Image:
 def _from_deep_samples(image: Image.Image) -> Image.Image:
     import numpy as np
 
-    samples = np.asarray(image)
-    if image.mode == "F":
-        samples = np.nan_to_num(samples, nan=0.0)
-        if samples.size and samples.min() >= 0 and samples.max() <= 1:
-            samples = samples * 255
-        return Image.fromarray(np.clip(np.rint(samples), 0, 255).astype(np.uint8))
-    samples = np.clip(samples.astype(np.int64), 0, 65535)  # I, I;16 and its byte orders
-    return Image.fromarray((samples >> 8).astype(np.uint8))
+    whole = image.mode != "F"  # I, I;16 and its byte orders
+    ranges = [(0, 2**bits - 1) for bits in _SAMPLE_BITS] if whole else _FLOAT_RANGES
+    least, greatest = _extrema(image)
+    holding = (r for r in ranges if r[0] <= least and greatest <= r[1])
+    low, high = next(holding, (least, greatest))
+    # The high 8 bits of whole numbers, as TensorFlow's decoders have them.
+    factor, spare = (256 / (high + 1 - low), 0) if whole else (255 / ((high - low) or 1), 0.5)
+    grey = Image.new("L", image.size)
+    for number, strip in enumerate(_strips(image)):
+        kept = np.clip(np.nan_to_num(strip.astype(np.float64), nan=low), low, high)
+        part = np.floor((kept - low) * factor + spare).astype(np.uint8)
+        grey.paste(Image.fromarray(part), (0, number * _ROWS))
+    return grey
 
 
-def is_plain_jpeg(content: bytes) -> bool:
-    """Whether TensorFlow decodes these bytes as they are: a grey or three-colour 8-bit JPEG."""
+def _extrema(image: Image.Image) -> tuple[float, float]:
+    """The least and the greatest finite sample; zeros where there is none."""
+    import numpy as np
+
+    finite = (strip[np.isfinite(strip)] for strip in _strips(image))
+    found = [(float(strip.min()), float(strip.max())) for strip in finite if strip.size]
+    return (min(low for low, _ in found), max(high for _, high in found)) if found else (0, 0)
+
+
+def _strips(image: Image.Image) -> Iterator[np.ndarray]:
+    """The samples of some rows at a time: whole copies would take many bytes a pixel."""
+    import numpy as np
+
+    for top in range(0, image.height, _ROWS):
+        yield np.asarray(image.crop((0, top, image.width, min(top + _ROWS, image.height))))
+
+
+def plain_jpeg(content: bytes) -> bytes | None:
+    """The JPEG within these bytes that TensorFlow decodes as it is; None where there is none.
+
+    A grey or three-colour 8-bit JPEG up to its last end marker. Cameras write further things after
+    it, which TensorFlow does not read; without the marker it refuses a picture that Pillow opens.
+    """
     if not content.startswith(records.JPEG_MAGIC):
-        return False
-    at = 2
+        return None
+    at, plain = 2, False
     while at + 9 < len(content) and content[at] == 0xFF:
         marker = content[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            continue
+        if marker == 0xDA:  # the scan
+            end = content.rfind(_END, at)
+            return content[: end + 2] if plain and end > 0 else None
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             precision, components = content[at + 4], content[at + 9]
-            return marker in _HUFFMAN_FRAMES and precision == 8 and components in (1, 3)
-        else:
-            at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-    return False
+            plain = marker in _HUFFMAN_FRAMES and precision == 8 and components in (1, 3)
+        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return None
 
 
 def _open(content: bytes, max_pixels: int) -> Image.Image:
     try:
         with _pillow_allows(max_pixels), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the size is checked below, for every format
-            opened = Image.open(io.BytesIO(content))
+            opened = Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise BadPhotoError("too many pixels") from error
     except Image.UnidentifiedImageError as error:
-        raise BadPhotoError("not an image") from error
+        raise BadPhotoError(_unread(content)) from error
     except MemoryError:
         raise
     except Exception as error:
@@ -185,6 +253,14 @@ def _open(content: bytes, max_pixels: int) -> Image.Image:
             f"too many pixels: {opened.width} x {opened.height}, at most {max_pixels} are allowed"
         )
     return opened
+
+
+def _unread(content: bytes) -> str:
+    """The reason why a file of no format in `FORMATS` is refused."""
+    for at, magic, name in _UNREAD:
+        if content[at:].startswith(magic):
+            return f"{name} files are not read: convert them to JPEG or PNG"
+    return "not an image"
 
 
 @contextmanager

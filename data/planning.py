@@ -69,8 +69,10 @@ def make_plan(
     labels = table[label_column].map(str) if label_column else [""] * len(table)
     uris = table[uri_column].tolist() if uri_column else [None] * len(table)
     values = zip(*(column.tolist() for column in columns.values()), strict=True)
+    digests = table[DIGEST].tolist() if DIGEST in table else [""] * len(table)
     rows = [
-        [number, *row] for number, row in enumerate(zip(uris, labels, values, strict=True), start=1)
+        [number, *row]
+        for number, row in enumerate(zip(uris, labels, values, digests, strict=True), start=1)
     ]
     shards = []
     for split in SPLITS:
@@ -105,7 +107,7 @@ def make_plan(
         options=asdict(options) | {"gzip": gzip, "num_shards": num_shards},
         source=source,
     )
-    contents = table[DIGEST] if DIGEST in table else map(_stamp, uris)
+    contents = () if DIGEST in table else map(_stamp, uris)
     return replace(plan, digest=_digest(plan, contents))
 
 

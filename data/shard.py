@@ -62,16 +62,20 @@ def write_shard(job: dict, folder: str, progress: Callable[[int], None] | None =
     Returns:
         A report: file, split, records, bytes and sha256 of the file, counts (label name to
         records) and discarded (path, row, reason, exception of each bad photo).
+
+    Raises:
+        DataError: A photo changed since `data.scan` listed it.
     """
     options = EncodeOptions(**job["options"])
     counts: Counter[str] = Counter()
     discarded = []
     with _shard_file(files.join(folder, job["file"]), job["gzip"]) as shard:
         reads = _reads([row[1] for row in job["rows"]])
-        for done, (row, uri, label, values) in enumerate(job["rows"], start=1):
+        for done, (row, uri, label, values, digest) in enumerate(job["rows"], start=1):
             try:
                 columns = dict(zip(job["columns"], values, strict=True))
-                features = row_features(uri, next(reads), columns, options)
+                read = functools.partial(_listed, uri, next(reads), digest)
+                features = row_features(uri, read, columns, options)
                 tfrecord.write(shard, records.serialize(features))
                 counts[label] += 1
             except BadPhotoError as error:
@@ -137,6 +141,20 @@ def _reads(uris: list[str | None]) -> Iterator[Callable[[], bytes]]:
                 yield fetched.popleft().result
         while fetched:
             yield fetched.popleft().result
+
+
+def _listed(uri: str, read: Callable[[], bytes], digest: str) -> bytes:
+    """What `read` gives, once it is the content that was listed, where a digest tells.
+
+    Raises:
+        DataError: The photo is another one now: its split and label were chosen for the old one.
+    """
+    content = read()
+    if digest and not files.has_digest(content, uri, digest):
+        raise DataError(
+            f"{uri} changed since it was listed", "The same command lists the photos anew."
+        )
+    return content
 
 
 def _read_photo(uri: str) -> bytes:

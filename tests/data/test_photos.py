@@ -1,18 +1,21 @@
 import base64
 import io
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 
 from data.photos import (
     BadPhotoError,
     EncodeOptions,
-    is_plain_jpeg,
     photo_features,
     pixels,
+    plain_jpeg,
     to_grey_or_rgb,
 )
 from tests.data.drawn import encoded, picture, shared
@@ -54,6 +57,36 @@ def test_sixteen_bits_keep_their_high_byte():
     assert pixels(photo_features(content, RAW)).ravel().tolist() == [0, 0, 1, 255]
 
 
+@pytest.mark.parametrize(
+    ("kind", "samples", "grey"),
+    [
+        (np.uint16, [0, 16, 2048, 4095], [0, 1, 128, 255]),  # 12 bits in 16
+        (np.uint16, [0, 7, 128, 255], [0, 7, 128, 255]),  # 8 bits in 16
+        (np.int32, [0, 7, 128, 255], [0, 7, 128, 255]),
+        (np.int32, [0, 256, 32768, 65535], [0, 1, 128, 255]),
+        (np.int32, [-1000, 0, 1000], [0, 127, 255]),
+        (np.int32, [0, 2**30, 2**31 - 1], [0, 128, 255]),
+        (np.float32, [-1, 0, 1], [0, 128, 255]),
+        (np.float32, [0, 32768, 65535], [0, 128, 255]),
+        (np.float32, [0, 5e5, 1e6], [0, 128, 255]),
+        (np.float32, [0, np.nan, 1], [0, 0, 255]),
+        (np.float32, [0, np.inf, 1], [0, 255, 255]),
+        (np.float32, [7e5, 7e5], [0, 0]),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else None,
+)
+def test_deep_samples_keep_the_range_of_the_picture(kind, samples, grey):
+    values = np.array([samples], kind)
+    image = Image.fromarray(values)
+    content = encoded(image, "PNG" if kind is np.uint16 else "TIFF")
+    assert pixels(photo_features(content, RAW)).ravel().tolist() == grey
+
+
+def test_the_case_of_deep_grey_is_seen():
+    content = shared("cases", "deep-grey", "int32_0_255.tif").read_bytes()
+    assert np.ptp(pixels(photo_features(content, RAW))) > 50
+
+
 @pytest.mark.parametrize("scale", [1.0, 255.0])
 def test_floating_point_samples_of_either_range(scale):
     samples = np.array([[0.0, 0.5, 1.0]], np.float32) * scale
@@ -77,9 +110,9 @@ def test_a_plain_jpeg_is_kept_byte_for_byte():
 
 def test_other_jpegs_are_encoded_anew():
     cmyk = encoded(picture(3, mode="CMYK"))
-    assert not is_plain_jpeg(cmyk)
+    assert not plain_jpeg(cmyk)
     made = photo_features(cmyk, JPEG)
-    assert is_plain_jpeg(made["image"]) and made["image_channels"] == 3
+    assert plain_jpeg(made["image"]) and made["image_channels"] == 3
 
 
 def test_both_encodings_of_a_jpeg_have_equal_pixels():
@@ -113,6 +146,29 @@ def test_exif_orientation_is_an_option(orientation):
     # A decoder that ignores EXIF, as TensorFlow's, and one that heeds it see the same.
     again = Image.open(io.BytesIO(stored["image"]))
     assert again.getexif().get(0x0112, 1) == 1
+
+
+def test_a_photo_is_turned_whatever_other_tags_it_has():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x9204] = TiffImagePlugin.IFDRational(1, 3)  # exposure bias
+    content = encoded(picture(5), exif=exif)
+    rational = struct.pack(">ii", 1, 3)
+    order = ">" if rational in content else "<"
+    at = content.index(struct.pack(f"{order}II", 1, 3))
+    for value in ((-1, 3), (1, 0), (0, 0)):
+        odd = content[:at] + struct.pack(f"{order}ii", *value) + content[at + 8 :]
+        assert shape(photo_features(odd, JPEG)) == (24, 16, 3)
+
+
+def test_tags_that_cannot_be_read_turn_nothing():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encoded(picture(5), exif=exif)
+    at = content.index(b"Exif\0\0") + 6
+    for harm in (b"XX", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x02"):
+        odd = content[:at] + harm + content[at + len(harm) :]
+        assert shape(photo_features(odd, JPEG)) == (16, 24, 3)
 
 
 @pytest.mark.parametrize("orientation", [0, 1, 9, 42])
@@ -159,13 +215,28 @@ def bomb(side: int) -> bytes:
         (b"", "empty file"),
         (b"not a picture at all", "not an image"),
         (b"\x00" * 4096, "not an image"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG files are not read: convert them"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "EPS files are not read"),
+        (b"\0\0\0\x18ftypheic", "HEIC files are not read"),
+        (b"\0\0\x02\0" + bytes(14), "not an image"),
         (encoded(picture(6, (200, 200)))[:900], "cannot be decoded"),
         (encoded(picture(6, (200, 200)), "PNG")[:-600], "cannot be decoded"),
         (bomb(10_000), "too many pixels: 10000 x 10000"),
         (bomb(30_000), "too many pixels"),
     ],
-    ids=["empty", "text", "zeros", "svg", "cut-jpeg", "cut-png", "bomb", "big-bomb"],
+    ids=[
+        "empty",
+        "text",
+        "zeros",
+        "svg",
+        "eps",
+        "heic",
+        "tga",
+        "cut-jpeg",
+        "cut-png",
+        "bomb",
+        "big-bomb",
+    ],
 )
 @pytest.mark.parametrize("options", [RAW, JPEG], ids=["raw", "jpeg"])
 def test_what_is_no_whole_photo_is_refused_with_a_reason(content, reason, options):
@@ -210,5 +281,32 @@ def test_every_odd_file_is_read():
     for path in sorted(shared("images", "odd").iterdir()):
         raw, jpeg = (photo_features(path.read_bytes(), options) for options in (RAW, JPEG))
         assert len(base64.urlsafe_b64decode(raw["image"])) == np.prod(shape(raw)), path.name
-        assert is_plain_jpeg(jpeg["image"]), path.name
+        assert plain_jpeg(jpeg["image"]), path.name
         assert pixels(jpeg).shape == shape(jpeg), path.name
+
+
+def test_what_cameras_write_after_a_jpeg_is_cut_off():
+    content = encoded(picture(2))
+    for further in (b"\0", b"junk" * 100, b"\xff\xd8\xff" + bytes(20)):
+        assert photo_features(content + further, JPEG)["image"] == content
+
+
+def test_another_format_of_pillows_is_not_opened():
+    for name in ("EPS", "TGA", "ICO", "PCX"):
+        with pytest.raises(BadPhotoError, match=r"not an image|are not read"):
+            photo_features(encoded(picture(2), name), RAW)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read in /proc")
+def test_a_large_deep_picture_takes_few_times_its_pixels():
+    code = (
+        "import io\n"
+        "from PIL import Image\n"
+        "from data.photos import EncodeOptions, photo_features\n"
+        "file = io.BytesIO()\n"
+        "Image.new('I;16', (6000, 6000)).save(file, 'PNG')\n"
+        "photo_features(file.getvalue(), EncodeOptions('jpeg'))\n"
+        "print(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 300 * 1024, "KiB, for 36 million pixels of 2 bytes"

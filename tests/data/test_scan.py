@@ -1,6 +1,7 @@
 import os
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -208,3 +209,14 @@ def test_shares_that_are_no_split_are_refused(tmp_path, split):
 def test_unknown_conflicts_are_refused(tmp_path):
     with pytest.raises(DataError, match="Allowed: error, drop, keep"):
         data.scan(tmp_path, conflicts="ignore")
+
+
+def test_a_photo_that_changed_since_it_was_listed_stops_the_conversion(tmp_path):
+    photos, quiet = tmp_path / "photos", lambda done, total: None
+    table = data.scan(photo_folder(photos, {"cat": 10, "dog": 10}))
+    changed = table["image_uri"][3]
+    Path(changed).write_bytes(encoded(picture(99)))
+    with pytest.raises(DataError, match=f"{changed} changed since it was listed"):
+        data.convert(table, tfrecord_dir=tmp_path / "out", progress=quiet)
+    assert not (tmp_path / "out").exists()
+    data.convert(data.scan(photos), tfrecord_dir=tmp_path / "out", progress=quiet)
