@@ -139,6 +139,7 @@ def _run_pipeline(source, config, present, ingested, folder, console, started, f
     # TFX and TensorFlow take seconds to import: only now, when everything else has been checked.
     # Their million objects stay; searching them for garbage again and again takes another second.
     gc.disable()
+    from pipeline import stored_models
     from pipeline.gate.verdict_table import verdict_table
     from pipeline.lineage.photos import PhotoRecorder
     from pipeline.local_dag_runner import Interrupted, LocalDagRunner, NodeReport
@@ -159,7 +160,10 @@ def _run_pipeline(source, config, present, ingested, folder, console, started, f
         seconds = None if report.state == "cached" else report.seconds
         console.line(report.node_id, describe(report, config), seconds)
 
-    recorder = PhotoRecorder(sqlite_store(str(metadata_file(config))), config.name, folder.run_id)
+    store = sqlite_store(str(metadata_file(config)))
+    for line in stored_models.mend(store, placement.serving(config)):
+        console.line("models", line)
+    recorder = PhotoRecorder(store, config.name, folder.run_id)
     recorder.record(source, ingested)
     failed = None
     try:

@@ -18,6 +18,7 @@ from pipeline.gate import quality_gate as gate_1
 from pipeline.gate import serving_check as gate_2
 from pipeline.gate.evaluation import eval_config
 from pipeline.gate.options import Forced
+from pipeline.gate.recording import RecordingEvaluator
 from pipeline.push.component import BlessedPusher
 from pipeline.record_schema import PIXELS, RecordSchema, known_layout
 from pipeline.store_identity import store_identity
@@ -99,14 +100,14 @@ def create_pipeline(
         model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
         model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
     ).with_id("LatestBlessedModel")
-    evaluator = tfx.components.Evaluator(
+    evaluator = RecordingEvaluator(
         examples=examples.outputs["examples"],
         example_splits=[records.held_out],
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
         eval_config=eval_config(config.gate, len(records.labels)),
         module_path=extractors.__name__,
-    )
+    ).with_id("Evaluator")
     del evaluator.outputs["blessing"]  # Without thresholds it says nothing: QualityGate blesses.
     quality_gate = gate_1.create(
         evaluator,

@@ -8,6 +8,7 @@ from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.digests import folder_digest
+from pipeline.saved_model import FOLDER
 
 _INPUT = (mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT)
 _OUTPUT = (mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT)
@@ -33,7 +34,7 @@ class PushedModel:
     @property
     def saved_model(self) -> Path:
         """The SavedModel in the Model artifact."""
-        return Path(self.model_uri) / "Format-Serving"
+        return Path(self.model_uri) / FOLDER
 
 
 def pushed_models(store: MetadataStore) -> list[PushedModel]:

@@ -10,6 +10,7 @@ from tfx.components.evaluator import executor as evaluator_executor
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
+from pipeline import saved_model
 from pipeline.digests import file_digest, settings_digest
 from pipeline.gate.extractors import saved_labels
 from pipeline.gate.few_photos import few_photos
@@ -73,7 +74,8 @@ def QualityGate(
       forced_by: who blesses the model even if it fails; empty: nobody.
       forced_reason: why.
       blessing: receives `verdict.json` (docs/gate.md) and the files and properties that TFX's own
-        Evaluator gives it; `forced_by` and `forced_reason` too where the blessing was forced.
+        Evaluator gives it; `model_digest` of the SavedModel that was measured; `forced_by` and
+        `forced_reason` too where the blessing was forced.
       cross_validation: may hold `cross_validation.json`, the accuracy over all photos of heads on
         the pretrained network's features.
     """
@@ -112,6 +114,9 @@ def QualityGate(
     blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
     blessing.set_string_custom_property(
         constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri
+    )
+    blessing.set_string_custom_property(
+        saved_model.DIGEST, evaluation.get_string_custom_property(saved_model.DIGEST)
     )
     if forced:
         blessing.set_string_custom_property("forced_by", forced_by)

@@ -16,6 +16,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from models import reference
+from pipeline import saved_model
 from pipeline.digests import file_digest, settings_digest
 from pipeline.gate.names import VERDICT_FILE
 from pipeline.gate.tfserving import infra_validator
@@ -123,7 +124,7 @@ def ServingCheck(
       split: the split they are taken from.
       settings: JSON object with `labels`, `image_size` and the fields of `ServingConfig`.
       blessing: receives `verdict.json` (docs/gate.md) and the file and properties that
-        InfraValidator gives it.
+        InfraValidator gives it, and `model_digest` of the SavedModel that was asked.
     """
     options = json.loads(settings)
     uri = artifact_utils.get_split_uri([examples], split)
@@ -137,6 +138,7 @@ def ServingCheck(
         trained = os.path.join(folder, reference.FILE)
         if tf.io.gfile.exists(f"{model.uri}/{reference.FILE}"):
             io_utils.copy_file(f"{model.uri}/{reference.FILE}", trained)
+        digest = saved_model.model_digest(local)
         checks = probe(local, records, options, trained)
     blessed = bool(checks) and all(check["passed"] for check in checks)
     verdict = {"format_version": FORMAT_VERSION, "passed": blessed, "checks": checks}
@@ -144,6 +146,7 @@ def ServingCheck(
     io_utils.write_string_file(f"{blessing.uri}/{_BLESSED if blessed else _NOT_BLESSED}", "")
     blessing.set_string_custom_property("blessing", _BLESSED if blessed else _NOT_BLESSED)
     blessing.set_int_custom_property("blessed", int(blessed))
+    blessing.set_string_custom_property(saved_model.DIGEST, digest)
 
 
 def _refusals(root: str) -> int:

@@ -39,11 +39,13 @@ def infra_validator(model, examples, config: Config):
     """
     from tfx import v1 as tfx
 
+    from pipeline.gate.recording import RecordingInfraValidator
+
     serving = config.serving
     name, _, tag = serving.image.rpartition(":")
     if not name or "/" in tag:  # a colon may also belong to the registry's port
         name, tag = serving.image, "latest"
-    return tfx.components.InfraValidator(
+    return RecordingInfraValidator(
         model=model,
         examples=examples,
         serving_spec=tfx.proto.ServingSpec(
@@ -58,4 +60,4 @@ def infra_validator(model, examples, config: Config):
             split_name=config.records.held_out,
             num_examples=serving.check_examples,
         ),
-    )
+    ).with_id("InfraValidator")

@@ -9,7 +9,10 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import json_utils
 
 from pipeline.push.options import PushConfig
+from pipeline.push.target import PushError
 from pipeline.push.targets import make_target
+from pipeline.push.upload import model_digest
+from pipeline.saved_model import DIGEST
 
 _BLESSINGS = (
     standard_component_specs.MODEL_BLESSING_KEY,
@@ -31,7 +34,9 @@ class BlessedPushExecutor(tfx_pusher.Executor):
             return
         settings = json_utils.loads(exec_properties["custom_config"])
         target = make_target(PushConfig.model_validate(settings["options"]), settings["folder"])
-        pushed = target.push(self.GetModelPath(input_dict))
+        model = self.GetModelPath(input_dict)
+        _check_unchanged(model, input_dict)
+        pushed = target.push(model)
         self._MarkPushed(pushed_model, pushed.destination, pushed.version)
 
     def CheckBlessing(self, input_dict) -> bool:
@@ -40,6 +45,23 @@ class BlessedPushExecutor(tfx_pusher.Executor):
         if missing:
             logging.getLogger(__name__).warning("not pushed: no %s", " and no ".join(missing))
         return not missing and super().CheckBlessing(input_dict)
+
+
+def _check_unchanged(model: str, input_dict) -> None:
+    """Raises PushError unless both gates judged the very files that are to be pushed.
+
+    A blessing names a model by its id, and TFX's cache knows nothing of what is in its folder.
+    """
+    digest = model_digest(model)
+    for key in _BLESSINGS:
+        blessing = artifact_utils.get_single_instance(input_dict[key])
+        judged = blessing.get_string_custom_property(DIGEST)
+        if judged != digest:
+            raise PushError(
+                f"the SavedModel in {model} is not the one that the gates judged: its files have "
+                f"digest {digest[:12]}, {blessing.type_name} is for {judged[:12] or 'none'}. "
+                "Nothing was pushed; the same command trains a model anew that changed"
+            )
 
 
 class BlessedPusher(tfx.components.Pusher):

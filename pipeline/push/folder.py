@@ -69,7 +69,7 @@ class FolderTarget(Target):
                     raise rolled_back_error(str(number), str(self._folder))
             number = served_version(self._folder)
             if number is None or folder_digest(self._path(number)) != digest:
-                number = self._add(Path(model))
+                number = self._add(Path(model), digest)
             self._clear()
         return Pushed(str(number), str(self._path(number)))
 
@@ -106,7 +106,8 @@ class FolderTarget(Target):
             if number in aside:
                 os.rename(self._path(number, _ROLLED_BACK), self._path(number))
             if number != served_version(self._folder):
-                number = self._add(self._path(number))
+                version = self._path(number)
+                number = self._add(version, folder_digest(version))
             self._clear()
         return str(number)
 
@@ -127,12 +128,14 @@ class FolderTarget(Target):
             self._clear()
         return str(number)
 
-    def _add(self, model: Path) -> int:
-        """Copies a SavedModel in as the newest version."""
+    def _add(self, model: Path, digest: str) -> int:
+        """Copies a SavedModel in as the newest version, if what arrives has this digest."""
         taken = [0, *versions(self._folder), *rolled_back(self._folder)]
         number = max(taken) + 1
         shutil.rmtree(self._path(number, _INCOMING), ignore_errors=True)
         shutil.copytree(model, self._path(number, _INCOMING))
+        if folder_digest(self._path(number, _INCOMING)) != digest:
+            raise PushError(f"{model} changed while it was copied to {self._folder}; push it again")
         os.utime(self._path(number, _INCOMING))  # the time of the push, not of the training
         os.rename(self._path(number, _INCOMING), self._path(number))
         return number

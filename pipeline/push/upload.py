@@ -1,27 +1,19 @@
 """SavedModels in Cloud Storage, where Google's prediction services read them."""
 
-import base64
-import hashlib
 from pathlib import Path
 
 from data import gs
 from data.errors import DataError
-from pipeline.digests import settings_digest
+from pipeline import saved_model
 from pipeline.push.target import PushError
-
-_GRAPH = "saved_model.pb"
 
 
 def model_digest(model: str) -> str:
-    """Sha256 (hex) over the names and contents of a SavedModel, wherever it lies.
-
-    Raises:
-      PushError: there is no SavedModel, or the store cannot be read.
-    """
-    files = _files(model)
-    if _GRAPH not in files:
-        raise PushError(f"no SavedModel in {model}: {_GRAPH} is missing")
-    return settings_digest(files)
+    """`saved_model.model_digest`; raises PushError where there is no SavedModel to read."""
+    try:
+        return saved_model.model_digest(model)
+    except saved_model.SavedModelError as error:
+        raise PushError(str(error)) from error
 
 
 def uploaded(model: str, models_at: str) -> str:
@@ -33,17 +25,27 @@ def uploaded(model: str, models_at: str) -> str:
     Args:
       model: folder, local or `gs://`.
       models_at: `gs://bucket/folder` below which models lie.
+
+    Raises:
+      PushError: there is no SavedModel, the store refuses the upload, or it holds other files
+        afterwards.
     """
     if model.startswith(gs.PREFIX):
         return model
-    address = f"{models_at}/{model_digest(model)[:16]}"
+    digest = model_digest(model)
+    address = f"{models_at}/{digest[:16]}"
     here, there = _files(model), _files(address)
-    missing = [name for name, digest in here.items() if there.get(name) != digest]
+    missing = [name for name, md5 in here.items() if there.get(name) != md5]
     try:
-        for name in sorted(missing, key=lambda name: (name == _GRAPH, name)):
+        for name in sorted(missing, key=lambda name: (name == saved_model.GRAPH, name)):
             gs.upload(str(Path(model) / name), f"{address}/{name}")
     except (OSError, DataError) as error:
         raise PushError(f"the model could not be uploaded: {error}") from error
+    if missing and model_digest(address) != digest:
+        raise PushError(
+            f"the files in {address} are not those of {model}: the model changed during the "
+            f"upload, or the folder has files of something else; remove {address} and push again"
+        )
     return address
 
 
@@ -52,17 +54,8 @@ def check_store(models_at: str):
     _files(models_at)
 
 
-def _files(model: str) -> dict[str, str]:
-    """MD5 of each file by its path in the model."""
-    if not model.startswith(gs.PREFIX):
-        paths = [path for path in Path(model).rglob("*") if path.is_file()]
-        return {path.relative_to(model).as_posix(): _md5(path) for path in paths}
+def _files(folder: str) -> dict[str, str]:
     try:
-        return {name: digest for name, _, digest in gs.entries(model) if name}
-    except (OSError, DataError) as error:
-        raise PushError(f"cannot read {model}: {error}") from error
-
-
-def _md5(path: Path) -> str:
-    digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).digest()
-    return base64.b64encode(digest).decode()
+        return saved_model.file_digests(folder)
+    except saved_model.SavedModelError as error:
+        raise PushError(str(error)) from error

@@ -10,6 +10,7 @@ import pytest
 
 from data import samples
 from pipeline.metadata_reader import run_executions, sqlite_store
+from pipeline.saved_model import model_digest
 from tests.conftest import run_local
 
 pytestmark = pytest.mark.slow
@@ -43,13 +44,17 @@ def root(tmp_path_factory):
     return tmp_path_factory.mktemp("gates")
 
 
+def good_command(root: Path) -> tuple:
+    return ("--csv", root / "good.csv", *SMALL, BETTER, "--set=gate.edges={image_size: [48]}")
+
+
 @pytest.fixture(scope="module")
 def runs(root):
     samples.draw(root / "wrong", count=60, size=48, wrong_labels=0.5)
     samples.draw(root / "good", count=80, size=48, seed=1)
     wrong = ("--images", root / "wrong", *SMALL, *BAD, STRICT)
-    table = write_csv(root / "good", root / "good.csv")
-    good = ("--csv", table, *SMALL, BETTER, "--set=gate.edges={image_size: [48]}")
+    write_csv(root / "good", root / "good.csv")
+    good = good_command(root)
     commands = {
         "refused": wrong,
         "forced": (*wrong, "--bless", REASON),
@@ -195,3 +200,23 @@ def test_a_model_whose_export_is_broken_is_refused_and_not_pushed(runs, root, tm
     assert [c["name"] for c in failed] == ["signatures"]
     assert failed[0]["value"] == ["serving_default", "serving_pixels"]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_changed_since_it_was_judged_is_trained_anew(runs, root):
+    pushed = root / "runs" / "serving" / str(runs["better"][1]["pushed_version"])
+    judged = {p: model_digest(str(p)) for p in root.glob("runs/pipeline/Trainer/model/*/Format-*")}
+    (saved,) = (path for path, digest in judged.items() if digest == model_digest(str(pushed)))
+    shutil.rmtree(root / "runs" / "serving")  # otherwise it would be restored from there
+    (saved / "saved_model.pb").write_bytes(b"no model at all")
+    run = run_local(*good_command(root), root=root / "runs")
+    assert run.status == 0, run.output + run.errors
+    assert f"changed since it was judged, in {saved.parent}: it is not used any more" in run.output
+    served = model_digest(str(root / "runs" / "serving" / "1"))
+    assert served == model_digest(
+        str(
+            max(
+                root.glob("runs/pipeline/Trainer/model/[0-9]*/Format-*"),
+                key=lambda p: p.stat().st_mtime,
+            )
+        )
+    )

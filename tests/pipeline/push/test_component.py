@@ -9,6 +9,7 @@ from pipeline.push.component import BlessedPushExecutor
 from pipeline.push.folder import versions
 from pipeline.push.options import PushConfig, VertexConfig
 from pipeline.push.target import PushError
+from pipeline.saved_model import DIGEST, model_digest
 
 
 @pytest.fixture
@@ -17,6 +18,7 @@ def push(tmp_path):
         model_blessed: bool | None = True,
         infra_blessed: bool | None = True,
         options: PushConfig | None = None,
+        judged: str | None = None,
     ):
         model = standard_artifacts.Model()
         model.uri = str(tmp_path / "model")
@@ -24,6 +26,8 @@ def push(tmp_path):
         saved.mkdir(parents=True, exist_ok=True)
         (saved / "saved_model.pb").write_text("a")
         blessing, infra = standard_artifacts.ModelBlessing(), standard_artifacts.InfraBlessing()
+        for judgement in (blessing, infra):
+            judgement.set_string_custom_property(DIGEST, judged or model_digest(str(saved)))
         blessing.set_int_custom_property("blessed", int(model_blessed or 0))
         infra.set_int_custom_property("blessed", int(infra_blessed or 0))
         given = {"model": [model]}
@@ -86,3 +90,11 @@ def test_another_target_is_pushed_to_and_recorded_alike(push, storage):
     destination = pushed.get_string_custom_property("pushed_destination")
     assert destination == "projects/my-project/locations/us-central1/models/cats-dogs@1"
     assert list(service.models["cats-dogs"]) == ["1"]
+
+
+def test_files_that_the_gates_did_not_judge_are_not_pushed(push, tmp_path):
+    with pytest.raises(
+        PushError, match=r"model/Format-Serving is not the one that the gates judge"
+    ):
+        push(judged="0" * 64)
+    assert versions(tmp_path / "serving") == []

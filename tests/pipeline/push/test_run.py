@@ -10,6 +10,7 @@ from pipeline.push.component import BlessedPusher
 from pipeline.push.options import PushConfig, VertexConfig
 from pipeline.push.target import PushError
 from pipeline.push.targets import make_target
+from pipeline.saved_model import DIGEST, model_digest
 from tests.standins.vertex_prediction import VertexPredictionStandIn
 
 
@@ -41,14 +42,15 @@ def run(tmp_path, options):
         saved = tmp_path / content / "Format-Serving"
         saved.mkdir(parents=True, exist_ok=True)
         (saved / "saved_model.pb").write_text(content)
+        blessed = {"blessed": 1, DIGEST: model_digest(str(saved))}
         given = {
             name: tfx.dsl.Importer(
                 source_uri=str(tmp_path / content), artifact_type=kind, custom_properties=properties
             ).with_id(name)
             for name, kind, properties in (
                 ("model", standard_artifacts.Model, {}),
-                ("model_blessing", standard_artifacts.ModelBlessing, {"blessed": 1}),
-                ("infra_blessing", standard_artifacts.InfraBlessing, {"blessed": 1}),
+                ("model_blessing", standard_artifacts.ModelBlessing, blessed),
+                ("infra_blessing", standard_artifacts.InfraBlessing, blessed),
             )
         }
         pusher = BlessedPusher(

@@ -1,0 +1,91 @@
+"""The models in a root, before a run uses them: are they still the ones that were judged?
+
+TFX takes a model from its cache, or compares with one, by its id and looks at no file in it.
+"""
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ml_metadata import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline import saved_model
+from pipeline.push import folder as push_folder
+
+
+def mend(store: MetadataStore, serving: str) -> Iterator[str]:
+    """Keeps models that changed or are gone out of the next run.
+
+    The latest blessed model is restored from the serving folder, where that has it. Any other is
+    set aside under a new name and marked as deleted in ML Metadata: TFX trains it anew when it
+    would have been taken from the cache, and compares with the model that was blessed before.
+
+    Args:
+      store: ML Metadata of the root.
+      serving: the folder that models are pushed to, where there is one.
+
+    Yields:
+      One line a model: what was found and what was done.
+    """
+    judged, latest = _judged(store)
+    for model in store.get_artifacts_by_type("Model"):
+        digest = judged.get(model.id)
+        if model.state != mlmd.Artifact.LIVE or digest is None:
+            continue
+        at = Path(model.uri) / saved_model.FOLDER
+        if _digest(at) == digest:
+            continue
+        what = "changed since it was judged, in" if at.exists() else "is gone from"
+        copy = _served_copy(serving, digest) if model.id == latest else None
+        if copy:
+            arriving = at.with_name(f".arriving-{at.name}")
+            shutil.rmtree(arriving, ignore_errors=True)
+            shutil.copytree(copy, arriving)
+            _set_aside(at)
+            arriving.rename(at)
+            yield f"model {model.id} {what} {model.uri}: restored from {copy}"
+        else:
+            _set_aside(Path(model.uri))
+            model.state = mlmd.Artifact.DELETED
+            store.put_artifacts([model])
+            yield f"model {model.id} {what} {model.uri}: it is not used any more"
+
+
+def _set_aside(folder: Path) -> None:
+    if folder.exists():
+        folder.rename(folder.with_name(f".changed-{folder.name}-{time.time_ns()}"))
+
+
+def _judged(store: MetadataStore) -> tuple[dict[int, str], int | None]:
+    """The digest of each model that gate 1 judged, by the model's id, and the latest blessed id."""
+    digests, blessed = {}, []
+    for blessing in store.get_artifacts_by_type("ModelBlessing"):
+        properties = blessing.custom_properties
+        model, digest = (
+            properties["current_model_id"].int_value,
+            properties[saved_model.DIGEST].string_value,
+        )
+        if digest:
+            digests[model] = digest
+            blessed += [model] if properties["blessed"].int_value else []
+    return digests, max(blessed, default=None)
+
+
+def _digest(folder: Path) -> str | None:
+    try:
+        return saved_model.model_digest(str(folder))
+    except saved_model.SavedModelError:
+        return None
+
+
+def _served_copy(serving: str, digest: str) -> Path | None:
+    """The version in the serving folder with this content, the newest first."""
+    if "://" in serving:
+        return None
+    for version in reversed(push_folder.versions(Path(serving))):
+        path = Path(serving) / str(version)
+        if _digest(path) == digest:
+            return path
+    return None
