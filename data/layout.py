@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import unicodedata
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +17,8 @@ from data.errors import DataError, listing
 from data.records import DISCARD, SPLITS
 
 LOG = logging.getLogger("pawprint.data")
+
+_HOUSEKEEPING = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"}
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,9 @@ class Photo:
 def list_photos(folder: str) -> list[Photo]:
     """Every visible file at the right depth of a folder, local or `gs://`.
 
-    Hidden files and folders (their names begin with a dot) and files at other depths are passed
-    over; a warning counts those that lie in a label's or a split's folder. A folder `DISCARD`
+    Hidden files and folders (their names begin with a dot), those that file managers leave
+    (`Thumbs.db`, `__MACOSX`) and files at other depths are passed over; a warning counts those that
+    lie at another depth in a label's or a split's folder. A folder `DISCARD`
     beside split folders is one of them, as TFRecorder has it.
 
     Raises:
@@ -47,8 +53,10 @@ def list_photos(folder: str) -> list[Photo]:
     remote = files.is_remote(folder)
     visible = [
         (names, digest)
-        for names, digest in (_objects(folder) if remote else _files(folder))
-        if len(names) > 1 and not any(name.startswith(".") for name in names)
+        for names, digest in (
+            _objects(folder) if remote else ((names, "") for names in visible_files(folder))
+        )
+        if len(names) > 1 and not any(map(is_housekeeping, names))
     ]
     tops = {names[0] for names, _ in visible}
     splits = {top for top in tops if top.strip().upper() in SPLITS}
@@ -78,30 +86,72 @@ def list_photos(folder: str) -> list[Photo]:
         digests = [digest for _, digest in photos]
     else:
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing releases the interpreter's lock
-            digests = list(pool.map(files.sha256, paths))
+            digests = list(pool.map(_digest, paths))
+    _warn_of_twins({names[-2].strip() for names, _ in photos})
+    if not (remote or splits):
+        empty = {entry.name for entry in os.scandir(folder) if entry.is_dir()} - tops
+        if empty := sorted(name for name in empty if not is_housekeeping(name)):
+            LOG.warning("folders without a file are no labels: %s", listing(empty))
     return [
         Photo(names[0].strip().upper() if splits else None, path, names[-2].strip(), digest)
         for (names, _), path, digest in zip(photos, paths, digests, strict=True)
     ]
 
 
-def _files(folder: str) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The path of each local file as its parts below the folder."""
-    root = Path(folder)
-    if not root.is_dir():
+def visible_files(folder: str) -> Iterator[tuple[str, ...]]:
+    """Each visible file below a local folder, at any depth, as the parts of its path.
+
+    Links are followed, round in a circle once; a broken one counts as a file, so that it is found
+    and listed. Hidden and housekeeping files and folders are left out.
+
+    Raises:
+        DataError: No such folder, or one that cannot be looked into.
+    """
+    if not Path(folder).is_dir():
         raise _no_folder(folder)
+    return _visible(folder, (), frozenset())
 
-    def fail(error: OSError):
-        raise DataError(f"Cannot look into {error.filename}", str(error)) from error
 
-    for place, folders, names in os.walk(root, onerror=fail, followlinks=True):
-        above = Path(place).relative_to(root).parts
-        if len(above) > 1:  # no photos are due below: a link could lead around in a circle
-            folders[:] = [name for name in folders if not Path(place, name).is_symlink()]
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if Path(place, name).is_file():
-                yield (*above, name), ""
+def _visible(folder: str, above: tuple[str, ...], within: frozenset) -> Iterator[tuple[str, ...]]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"Cannot look into {folder}", str(error)) from error
+    within |= {os.path.realpath(folder)}
+    for entry in entries:
+        if is_housekeeping(entry.name):
+            continue
+        if entry.is_dir():
+            if os.path.realpath(entry.path) not in within:
+                yield from _visible(entry.path, (*above, entry.name), within)
+        elif entry.is_file() or entry.is_symlink():
+            yield (*above, entry.name)
+
+
+def is_housekeeping(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or left by a file manager."""
+    return name.startswith(".") or name.lower() in _HOUSEKEEPING
+
+
+def _digest(path: str) -> str:
+    """SHA-256 of a local file; of its path where it cannot be read, which conversion will tell."""
+    try:
+        return files.sha256(path)
+    except OSError:
+        return hashlib.sha256(os.fsencode(path)).hexdigest()
+
+
+def _warn_of_twins(labels: set[str]) -> None:
+    alike = defaultdict(set)
+    for label in labels:
+        alike[unicodedata.normalize("NFKC", label).casefold()].add(label)
+    for twins in alike.values():
+        if len(twins) > 1:
+            LOG.warning(
+                "labels %s differ in case or in how their characters are composed: they are "
+                "separate classes; rename the folders if they are one",
+                listing(sorted(twins)),
+            )
 
 
 def _objects(folder: str) -> Iterator[tuple[tuple[str, ...], str]]:

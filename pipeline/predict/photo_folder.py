@@ -9,6 +9,7 @@ import pandas as pd
 
 import data
 from data.errors import DataError
+from data.layout import visible_files
 from pipeline.digests import settings_digest
 
 ROW = "row"
@@ -35,19 +36,14 @@ class Unlabelled:
 
 
 def list_folder(folder: str) -> list[str]:
-    """Every visible file below a folder, sorted.
+    """Every visible file below a folder, sorted; links and hidden files as `data.scan` takes them.
 
     Raises:
       DataError: no such folder, or no files in it.
     """
-    root = Path(folder)
-    if not root.is_dir():
+    if not Path(folder).is_dir():
         raise DataError(f"No such folder: {folder}", "Expected a folder of photos.")
-    found = sorted(
-        str(path)
-        for path in root.rglob("*")
-        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(root).parts)
-    )
+    found = sorted(str(Path(folder, *names)) for names in visible_files(folder))
     if not found:
         raise DataError(f"No photos in {folder}", "Expected image files, at any depth.")
     return found
@@ -59,7 +55,7 @@ def convert_folder(paths: list[str], root: str, progress: Callable[[int, int], N
     Raises:
       DataError: none of the files is a photo.
     """
-    stamps = [(path, Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in paths]
+    stamps = [(path, *_stamp(path)) for path in paths]
     digest = settings_digest([str(Path.cwd()), stamps])[:_DIGEST_LENGTH]
     folder = Path(root) / "records" / f"unlabelled-{digest}"
     cached = folder.exists()
@@ -69,6 +65,14 @@ def convert_folder(paths: list[str], root: str, progress: Callable[[int, int], N
         discarded = list(csv.DictReader(file))
     count = len(paths) - len(discarded)
     return Unlabelled(paths, str(folder.resolve()), count, discarded, cached)
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    try:
+        found = Path(path).stat()
+    except OSError:  # a broken link, which the conversion lists
+        return (0, 0)
+    return found.st_size, found.st_mtime_ns
 
 
 def _convert(paths: list[str], folder: Path, progress: Callable[[int, int], None]) -> None:

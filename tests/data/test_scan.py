@@ -108,7 +108,10 @@ def test_a_share_of_zero_gives_no_photos(tmp_path):
 
 def test_hidden_files_are_no_photos(tmp_path):
     photo_folder(tmp_path, {"cat": 5, "dog": 5})
-    (tmp_path / "cat" / ".DS_Store").write_bytes(b"x")
+    for name in (".DS_Store", "._1.jpg", "Thumbs.db", "desktop.ini"):
+        (tmp_path / "cat" / name).write_bytes(b"x")
+    (tmp_path / "__MACOSX" / "cat").mkdir(parents=True)
+    (tmp_path / "__MACOSX" / "cat" / "1.jpg").write_bytes(b"x")
     (tmp_path / ".thumbnails").mkdir()
     (tmp_path / ".thumbnails" / "t.jpg").write_bytes(b"x")
     (tmp_path / "notes.txt").write_text("x")
@@ -220,3 +223,32 @@ def test_a_photo_that_changed_since_it_was_listed_stops_the_conversion(tmp_path)
         data.convert(table, tfrecord_dir=tmp_path / "out", progress=quiet)
     assert not (tmp_path / "out").exists()
     data.convert(data.scan(photos), tfrecord_dir=tmp_path / "out", progress=quiet)
+
+
+def test_links_are_followed_and_broken_ones_are_listed(tmp_path):
+    photos = photo_folder(tmp_path / "photos", {"cat": 10})
+    dogs = photo_folder(tmp_path / "elsewhere", {"dog": 10}, seed=1)
+    os.symlink(dogs / "dog", photos / "dog")
+    os.symlink(photos / "dog", dogs / "dog" / "round")
+    for label in ("cat", "dog"):
+        os.symlink(tmp_path / "gone.jpg", photos / label / "gone.jpg")
+    table = data.scan(photos)
+    assert Counter(table["label"]) == {"cat": 11, "dog": 11}
+    made = data.convert(
+        table,
+        tfrecord_dir=tmp_path / "out",
+        max_bad_fraction=0.5,
+        progress=lambda done, total: None,
+    )
+    listed = (Path(made["tfrecord_dir"]) / "discarded.csv").read_text()
+    assert listed.count("gone.jpg") >= 2 and listed.count("not found") == 2
+
+
+def test_labels_that_look_alike_and_empty_ones_are_told(tmp_path, caplog):
+    photo_folder(tmp_path, {"cat": 10, "Cat": 10, "dog": 10})
+    photo_folder(tmp_path, {"caf\u00e9": 10, "cafe\u0301": 10}, seed=5)
+    (tmp_path / "rabbit").mkdir()
+    data.scan(tmp_path, conflicts="keep")
+    assert "labels 'Cat', 'cat' differ in case" in caplog.text
+    assert caplog.text.count("differ in case or in how") == 2
+    assert "folders without a file are no labels: 'rabbit'" in caplog.text
