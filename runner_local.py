@@ -62,10 +62,10 @@ def main(argv: list[str] | None = None) -> int:
     from pipeline.gate import forced, tfserving
     from pipeline.ingest import Source
 
-    overrides = [*arguments.set, *([f"root={arguments.root}"] if arguments.root else [])]
     try:
+        config = config_files.load(arguments.config, arguments.set, arguments.root)
         # A cloud's config serves here too, all of it but the place.
-        config = config_files.load(arguments.config, overrides).model_copy(update={"cloud": None})
+        config = config.model_copy(update={"cloud": None})
         tfserving.preflight(config)
         blessing = forced.read(arguments.bless)
     except config_files.ConfigError as error:

@@ -55,10 +55,9 @@ def main(argv: list[str] | None = None) -> int:
     warnings.simplefilter("ignore", FutureWarning)  # Google's libraries, of Python's version
     arguments = parse_arguments(argv)
     overrides = [*arguments.set]
-    overrides += [f"root={arguments.root}"] if arguments.root else []
     overrides += [f"push.target={arguments.target}"] if arguments.target else []
     try:
-        config = config_files.load(arguments.config, overrides)
+        config = config_files.load(arguments.config, overrides, arguments.root)
     except config_files.ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

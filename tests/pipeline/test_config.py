@@ -119,3 +119,67 @@ def test_a_resolved_config_can_be_read_back(tmp_path):
     file = tmp_path / "resolved.yaml"
     file.write_text(yaml.safe_dump(config.model_dump(mode="json")))
     assert load(file) == config
+
+
+@pytest.mark.parametrize("root", ["runs #2", "2026-11-29", "1e3", "null", "a: b", "'quoted'"])
+def test_a_root_is_the_folder_of_that_very_name(root):
+    assert load(None, root=root).root == root
+
+
+def test_a_leading_tilde_is_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert load(None, root="~/runs").root == "/home/me/runs"
+    assert load(None, ["root=~/runs"]).root == "/home/me/runs"
+
+
+@pytest.mark.parametrize("root", ["runs [1]", "runs*", "runs?"])
+def test_a_root_that_is_a_pattern_is_refused(root):
+    with pytest.raises(ConfigError, match="in a folder's name for a pattern"):
+        load(None, root=root)
+
+
+def test_text_settings_are_taken_as_they_stand():
+    config = load(None, ["root=2026-11-29", "name=a1e3", "trainer.epochs=3"])
+    assert (config.root, config.name, config.trainer.epochs) == ("2026-11-29", "a1e3", 3)
+    assert load(None, ["root='runs #2'"]).root == "runs #2"
+    assert load(None, ["root=runs #2"]).root == "runs #2"
+
+
+def test_a_config_of_the_project_is_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load("conf/local.yaml").root == "runs"
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "local.yaml").write_text("root: mine")
+    assert load("conf/local.yaml").root == "mine", "the nearer one first"
+    with pytest.raises(ConfigError, match="cannot read the config file elsewhere"):
+        load("elsewhere/local.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            b"trainer:\n  epochs: 1\nmodel:\n  name: pawnet\ntrainer:\n  seed: 1\n",
+            "line 5: trainer",
+        ),
+        (b"trainer:\n  epochs: 1\n  epochs: 2\n", "line 3: epochs is set again, after line 2"),
+        ("root: x\nname: caf\u00e9\n".encode("latin-1"), "line 2: not UTF-8 .byte 0xe9."),
+        ("root: x\n".encode("utf-16"), "line 1: not UTF-8 .byte 0xff."),
+        (b"root: [x\n", "line 2: "),
+    ],
+    ids=["section", "key", "latin-1", "utf-16", "broken"],
+)
+def test_a_file_that_says_two_things_or_cannot_be_read_is_named_with_the_line(
+    content, message, tmp_path
+):
+    file = tmp_path / "own.yaml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=message) as raised:
+        load(file)
+    assert str(file) in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path):
+    file = tmp_path / "own.yaml"
+    file.write_bytes(b"\xef\xbb\xbfroot: mine\n")
+    assert load(file).root == "mine"
