@@ -16,6 +16,7 @@ _PUBLIC = {
     "StringInput": "data.types",
     "StringLabel": "data.types",
     "check_classes": "data.table",
+    "check_photos": "data.folders",
     "convert": "data.conversion",
     "convert_and_load": "data.loading",
     "describe": "data.record_set",

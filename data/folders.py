@@ -8,9 +8,15 @@ import pandas as pd
 
 from data import files
 from data.errors import DataError, listing
-from data.layout import list_photos
+from data.layout import list_photos, photo_digests
 from data.records import DISCARD
-from data.splitting import assign_splits, check_split_options, resolve_conflicts, warn_of_leaks
+from data.splitting import (
+    assign_splits,
+    check_split_options,
+    conflicting,
+    resolve_conflicts,
+    warn_of_leaks,
+)
 from data.table import DIGEST
 
 
@@ -65,3 +71,34 @@ def scan(
     else:
         warn_of_leaks(table[table["split"] != DISCARD])
     return table.rename(columns={"digest": DIGEST})
+
+
+def check_photos(table: pd.DataFrame, *, conflicts: str = "error") -> pd.DataFrame:
+    """What `scan` asks of photos, for a table that `read_csv` gave: each is read once.
+
+    Photos in Cloud Storage count as the same by their address.
+
+    Args:
+        table: Columns split, image_uri and label; row 1 of the file comes first.
+        conflicts: What to do about the same photo under two labels: `error`, `drop` (every copy of
+            it gets the split DISCARD) or `keep`.
+
+    Returns:
+        The table, with `DIGEST` where every photo is local.
+
+    Raises:
+        DataError: The same photo under two labels.
+    """
+    check_split_options((1, 0, 0), conflicts)
+    uris = table["image_uri"].tolist()
+    local = not any(map(files.is_remote, uris))
+    judged = table.assign(digest=photo_digests(uris) if local else uris)
+    used = judged[judged["split"] != DISCARD]
+    if conflicts == "error":
+        resolve_conflicts(used, conflicts, rows=True)
+    elif conflicts == "drop" and len(dropped := used.index[conflicting(used)]):
+        table = table.copy()
+        table.loc[dropped, "split"] = DISCARD
+        used = used.drop(dropped)
+    warn_of_leaks(used)
+    return table.assign(**{DIGEST: judged["digest"]}) if local else table

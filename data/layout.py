@@ -82,11 +82,7 @@ def list_photos(folder: str) -> list[Photo]:
             "Expected <label>/<photo> or <TRAIN|VALIDATION|TEST>/<label>/<photo> in it.",
         )
     paths = [files.join(folder, *names) for names, _ in photos]
-    if remote:
-        digests = [digest for _, digest in photos]
-    else:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing releases the interpreter's lock
-            digests = list(pool.map(_digest, paths))
+    digests = [digest for _, digest in photos] if remote else photo_digests(paths)
     _warn_of_twins({names[-2].strip() for names, _ in photos})
     if not (remote or splits):
         empty = {entry.name for entry in os.scandir(folder) if entry.is_dir()} - tops
@@ -133,11 +129,16 @@ def is_housekeeping(name: str) -> bool:
     return name.startswith(".") or name.lower() in _HOUSEKEEPING
 
 
+def photo_digests(paths: list[str]) -> list[str]:
+    """SHA-256 (hex) of each local file; of its path where it cannot be read."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing releases the interpreter's lock
+        return list(pool.map(_digest, paths))
+
+
 def _digest(path: str) -> str:
-    """SHA-256 of a local file; of its path where it cannot be read, which conversion will tell."""
     try:
         return files.sha256(path)
-    except OSError:
+    except (OSError, ValueError):  # a missing file or no possible path: conversion tells
         return hashlib.sha256(os.fsencode(path)).hexdigest()
 
 

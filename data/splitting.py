@@ -52,18 +52,32 @@ def assign_splits(table: pd.DataFrame, shares: tuple[float, float, float]) -> pd
     return table["digest"].map(splits)
 
 
-def resolve_conflicts(table: pd.DataFrame, conflicts: str) -> pd.DataFrame:
-    """The table without photos that stand under two labels, or an error that names them."""
+def conflicting(table: pd.DataFrame) -> pd.Series:
+    """Whether each row's photo stands under two labels."""
+    return table.groupby("digest")["label"].transform("nunique") > 1
+
+
+def resolve_conflicts(table: pd.DataFrame, conflicts: str, rows: bool = False) -> pd.DataFrame:
+    """The table without photos that stand under two labels, or an error that names them.
+
+    Args:
+        table: Columns label, image_uri and digest.
+        conflicts: `error`, `drop` or `keep`.
+        rows: Whether the index counts the rows of a file, so that the error names them.
+    """
     if conflicts == "keep":
         return table
-    several = table.groupby("digest")["label"].transform("nunique") > 1
+    several = conflicting(table)
     if not several.any():
         return table
     if conflicts == "drop":
         LOG.warning("%d files dropped: the same photo under two labels", several.sum())
         return table[~several].reset_index(drop=True)
     groups = [
-        " = ".join(f"{row.image_uri!r} ({row.label})" for row in group.itertuples())
+        " = ".join(
+            f"{f'row {row.Index + 1}: ' if rows else ''}{row.image_uri!r} ({row.label})"
+            for row in group.itertuples()
+        )
         for _, group in table[several].groupby("digest")
     ]
     raise DataError(

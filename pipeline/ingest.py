@@ -127,6 +127,7 @@ def _table(source: Source, config: Config, schema: data.Schema) -> pd.DataFrame:
         table = data.scan(source.path, split=config.data.split, conflicts=config.data.conflicts)
     else:
         table = data.read_csv(source.path, schema)
+        table = data.check_photos(table, conflicts=config.data.conflicts)
     data.check_classes(table, needed=("TRAIN", "VALIDATION"), source=source.path)
     return table
 

@@ -46,9 +46,11 @@ def with_extra_columns(known: schema_pb2.Schema, inferred: schema_pb2.Schema) ->
     schema.CopyFrom(known)
     names = {feature.name for feature in known.feature}
     extra = [feature for feature in inferred.feature if feature.name not in names]
+    for feature in extra:
+        # Sites, patients or cameras that train does not have are no anomaly.
+        feature.ClearField("domain")
+        feature.ClearField("distribution_constraints")
     schema.feature.extend(extra)
-    domains = {feature.domain for feature in extra}
-    schema.string_domain.extend(d for d in inferred.string_domain if d.name in domains)
     # Where one representation is stated, as for the pixels, readers infer no other.
     group = schema.tensor_representation_group[""].tensor_representation
     for name, inferred_representation in infer_representations(schema).items():

@@ -3,6 +3,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import data
@@ -252,3 +253,43 @@ def test_labels_that_look_alike_and_empty_ones_are_told(tmp_path, caplog):
     assert "labels 'Cat', 'cat' differ in case" in caplog.text
     assert caplog.text.count("differ in case or in how") == 2
     assert "folders without a file are no labels: 'rabbit'" in caplog.text
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """The table of an Image CSV: 12 photos, and rows that are added."""
+    folder = photo_folder(tmp_path, {"cat": 6, "dog": 6})
+    paths = sorted(map(str, folder.glob("*/*.jpg")))
+    rows = [("TRAIN", path, Path(path).parent.name) for path in paths]
+
+    def table(*further):
+        added = [(split, paths[photo], label) for split, photo, label in further]
+        return pd.DataFrame([*rows, *added], columns=["split", "image_uri", "label"])
+
+    return table
+
+
+def test_a_csv_with_one_photo_under_two_labels_is_refused_by_its_rows(listed):
+    with pytest.raises(DataError, match=r"row 1: .*000.jpg' .cat. = row 13: .*000.jpg' .dog."):
+        data.check_photos(listed(("TRAIN", 0, "dog")))
+    assert len(data.check_photos(listed(("DISCARD", 0, "dog")))) == 13, "it is not used"
+    assert len(data.check_photos(listed(("TRAIN", 0, "dog")), conflicts="keep")) == 13
+    dropped = data.check_photos(listed(("TRAIN", 0, "dog")), conflicts="drop")
+    assert [row for row, split in enumerate(dropped["split"]) if split == "DISCARD"] == [0, 12]
+
+
+def test_a_csv_with_one_photo_in_two_splits_is_told(listed, caplog):
+    table = data.check_photos(listed(("TEST", 0, "cat")))
+    assert "2 files hold a photo that is in more than one split" in caplog.text
+    assert table[DIGEST].nunique() == 12
+
+
+def test_photos_of_a_csv_that_are_missing_or_in_a_bucket_are_not_read(listed):
+    table = listed()
+    table.loc[0, "image_uri"] = "/no/such.jpg"
+    assert data.check_photos(table)[DIGEST].nunique() == 12
+    table.loc[0, "image_uri"] = "gs://bucket/a.jpg"
+    assert DIGEST not in data.check_photos(table)
+    table.loc[6, "image_uri"] = "gs://bucket/a.jpg"
+    with pytest.raises(DataError, match="The same photo under two labels"):
+        data.check_photos(table)

@@ -65,3 +65,14 @@ def test_extra_columns_are_inferred_and_every_feature_is_dense(tmp_path):
     stated = schema.tensor_representation_group[""].tensor_representation
     assert set(stated) == {*FEATURES, "age"}
     assert all(stated[name].HasField("dense_tensor") for name in stated)
+
+
+def test_values_of_a_text_column_that_train_does_not_have_are_no_anomaly(tmp_path):
+    train = statistics(tmp_path, site=b"Oslo")
+    inferred = tfdv.infer_schema(train, infer_feature_shape=True)
+    assert inferred.string_domain, "otherwise this shows nothing"
+    schema = with_extra_columns(known_layout(2, FEATURES), inferred)
+    found = tfdv.validate_statistics(statistics(tmp_path, site=b"Rome"), schema)
+    assert explain("test", found) == []
+    missing = tfdv.validate_statistics(statistics(tmp_path), schema)
+    assert "feature site" in explain("test", missing)[0], "still asked for"
