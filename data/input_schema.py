@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from data.errors import DataError
-from data.records import IMAGE_ENCODING, IMAGE_FEATURES
+from data.records import IMAGE_ENCODING, IMAGE_FEATURES, LABEL
 from data.types import ColumnType, ImageUri, IntegerLabel, SplitKey, StringLabel
 
 
@@ -56,8 +56,9 @@ class Schema(dict[str, ColumnType]):
 
     @property
     def label_key(self) -> str | None:
-        """The first label column, by whose values records are counted."""
-        return next(iter(self.columns(StringLabel, IntegerLabel)), None)
+        """The label column that is trained on: the one called `label`, else the last one."""
+        columns = self.columns(StringLabel, IntegerLabel)
+        return LABEL if LABEL in columns else next(reversed(columns), None)
 
     def columns(self, *kinds: ColumnType) -> list[str]:
         """The names of the columns of the given types, in order."""

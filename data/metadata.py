@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 
+from google.protobuf import text_format
 from google.protobuf.text_encoding import CEscape
 
 from data import files
@@ -20,7 +22,18 @@ from data.records import (
 )
 from data.transform_graph import ASSETS, transform_graph
 from data.types import FloatInput, ImageUri, IntegerInput, IntegerLabel, StringLabel
+from data.wire import message_class
 
+# tensorflow_metadata/proto/v0/schema.proto
+_Schema = message_class(
+    "Schema",
+    {
+        "Schema": {"feature": (1, "*Feature")},
+        "Feature": {"name": (1, "string"), "int_domain": (9, "IntDomain")},
+        "IntDomain": {"min": (3, "int64"), "max": (4, "int64")},
+    },
+)
+_SCHEMA_FILE = "transformed_metadata/schema.pbtxt"
 _INT_FEATURES = (IMAGE_CHANNELS, IMAGE_HEIGHT, IMAGE_WIDTH)
 
 
@@ -35,13 +48,57 @@ def write_metadata(plan: Plan, folder: str) -> None:
         _feature_text(name, kind, plan.vocabularies.get(name))
         for name, kind in sorted(features.items())
     )
-    _write(folder, "transformed_metadata/schema.pbtxt", schema.encode())
+    _write(folder, _SCHEMA_FILE, schema.encode())
     assets = {name: vocabulary_file(number) for number, name in enumerate(plan.vocabularies)}
     for name, file in assets.items():
         lines = vocabulary_lines(plan.vocabularies[name], name)
         text = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
         _write(folder, f"transform_fn/{ASSETS}/{file}", text)
     _write(folder, "transform_fn/saved_model.pb", transform_graph(features, assets))
+
+
+def read_vocabularies(folder: str) -> list[tuple[str, ...]]:
+    """The labels in each vocabulary file of a folder, in index order."""
+    found = []
+    while files.exists(
+        path := files.join(folder, "transform_fn", ASSETS, vocabulary_file(len(found)))
+    ):
+        found.append(tuple(os.fsdecode(line) for line in files.read(path).splitlines() if line))
+    return found
+
+
+def read_vocabulary(folder: str, column: str) -> tuple[str, ...]:
+    """The labels of a column in index order, as the folder's vocabulary files have them.
+
+    TensorFlow Transform numbers the files and does not name their columns. Where there are several,
+    the schema says how many labels the column has.
+
+    Returns:
+        The labels; none where those of the column are numbers, or there is no vocabulary at all.
+
+    Raises:
+        DataError: No vocabulary has as many labels as the schema says, or several have.
+    """
+    found = read_vocabularies(folder)
+    schema = files.join(folder, _SCHEMA_FILE)
+    if not found or not files.exists(schema):
+        if len(found) > 1:
+            raise DataError(f"{folder} has {len(found)} vocabularies and no {_SCHEMA_FILE}")
+        return found[0] if found else ()
+    parsed = text_format.Parse(files.read(schema), _Schema(), allow_unknown_field=True)
+    domains = {f.name: f.int_domain for f in parsed.feature if f.HasField("int_domain")}
+    if column not in domains:
+        return ()  # whole numbers, which have no vocabulary
+    fitting = {words for words in found if len(words) == domains[column].max + 1}
+    if len(fitting) != 1:
+        sizes = ", ".join(str(len(words)) for words in found)
+        raise DataError(
+            f"{folder}: {len(fitting)} vocabularies can be that of the column {column!r}",
+            f"It has {domains[column].max + 1} labels by {_SCHEMA_FILE}; the vocabularies have "
+            f"{sizes}.",
+            "Convert again with one text label column, called label; make others StringInput.",
+        )
+    return fitting.pop()
 
 
 def vocabulary_lines(words: Sequence[str], column: str) -> list[str]:

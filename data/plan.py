@@ -17,7 +17,7 @@ class Plan:
         refused: Rows that no shard takes, as in `discarded.csv`.
         rows: Rows of the table.
         schema: Column name to the name of its type.
-        label_column: The first label column, whose counts are kept; None without one.
+        label_column: The label column that is trained on, whose counts are kept; None without one.
         vocabularies: Labels in index order, for each StringLabel column.
         options: What shapes the records.
         source: Where the rows come from, for the manifest.

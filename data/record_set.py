@@ -13,9 +13,11 @@ from google.protobuf.message import DecodeError
 
 from data import files, tfrecord
 from data.errors import DataError, listing
+from data.input_schema import Schema
 from data.manifest import number_labels, read_manifest
-from data.metadata import vocabulary_file
+from data.metadata import read_vocabularies, read_vocabulary, vocabulary_lines
 from data.records import IMAGE, JPEG, JPEG_MAGIC, LABEL, RAW, SPLITS, parse
+from data.types import ColumnType
 from data.work import refuse_unfinished
 
 
@@ -61,6 +63,7 @@ def describe(tfrecord_dir: str | os.PathLike, *, verify: bool = True) -> RecordS
         return _describe_unlisted(folder)
     if verify:
         verify_shards(folder, manifest)
+    _check_labels(folder, manifest)
     counts = manifest["counts"]
     return RecordSet(
         tfrecord_dir=folder,
@@ -134,7 +137,7 @@ def read_shard(path: str) -> Iterator[dict]:
 def _describe_unlisted(folder: str) -> RecordSet:
     """A folder without a manifest, as the real TFRecorder writes: the records are read once."""
     shards = shards_of(folder)
-    labels = _vocabulary(folder)
+    labels = read_vocabulary(folder, LABEL)
     counts: dict[str, dict[str, int]] = {}
     features: set[str] = set()
     encoding = None
@@ -174,11 +177,12 @@ def _describe_unlisted(folder: str) -> RecordSet:
     )
 
 
-def _vocabulary(folder: str) -> tuple[str, ...]:
-    path = files.join(folder, "transform_fn", "assets", vocabulary_file(0))
-    if not files.exists(path):
-        return ()
-    return tuple(os.fsdecode(line) for line in files.read(path).splitlines() if line)
+def _check_labels(folder: str, manifest: dict) -> None:
+    """Refuses a manifest whose labels are not those of the column that is trained on."""
+    column = Schema({name: ColumnType[kind] for name, kind in manifest["schema"].items()}).label_key
+    stored = dict(zip(manifest["vocabularies"], read_vocabularies(folder), strict=False))
+    if column in stored and stored[column] != tuple(vocabulary_lines(manifest["labels"], column)):
+        raise _mismatch(folder, f"its labels are not the vocabulary of the column {column!r}")
 
 
 def _discarded(folder: str) -> int:

@@ -28,6 +28,8 @@ _DIGEST_LENGTH = 12
 # Bytes on disk for a byte of photos: the records and ImportExampleGen's copy of them. Raw pixels in
 # base64 take 8.3 times the JPEG (measured on TFRecorder 2.0's output).
 _GROWTH = {"jpeg": 2 * 1.05, "raw": 2 * 8.3}
+_SIDES = ("image_height", "image_width")
+_NEEDED = ("image", "label")
 _FIXED_BYTES = 300 * _MB  # models, evaluation, logs
 
 
@@ -102,11 +104,13 @@ def _schema(source: Source, config: Config) -> data.Schema:
 
 
 def _check_slices(config: Config, features: Sequence[str]) -> None:
-    if missing := {*config.gate.sliced_features()} - {*features, IMAGE_SIZE}:
+    known = {*features, *([IMAGE_SIZE] if {*_SIDES} <= {*features} else [])}
+    if missing := {*config.gate.sliced_features()} - known:
+        left = ", ".join(name for name in config.gate.slice_by if name in known)
         raise DataError(
             f"The gate slices by {', '.join(sorted(missing))}, which the records do not have",
-            f"They have: {', '.join(features)}; {IMAGE_SIZE} is the longer side in pixels.",
-            "Further columns come from an Image CSV (--csv).",
+            f"They have: {', '.join(features)}. {IMAGE_SIZE} is the longer of {', '.join(_SIDES)}.",
+            f"Set gate.slice_by=[{left}], or take further columns from an Image CSV (--csv).",
         )
 
 
@@ -149,6 +153,12 @@ def describe(folder: str) -> RecordsConfig:
       DataError: they cannot be used for training.
     """
     found = data.describe(folder)
+    if lacking := [name for name in _NEEDED if name not in found.features]:
+        raise DataError(
+            f"{folder} has no feature {' and no '.join(lacking)} in its records",
+            f"Found: {', '.join(found.features)}.",
+            "Training needs image (a JPEG, or TFRecorder's base64 pixels) and label (its index).",
+        )
     if missing := {"train", "validation"} - set(found.counts):
         raise DataError(
             f"{folder} has no records in {' and '.join(sorted(missing))}",

@@ -11,7 +11,7 @@ import data
 from data import DataError, records, tfrecord
 from data.inspection import check_records
 from tests.data.drawn import image_table, shared
-from tests.data.test_convert import convert
+from tests.data.test_convert import convert, quiet
 
 SPLITS = {"TRAIN": 6, "VALIDATION": 2}
 
@@ -197,3 +197,58 @@ def test_loading_without_tensorflow_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(DataError, match="pip install tensorflow"):
         data.load(tmp_path)
+
+
+TWO = {
+    "split": data.SplitKey,
+    "image_uri": data.ImageUri,
+    "breed": data.StringLabel,
+    "label": data.StringLabel,
+}
+
+
+@pytest.fixture
+def two_labels(tmp_path):
+    """A folder with two text label columns, `breed` of three labels before `label` of two."""
+    table = image_table(tmp_path / "photos", {"TRAIN": 12, "VALIDATION": 4})
+    table["breed"] = [("abyssinian", "beagle", "collie")[row % 3] for row in range(len(table))]
+    data.convert(table, tfrecord_dir=tmp_path / "out", schema=TWO, progress=quiet)
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["manifest", "no-manifest"])
+def test_labels_are_those_of_the_column_that_is_trained_on(listed, two_labels):
+    if not listed:
+        (two_labels / "manifest.json").unlink()
+    found = data.describe(two_labels)
+    assert set(found.labels) == {"cat", "dog"}
+    assert set(found.counts["train"]) == {"cat", "dog"}
+
+
+def test_a_whole_number_label_beside_a_text_label_has_no_names(tmp_path):
+    schema = TWO | {"label": data.IntegerLabel}
+    table = image_table(tmp_path / "photos", {"TRAIN": 12, "VALIDATION": 4})
+    table["breed"] = [("beagle", "collie")[row % 2] for row in range(len(table))]
+    table["label"] = [row % 3 for row in range(len(table))]
+    data.convert(table, tfrecord_dir=tmp_path / "out", schema=schema, progress=quiet)
+    assert data.describe(tmp_path / "out").labels == ("0", "1", "2")
+    (tmp_path / "out" / "manifest.json").unlink()
+    assert data.describe(tmp_path / "out").labels == ("0", "1", "2")
+
+
+def test_vocabularies_that_cannot_be_told_apart_are_refused(two_labels):
+    (two_labels / "manifest.json").unlink()
+    assets = two_labels / "transform_fn" / "assets"
+    first = min(assets.iterdir(), key=lambda path: len(path.name))
+    first.write_text("beagle\ncollie\n")
+    with pytest.raises(DataError, match="2 vocabularies can be that of the column 'label'"):
+        data.describe(two_labels)
+
+
+def test_a_manifest_with_its_labels_in_another_order_is_refused(two_labels):
+    path = two_labels / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["labels"].reverse()
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match="its labels are not the vocabulary of the column 'label'"):
+        data.describe(two_labels)

@@ -1,7 +1,9 @@
 import shutil
 
+import pandas as pd
 import pytest
 
+import data
 from data import samples
 from data.errors import DataError
 from pipeline.config_files import load
@@ -104,3 +106,27 @@ def test_photos_in_a_bucket_that_changed_in_place_are_other_photos(drawn, tmp_pa
         gs._client.cache_clear()
     assert not again.cached
     assert again.records.digest != first.records.digest
+
+
+def test_records_with_image_and_label_alone_are_told_what_the_gate_needs(config):
+    folder = shared("cases", "records-image-and-label-only")
+    sliced = config.model_copy(
+        update={"gate": config.gate.model_copy(update={"slice_by": ("label", "image_size")})}
+    )
+    with pytest.raises(DataError, match=r"(?s)slices by image_size.*Set gate.slice_by=.label."):
+        ingest(Source("tfrecords", str(folder)), sliced, quiet)
+    alone = config.model_copy(
+        update={"gate": config.gate.model_copy(update={"slice_by": ("label",)})}
+    )
+    assert ingest(Source("tfrecords", str(folder)), alone, quiet).records.features == (
+        "image",
+        "label",
+    )
+
+
+def test_records_without_photos_or_labels_are_refused(tmp_path, config):
+    table = pd.DataFrame({"split": ["TRAIN", "VALIDATION"], "size": [1, 2]})
+    schema = {"split": data.SplitKey, "size": data.IntegerInput}
+    data.convert(table, tfrecord_dir=tmp_path / "out", schema=schema, progress=quiet)
+    with pytest.raises(DataError, match="has no feature image and no label in its records"):
+        ingest(Source("tfrecords", str(tmp_path / "out")), config, quiet)
