@@ -33,7 +33,7 @@ class RemoteModel:
 
     def __init__(self, url: str):
         parts = urllib.parse.urlsplit(url)
-        self._headers = {"Content-Type": "application/json"} | _authorization(parts.hostname or "")
+        self._authorization = _authorization(parts)
         path = parts.path.rstrip("/")
         if not path:
             path = f"/v1/models/{self._only_model(url.rstrip('/'))}"
@@ -75,7 +75,11 @@ class RemoteModel:
         return name
 
     def _send(self, url: str, body: bytes | None = None):
-        request = urllib.request.Request(url, data=body, headers=self._headers)
+        request = urllib.request.Request(
+            url, data=body, headers={"Content-Type": "application/json"}
+        )
+        if self._authorization:  # not to where a reply may redirect to
+            request.add_unredirected_header("Authorization", self._authorization)
         for attempt in range(_ATTEMPTS):
             try:
                 with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as reply:
@@ -85,7 +89,7 @@ class RemoteModel:
                     raise
                 time.sleep(2**attempt / 4)
             except (OSError, http.client.HTTPException) as error:
-                raise ModelError(f"cannot reach {url}: {error}") from None
+                raise ModelError(f"cannot reach {url}{_through_proxy(url)}: {error}") from None
             except ValueError:
                 raise ModelError(f"{url} does not answer in JSON: is it a model server?") from None
         raise AssertionError("unreachable")
@@ -101,10 +105,27 @@ def _reason(error: urllib.error.HTTPError) -> str:
         return text.strip()[:200] or error.reason
 
 
-def _authorization(host: str) -> dict[str, str]:
-    """The caller's token, for Google's servers only."""
+def _through_proxy(url: str) -> str:
+    """` through the proxy HOST (HTTPS_PROXY)`, or nothing where none is used."""
+    parts = urllib.parse.urlsplit(url)
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    if not proxy or urllib.request.proxy_bypass(parts.hostname or ""):
+        return ""
+    place = proxy.rpartition("@")[2]  # without a password
+    return f" through the proxy {place} ({parts.scheme.upper()}_PROXY)"
+
+
+def _authorization(parts: urllib.parse.SplitResult) -> str:
+    """The caller's token, for Google's servers only.
+
+    Raises:
+      ModelError: there is none, or the server is to be asked without TLS.
+    """
+    host = parts.hostname or ""
     if host != "googleapis.com" and not host.endswith(".googleapis.com"):
-        return {}
+        return ""
+    if parts.scheme != "https":
+        raise ModelError(f"{host} is asked over https only, as it needs a token")
     import google.auth
     import google.auth.exceptions
     import google.auth.transport.requests
@@ -115,4 +136,4 @@ def _authorization(host: str) -> dict[str, str]:
         credentials.refresh(google.auth.transport.requests.Request())
     except google.auth.exceptions.GoogleAuthError as error:
         raise ModelError(f"no credentials for {host}: {error}") from None
-    return {"Authorization": f"Bearer {credentials.token}"}
+    return f"Bearer {credentials.token}"

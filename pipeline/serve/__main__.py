@@ -16,6 +16,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 warnings.filterwarnings("ignore", category=FutureWarning, module="google")
 
 
+_THIS_MACHINE = ("127.0.0.1", "localhost")
+
+
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -62,6 +65,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _serve(arguments: argparse.Namespace, listener: socket.socket) -> int:
     import uvicorn
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     # TensorFlow takes seconds to import: only now, when the rest has been checked.
     from pipeline.serve.app import create_app
@@ -86,8 +90,12 @@ def _serve(arguments: argparse.Namespace, listener: socket.socket) -> int:
         what = f"version {versions.served.version}" if versions.served else "no version yet"
         print(f"{options.name}, {what}, at http://{shown}:{port}", flush=True)
 
+    app = create_app(options, ready)
+    if arguments.host in _THIS_MACHINE:
+        # A page in a browser could reach this server under a name of its own (DNS rebinding).
+        app = TrustedHostMiddleware(app, [*_THIS_MACHINE], www_redirect=False)
     config = uvicorn.Config(
-        create_app(options, ready),
+        app,
         loop="uvloop",
         http="httptools",
         ws="none",

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import zlib
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -80,10 +81,13 @@ def create_app(options: ServeOptions, ready: Callable[[Versions], None] = lambda
 def _predict(server: "_Server", path: str, dialect: replies.Dialect) -> Route:
     async def predict(request: Request) -> Response:
         try:
-            answers, model = await server.predict(request)
+            answers, model, columns = await server.predict(request)
         except RequestError as error:
             return _refusal(error, dialect)
-        content = dialect.predictions(answers, model, request.path_params)
+        if columns:
+            content = replies.columns(answers)
+        else:
+            content = dialect.predictions(answers, model, request.path_params)
         return replies.reply(content, headers={"X-Model-Version": str(model.version)})
 
     return Route(path, predict, methods=["POST"])
@@ -96,8 +100,8 @@ class _Server:
         self._options = options
         self._versions = versions
 
-    async def predict(self, request: Request) -> tuple[list, ServedModel]:
-        """Answers and the version that gave them."""
+    async def predict(self, request: Request) -> tuple[list, ServedModel, bool]:
+        """Answers, the version that gave them, and whether they are asked for as columns."""
         model = await self._model(request)
         body = await _body(request, self._options.max_body)
         asked = payload.read(body, model.signatures, self._options.max_instances)
@@ -105,7 +109,7 @@ class _Server:
         for number, answer in enumerate(answers):
             if isinstance(answer, RowError):
                 raise RequestError(answer.status, f"instances[{number}]: {answer.message}")
-        return answers, model
+        return answers, model, asked.columns
 
     async def page(self, request: Request) -> Response:
         return FileResponse(PAGE / _FILES[request.url.path], headers=_PAGE_HEADERS)
@@ -180,7 +184,25 @@ async def _body(request: Request, limit: int) -> bytes:
             parts.clear()
     if size > limit:
         raise _too_large(limit)
-    return b"".join(parts)
+    return _unpacked(b"".join(parts), request.headers.get("content-encoding", ""), limit)
+
+
+def _unpacked(body: bytes, encoding: str, limit: int) -> bytes:
+    """The body as it was before `Content-Encoding`; of a larger one no more than the limit."""
+    if encoding.lower() in ("", "identity"):
+        return body
+    if encoding.lower() not in ("gzip", "x-gzip"):
+        raise RequestError(415, f"Content-Encoding {encoding[:40]!r} is not known; send gzip")
+    unpacking = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        content = unpacking.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise RequestError(400, f"the body is not gzip: {error}") from None
+    if len(content) > limit:
+        raise _too_large(limit)
+    if not unpacking.eof:
+        raise RequestError(400, "the body is not gzip: it ends too early")
+    return content
 
 
 def _too_large(limit: int) -> RequestError:

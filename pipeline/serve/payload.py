@@ -11,13 +11,13 @@ import numpy as np
 
 from pipeline.serve.errors import RequestError
 from pipeline.serve.loaded_model import Row, Signature
-from pipeline.serve.photo_check import PHOTO_MAGIC, check_photo, check_record, check_size
+from pipeline.serve.photo_check import PHOTO_MAGIC, check_record, check_size, readable_photo
 
 DEFAULT = "serving_default"
 PHOTOS = "serving_jpeg"
 PIXELS = "serving_pixels"
 _BODY = '{"instances": [...]}'
-_KEYS = ("instances", "signature_name", "parameters")
+_KEYS = ("inputs", "instances", "signature_name", "parameters")
 _AXES = ("height", "width", "channels")
 
 
@@ -27,6 +27,8 @@ class Ask:
 
     signature: Signature
     rows: list[Row]
+    columns: bool = False
+    """Whether the request has TensorFlow Serving's column format, whose reply has columns too."""
 
 
 def read(body: bytes, signatures: Mapping[str, Signature], max_instances: int) -> Ask:
@@ -37,14 +39,15 @@ def read(body: bytes, signatures: Mapping[str, Signature], max_instances: int) -
 
     Args:
       body: JSON, {"instances": [...], "signature_name": optional}. An instance is {"b64": bytes},
-        an array of numbers, or either under the name of the signature's input.
+        an array of numbers, or either under the name of the signature's input. In the column format
+        `inputs` takes the place of `instances`: a list, or a list under the input's name.
       signatures: those of the model.
       max_instances: more of them in one request are refused.
 
     Raises:
       RequestError: 400, or 413 for too many instances; it names the instance at fault.
     """
-    instances, name = _envelope(body, max_instances)
+    instances, name, columns = _envelope(body, max_instances, signatures)
     signature = _chosen(name, instances[0], signatures)
     rows = []
     for number, instance in enumerate(instances):
@@ -52,10 +55,12 @@ def read(body: bytes, signatures: Mapping[str, Signature], max_instances: int) -
             rows.append(_row(instance, signature))
         except ValueError as error:
             raise RequestError(400, f"instances[{number}]: {error}") from None
-    return Ask(signature, rows)
+    return Ask(signature, rows, columns)
 
 
-def _envelope(body: bytes, max_instances: int) -> tuple[list, str | None]:
+def _envelope(
+    body: bytes, max_instances: int, signatures: Mapping[str, Signature]
+) -> tuple[list, str | None, bool]:
     try:
         content = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -66,9 +71,19 @@ def _envelope(body: bytes, max_instances: int) -> tuple[list, str | None]:
         raise RequestError(
             400, f"unknown key {min(unknown)!r} in the body; known: {', '.join(_KEYS)}"
         )
-    instances = content.get("instances")
+    columns = "inputs" in content
+    if columns and "instances" in content:
+        raise RequestError(400, "the body has instances and inputs; send one of them")
+    instances = content.get("inputs" if columns else "instances")
+    if columns and isinstance(instances, dict) and len(instances) == 1:
+        ((column, instances),) = instances.items()
+        known = {signature.input_name: key for key, signature in signatures.items()}
+        if column not in known:
+            raise RequestError(400, f"no input {column!r}; inputs: {', '.join(sorted(known))}")
+        content.setdefault("signature_name", known[column])
     if not isinstance(instances, list) or not instances:
-        raise RequestError(400, f"instances must be a list of one or more; send {_BODY}")
+        what = "inputs" if columns else "instances"
+        raise RequestError(400, f"{what} must be a list of one or more; send {_BODY}")
     if len(instances) > max_instances:
         raise RequestError(
             413, f"{len(instances)} instances in one request, at most {max_instances} are taken"
@@ -76,7 +91,7 @@ def _envelope(body: bytes, max_instances: int) -> tuple[list, str | None]:
     name = content.get("signature_name")
     if not isinstance(name, str | None):
         raise RequestError(400, f"signature_name must be a string, received {_kind(name)}")
-    return instances, name
+    return instances, name, columns
 
 
 def _refuse_constant(name: str):
@@ -99,7 +114,8 @@ def _likely(instance: Any) -> str:
         ((key, value),) = instance.items()
         if key == "b64" and isinstance(value, str):
             # Twelve characters are the nine bytes that a photo's kind is told by.
-            return PHOTOS if _decoded(value[:12]).startswith(PHOTO_MAGIC) else DEFAULT
+            photo = _decoded(value[:12]).startswith((*PHOTO_MAGIC, b"RIFF"))
+            return PHOTOS if photo else DEFAULT
         return _likely(value)
     return PIXELS if isinstance(instance, list) else DEFAULT
 
@@ -116,7 +132,7 @@ def _row(instance: Any, signature: Signature) -> Row:
         return _array(instance, signature)
     content = _bytes(instance, signature)
     if signature.name == PHOTOS:
-        check_photo(content)
+        content = readable_photo(content)
     else:
         check_record(content)
     return content
@@ -139,6 +155,8 @@ def _decoded(text: str) -> bytes:
     """The bytes of base64 text, in the standard alphabet or the URL-safe one; none if it is not."""
     if "-" in text or "_" in text:
         text = text.replace("-", "+").replace("_", "/")
+    if "\n" in text:  # as `base64` writes it
+        text = "".join(text.split())
     bare = text.rstrip("=")
     try:
         content = binascii.a2b_base64(bare + "=" * (-len(bare) % 4))
@@ -174,6 +192,8 @@ def _array(instance: Any, signature: Signature) -> np.ndarray:
         low, high = float(array.min()), float(array.max())
         if not (math.isfinite(low) and math.isfinite(high)) or low < 0 or high > 255:
             raise ValueError(f"pixels are 0 to 255, received {low:g} to {high:g}")
+        if high <= 1 and array.dtype.kind == "f" and (array % 1).any():
+            raise ValueError("pixels are 0 to 255, received 0 to 1: multiply them by 255")
     return array.astype(signature.dtype)
 
 

@@ -8,9 +8,10 @@ import struct
 from google.protobuf.message import DecodeError
 
 from data import records
-from data.photos import MAX_PIXELS
+from data.photos import MAX_PIXELS, BadPhotoError, EncodeOptions, photo_features
 
 PHOTO_MAGIC = (b"\xff\xd8\xff", b"\x89PNG")
+_ENCODING = EncodeOptions(records.JPEG, exif=True)
 # As libjpeg looks for them: what is no marker, or one without a length, is passed over.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
 
@@ -27,6 +28,21 @@ def check_photo(content: bytes) -> None:
     if not content.startswith(PHOTO_MAGIC):
         raise ValueError(f"not a JPEG or PNG file: it begins with {content[:8]!r}")
     check_size(*_size(content))
+
+
+def readable_photo(content: bytes) -> bytes:
+    """The photo as the model takes it: a JPEG or PNG as it is, another format as a JPEG.
+
+    Raises:
+      ValueError: as `check_photo`; a file of another format that is broken or none that is read.
+    """
+    if not content or content.startswith(PHOTO_MAGIC):
+        check_photo(content)
+        return content
+    try:
+        return photo_features(content, _ENCODING)[records.IMAGE]
+    except BadPhotoError as error:
+        raise ValueError(f"{error}; the photo begins with {content[:8]!r}") from None
 
 
 def check_size(width: int, height: int) -> None:

@@ -60,6 +60,13 @@ class Vertex(Dialect):
         return {"error": {"code": int(error.status), "message": error.message, "status": status}}
 
 
+def columns(answers: Sequence[Answer]) -> dict:
+    """The body of a successful prediction in TensorFlow Serving's column format."""
+    if isinstance(answers[0], dict):
+        return {"outputs": {name: [answer[name] for answer in answers] for name in answers[0]}}
+    return {"outputs": list(answers)}
+
+
 def version_status(found: Sequence[Status]) -> dict:
     """TensorFlow Serving's GetModelStatusResponse."""
     return {

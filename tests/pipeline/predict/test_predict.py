@@ -6,11 +6,14 @@ import json
 import subprocess
 import sys
 import threading
+import urllib.request
 
 import pytest
 
-from pipeline.predict.asking import Failure, Prediction, prediction
+from pipeline.predict import remote
+from pipeline.predict.asking import Failure, ModelError, Prediction, prediction
 from pipeline.predict.asking import predict as ask
+from pipeline.predict.remote import RemoteModel
 from pipeline.push.folder import FolderTarget
 from tests.conftest import REPOSITORY
 from tests.pipeline.serve.conftest import SIZE, Server, models, photo
@@ -105,6 +108,7 @@ def test_a_bad_photo_has_a_row_and_the_others_an_answer(where, pictures, request
     ("model", "part"),
     [
         ("http://127.0.0.1:9", "cannot reach http://127.0.0.1:9"),
+        ("http://x.googleapis.com/v1/models/a", "x.googleapis.com is asked over https only"),
         ("nowhere", "no such folder: nowhere"),
         (".", "is no SavedModel and has no version"),
         ("{url}/v1/models/other", "answered 404: no model 'other'"),
@@ -155,6 +159,42 @@ def test_the_article_s_client_sends_an_array(server, pictures):
     path = "/v1/projects/demo/models/pawprint/versions/v1:predict"
     status, content = server.ask(path, {"instances": [image.tolist()]})
     assert status == 200 and content["predictions"][0]["label"] == "cat"
+
+
+def test_a_proxy_is_named_without_its_password(monkeypatch):
+    monkeypatch.setattr(urllib.request, "_opener", None)
+    monkeypatch.setenv("http_proxy", "http://me:secret@127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(ModelError, match=r"through the proxy 127.0.0.1:9 .HTTP_PROXY.") as raised:
+        RemoteModel("http://model.example")
+    assert "secret" not in str(raised.value)
+    monkeypatch.setattr(urllib.request, "_opener", None)
+
+
+def test_a_token_does_not_follow_a_reply_to_another_server(monkeypatch):
+    monkeypatch.setattr(remote, "_authorization", lambda parts: "Bearer token")
+    seen = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append((self.server is here, self.headers["Authorization"]))
+            self.send_response(302 if self.server is here else 404)
+            self.send_header("Location", f"http://127.0.0.1:{there.server_port}/")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    servers = [http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) for _ in range(2)]
+    here, there = servers
+    for each in servers:
+        threading.Thread(target=each.serve_forever, daemon=True).start()
+    with pytest.raises(ModelError):
+        RemoteModel(f"http://127.0.0.1:{here.server_port}")
+    assert seen == [(True, "Bearer token"), (False, None)]
+    for each in servers:
+        each.shutdown()
+        each.server_close()
 
 
 @pytest.mark.slow

@@ -1,8 +1,12 @@
 """The REST of a server in a process of its own."""
 
+import base64
+import gzip
 import json
 import socket
 import struct
+import urllib.error
+import urllib.request
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,6 +14,7 @@ import pytest
 
 from data import records
 from pipeline.push.folder import FolderTarget
+from tests.conftest import shared
 from tests.pipeline.serve.conftest import SIZE, Server, b64, photo
 
 BLACK, WHITE = photo("black"), photo("white", "PNG")
@@ -56,6 +61,10 @@ def test_it_says_what_it_serves_and_where(server):
         (array(224, 224, 0), None, "cat"),
         (array(224, 224, 255), "serving_pixels", "dog"),
         (array(20, 31, 255), None, "dog"),
+        (array(20, 31, 1), None, "cat"),
+        ({"b64": base64.encodebytes(WHITE).decode()}, None, "dog"),
+        (b64(photo("white", "WEBP")), None, "dog"),
+        (b64(photo("white", "TIFF")), "serving_jpeg", "dog"),
         ({"pixels": array(1, 1, 254.5)}, "serving_pixels", "dog"),
         (b64(records.serialize({"image": WHITE})), None, "dog"),
         (b64(records.serialize({"image": BLACK, "label": 1})), "serving_default", "cat"),
@@ -151,6 +160,10 @@ def test_metadata_describes_the_signatures(server):
             "begins with b'GIF",
         ),
         ({"instances": [b64(b"")], "signature_name": "serving_jpeg"}, 400, "empty"),
+        ({"instances": [array(2, 2, 0.5)]}, 400, "multiply them by 255"),
+        ({"instances": [[1]], "inputs": [[1]]}, 400, "send one of them"),
+        ({"inputs": {"nix": [b64(BLACK)]}}, 400, "no input 'nix'; inputs: examples, image_bytes"),
+        ({"inputs": {}}, 400, "inputs must be a list"),
         ({"instances": [b64(BLACK[:200])]}, 400, "instances[0]: "),
         ({"instances": [b64(b"GIF89a")]}, 400, "not a serialised tf.Example"),
         ({"instances": [b64(records.serialize({"label": 1}))]}, 400, "no feature 'image'"),
@@ -267,10 +280,64 @@ def test_an_array_of_a_bad_shape_fails_its_own_request_alone(server):
     )
 
 
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        [b64(BLACK), b64(WHITE)],
+        {"image_bytes": [b64(BLACK), b64(WHITE)]},
+        {"pixels": [array(4, 4, 0), array(4, 4, 255)]},
+    ],
+)
+def test_columns_are_answered_by_columns(server, inputs):
+    assert server.ask(PREDICT, {"inputs": inputs}) == (
+        200,
+        {
+            "outputs": {
+                "label": ["cat", "dog"],
+                "label_index": [0, 1],
+                "probabilities": [[0.2, 0.8], [0.2, 0.8]],
+            }
+        },
+    )
+
+
+def test_requests_of_tensorflow_servings_clients_are_answered(server):
+    for path in sorted(shared("cases", "tfserving-requests").glob("*.json")):
+        status, content = server.ask(PREDICT, path.read_bytes())
+        assert status == 200, (path.name, content)
+        assert ("outputs" in content) == (path.name == "inputs.json")
+
+
+def test_a_packed_body_is_unpacked_up_to_the_limit(server):
+    def ask(body: bytes, encoding="gzip"):
+        headers = {"Content-Encoding": encoding}
+        request = urllib.request.Request(server.url + PREDICT, data=body, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as reply:
+                return reply.status, json.load(reply)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)["error"]
+
+    packed = gzip.compress(json.dumps({"instances": [b64(WHITE)]}).encode())
+    assert answers(ask(packed)) == ["dog"]
+    assert ask(packed[:-9]) == (400, "the body is not gzip: it ends too early")
+    assert ask(b"{}")[1].startswith("the body is not gzip: ")
+    assert ask(gzip.compress(bytes(100 << 20)))[0] == 413
+    assert ask(packed, "br") == (415, "Content-Encoding 'br' is not known; send gzip")
+
+
+def test_a_name_that_a_page_could_give_this_machine_is_refused(server):
+    request = urllib.request.Request(f"{server.url}/healthz", headers={"Host": "evil.example"})
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        urllib.request.urlopen(request)
+    request = urllib.request.Request(f"{server.url}/healthz", headers={"Host": "localhost:1"})
+    assert urllib.request.urlopen(request).status == 200
+
+
 def test_a_client_that_goes_away_disturbs_nobody(server):
     host, port = server.url.removeprefix("http://").split(":")
     body = json.dumps({"instances": [b64(BLACK)]})
-    head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     for text in (head, head + body[:100], head + body):
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(text.encode())
