@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from tfx.components import FnArgs
 
 _SECONDS_BETWEEN_CHECKPOINTS = 5.0
+
+
+class TrainingDivergedError(RuntimeError):
+    """The loss grew beyond all bounds; nothing is exported."""
 
 
 class Session:
@@ -218,6 +223,7 @@ def train_and_export(
             tracker.finish()
 
         weights = model.get_weights()  # Of all workers together: each must ask for them.
+        _check_finite(weights, history.epochs, config)
         model.set_weights(weights)  # A worker's own batch statistics are not what is exported.
         if task.is_chief:
             reference.save(
@@ -233,6 +239,22 @@ def train_and_export(
         _gather(strategy, 0)  # Nobody goes before the model is written.
         if task.is_chief:
             backup.remove()
+
+
+def _check_finite(
+    weights: Sequence[np.ndarray], epochs: Sequence[dict[str, float]], config: Options
+) -> None:
+    """Raises TrainingDivergedError where the weights to be exported are not all numbers."""
+    if all(np.isfinite(values).all() for values in weights):
+        return
+    diverged = (row["epoch"] for row in epochs if not math.isfinite(row["loss"]))
+    rate = config.trainer.learning_rate
+    raise TrainingDivergedError(
+        f"the training diverged at epoch {next(diverged, len(epochs))}: its weights are no numbers "
+        "any more. Lower trainer.learning_rate"
+        + (f", which is {rate:g}" if rate else "")
+        + ", or leave it to the architecture"
+    )
 
 
 def train(

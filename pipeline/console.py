@@ -32,7 +32,8 @@ class Console:
         sys.stdout.flush()
         sys.stderr.flush()
         self._saved = os.dup(1), os.dup(2)
-        self._terminal = os.fdopen(os.dup(1), "w", buffering=1)
+        # File names can hold bytes that are no text.
+        self._terminal = os.fdopen(os.dup(1), "w", buffering=1, errors="backslashreplace")
         if self._verbose:
             self._tee = subprocess.Popen(["tee", "-a", str(self._log_path)], stdin=subprocess.PIPE)
             sink = self._tee.stdin.fileno()
@@ -62,13 +63,22 @@ class Console:
         """Prints `name  seconds  text`, below whatever progress bar was running."""
         self._close_bar()
         took = "" if seconds is None else f"{seconds:.1f} s"
-        self._terminal.write(f"  {name:<{NAME_WIDTH}}{took:>8}  {text}\n")
+        self._write(f"  {name:<{NAME_WIDTH}}{took:>8}  {text}\n")
         logging.getLogger(__name__).info("%s %s %s", name, took, text)
 
     def text(self, text: str = ""):
         """Prints `text` as it is."""
         self._close_bar()
-        self._terminal.write(f"{text}\n")
+        self._write(f"{text}\n")
+
+    def _write(self, text: str):
+        try:
+            self._terminal.write(text)
+        except OSError:  # nobody reads any more, as after `| head`: the log goes on alone
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._terminal.fileno())
+            os.close(nowhere)
+            logging.getLogger(__name__).warning("the terminal is closed")
 
     def progress(self, done: int, total: int, unit: str = "it", name: str = "", note: str = ""):
         """Draws or advances a bar with a rate; off a terminal nothing is drawn.
@@ -98,7 +108,7 @@ class Console:
     def _open_logging(self):
         # The handler writes to the redirected descriptor, as everything else does, so that the
         # order of lines is the order of events.
-        self._log = os.fdopen(os.dup(2), "w", buffering=1)
+        self._log = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
         logging.basicConfig(
             level=logging.INFO,
             format=_LOG_FORMAT,

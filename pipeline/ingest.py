@@ -4,8 +4,9 @@ import csv
 import dataclasses
 import hashlib
 import io
+import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -133,7 +134,20 @@ def _table(source: Source, config: Config, schema: data.Schema) -> pd.DataFrame:
         table = data.read_csv(source.path, schema)
         table = data.check_photos(table, conflicts=config.data.conflicts)
     data.check_classes(table, needed=("TRAIN", "VALIDATION"), source=source.path)
+    _check_names(table["label"].unique())
     return table
+
+
+def _check_names(labels: Iterable[str]) -> None:
+    """Raises DataError for a label that the model's text outputs cannot have."""
+    for label in labels:
+        try:
+            label.encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"A label's name is not UTF-8: {os.fsencode(label)!r}",
+                "Rename its folder, or the label in the CSV.",
+            ) from None
 
 
 def _write_csv(table: pd.DataFrame, config: Config) -> str:
@@ -169,6 +183,7 @@ def describe(folder: str) -> RecordsConfig:
             f"{folder} has {len(found.labels)} label: {', '.join(found.labels)}",
             "A classifier needs two labels or more.",
         )
+    _check_names(found.labels)
     return RecordsConfig(
         path=found.tfrecord_dir if files.is_remote(folder) else str(Path(folder).resolve()),
         labels=found.labels,

@@ -3,6 +3,7 @@
 import enum
 import gc
 import logging
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ def run(
 ) -> Exit:
     """Runs the pipeline on a source and tells the user, on the terminal, what came of it."""
     root = Path(config.root)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends a run as Ctrl-C does
     try:
         with locked_root(root):
             folder = RunFolder(root)

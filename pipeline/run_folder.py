@@ -85,7 +85,8 @@ class RunFolder:
 
     def write_discarded(self, rows: list[dict]):
         """Writes path, row, reason and exception of every file that was skipped."""
-        with self.discarded.open("w", newline="") as file:
+        text = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}  # file names
+        with self.discarded.open("w", **text) as file:
             writer = csv.DictWriter(file, _DISCARD_COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
@@ -93,5 +94,5 @@ class RunFolder:
 
 def _replace(path: Path, text: str):
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
+    partial.write_text(text, encoding="utf-8", errors="surrogateescape")
     os.replace(partial, path)

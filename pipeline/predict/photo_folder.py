@@ -61,7 +61,8 @@ def convert_folder(paths: list[str], root: str, progress: Callable[[int, int], N
     cached = folder.exists()
     if not cached:
         _convert(paths, folder, progress)
-    with (folder / "discarded.csv").open(newline="") as file:
+    text = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}  # file names
+    with (folder / "discarded.csv").open(**text) as file:
         discarded = list(csv.DictReader(file))
     count = len(paths) - len(discarded)
     return Unlabelled(paths, str(folder.resolve()), count, discarded, cached)

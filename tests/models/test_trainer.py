@@ -207,3 +207,14 @@ def test_an_evaluator_waits_for_a_whole_model_and_not_for_ever(tmp_path, monkeyp
         trainer.run_fn(arguments)
     (tmp_path / "model" / "saved_model.pb").write_text("")
     trainer.run_fn(arguments)
+
+
+def test_a_training_that_diverges_says_when_and_exports_nothing(transformed, tmp_path):
+    from models import trainer
+    from models.session import TrainingDivergedError
+
+    settings = {"epochs": 2, "batch_size": 8, "learning_rate": 1e30}
+    args = fn_args(transformed, tmp_path, trainer=settings)
+    with pytest.raises(TrainingDivergedError, match=r"diverged at epoch [12]: .*which is 1e\+30"):
+        trainer.run_fn(args)
+    assert not (tmp_path / "model" / "Format-Serving").exists()

@@ -71,3 +71,30 @@ with console:
     shown = run(body, tmp_path / "log", verbose=True, capture_output=True)
     assert "printed by a library" in shown.stdout
     assert "printed by a library" in (tmp_path / "log").read_text()
+
+
+def test_a_closed_terminal_leaves_the_log(tmp_path):
+    body = """
+with console:
+    for number in range(3):
+        console.line("Trainer", f"line {number}")
+        time.sleep(0.2)
+    console.text("the end")
+"""
+    script = PROLOGUE.format(verbose=False) + body
+    command = [sys.executable, "-c", script, str(tmp_path / "log")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(60) == 0, process.stderr.read()
+    log = (tmp_path / "log").read_text()
+    assert "line 2" in log and "the terminal is closed" in log
+
+
+def test_names_that_are_no_text_are_shown_escaped(tmp_path):
+    body = r"""
+with console:
+    console.line("photos", "skipped caf\udce9.jpg")
+"""
+    shown = run(body, tmp_path / "log", capture_output=True)
+    assert "caf\\udce9.jpg" in shown.stdout and "caf\\udce9.jpg" in (tmp_path / "log").read_text()

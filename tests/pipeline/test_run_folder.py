@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -33,3 +34,12 @@ def test_summary_and_discards(tmp_path):
         "path,row,reason,exception",
         '"a,b.jpg",2,no,E',
     ]
+
+
+def test_skipped_files_are_listed_whatever_their_names(tmp_path):
+    folder = RunFolder(tmp_path)
+    name = os.fsdecode(b"caf\x82.jpg")
+    folder.write_discarded([{"path": name, "row": 1, "reason": "a", "exception": ""}])
+    assert b"caf\x82.jpg,1,a," in folder.discarded.read_bytes()
+    folder.write_summary({"source": name})
+    assert json.loads(folder.summary.read_text())["source"] == name

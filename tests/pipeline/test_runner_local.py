@@ -1,6 +1,7 @@
 """The command line from the user's side: everything that is refused before work starts."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -135,3 +136,25 @@ def test_altered_weights_end_it_before_anything_starts(photos, tmp_path):
         "uv pip install",
     ):
         assert part in line
+
+
+def test_sigterm_ends_a_run_as_ctrl_c_does(drawn, tmp_path):
+    command = [sys.executable, "runner_local.py", "--images", str(drawn)]
+    with subprocess.Popen(
+        [*command, "--root", str(tmp_path / "root")],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline().startswith("pawprint run")
+        process.terminate()
+        shown = process.stdout.read()
+        assert process.wait(60) == 1
+    assert "interrupted; the same command resumes from the last completed step" in shown
+
+
+def test_a_label_whose_name_is_no_text_is_refused_with_its_bytes(drawn, tmp_path):
+    for label, name in (("cat", b"cat"), ("dog", b"caf\x82")):
+        shutil.copytree(drawn / label, tmp_path / "photos" / os.fsdecode(name))
+    text = refused("--images", tmp_path / "photos", root=tmp_path / "root")
+    assert r"A label's name is not UTF-8: b'caf\x82'" in text

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from data import records, tfrecord
@@ -45,3 +47,19 @@ def test_a_folder_without_photos(tmp_path):
         convert_folder(list_folder(str(tmp_path)), str(tmp_path / "root"), nothing)
     assert refused.value.discarded[0]["reason"] == "not an image"
     assert "letter.jpg: not an image" in str(refused.value)
+
+
+def test_broken_photos_and_links_with_any_name_are_listed(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "good.jpg").write_bytes(photo("black"))
+    (folder / os.fsdecode(b"caf\x82.jpg")).write_text("dear model")
+    (folder / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    paths = list_folder(str(folder))
+    made = convert_folder(paths, str(tmp_path / "root"), nothing)
+    assert made.count == 1
+    assert {os.fsencode(row["path"]).rpartition(b"/")[2] for row in made.discarded} == {
+        b"caf\x82.jpg",
+        b"gone.jpg",
+    }
+    assert convert_folder(paths, str(tmp_path / "root"), nothing).discarded == made.discarded
