@@ -163,6 +163,7 @@ def _run_pipeline(source, config, present, ingested, folder, console, started, f
         console.line(report.node_id, describe(report, config), seconds)
 
     store = sqlite_store(str(metadata_file(config)))
+    stored_models.end_abandoned(store)
     for line in stored_models.mend(store, placement.serving(config)):
         console.line("models", line)
     recorder = PhotoRecorder(store, config.name, folder.run_id)

@@ -1,4 +1,4 @@
-"""The models in a root, before a run uses them: are they still the ones that were judged?
+"""What earlier runs left in a root: models whose files changed, executions that died.
 
 TFX takes a model from its cache, or compares with one, by its id and looks at no file in it.
 """
@@ -56,6 +56,19 @@ def mend(store: MetadataStore, serving: str) -> Iterator[str]:
 def _set_aside(folder: Path) -> None:
     if folder.exists():
         folder.rename(folder.with_name(f".changed-{folder.name}-{time.time_ns()}"))
+
+
+def end_abandoned(store: MetadataStore) -> None:
+    """Marks as failed what a killed run left running; only a run that holds the root may ask."""
+    left = [
+        execution
+        for execution in store.get_executions()
+        if execution.last_known_state in (mlmd.Execution.NEW, mlmd.Execution.RUNNING)
+    ]
+    for execution in left:
+        execution.last_known_state = mlmd.Execution.FAILED
+    if left:
+        store.put_executions(left)
 
 
 def _judged(store: MetadataStore) -> tuple[dict[int, str], int | None]:

@@ -8,7 +8,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.metadata_reader import sqlite_store
 from pipeline.saved_model import DIGEST, model_digest
-from pipeline.stored_models import mend
+from pipeline.stored_models import end_abandoned, mend
 
 
 class Root:
@@ -103,3 +103,14 @@ def test_a_served_version_of_other_content_restores_nothing(root):
     (root.serving / "1" / "saved_model.pb").write_text("of another pipeline")
     shutil.rmtree(saved)
     assert root.mend()[0].endswith("it is not used any more") and root.live() == []
+
+
+def test_what_a_killed_run_left_running_has_failed(tmp_path):
+    store = sqlite_store(str(tmp_path / "metadata.sqlite"))
+    kind = store.put_execution_type(mlmd.ExecutionType(name="Trainer"))
+    states = [mlmd.Execution.RUNNING, mlmd.Execution.COMPLETE, mlmd.Execution.CACHED]
+    store.put_executions([mlmd.Execution(type_id=kind, last_known_state=s) for s in states])
+    end_abandoned(store)
+    end_abandoned(store)
+    found = [execution.last_known_state for execution in store.get_executions()]
+    assert found == [mlmd.Execution.FAILED, mlmd.Execution.COMPLETE, mlmd.Execution.CACHED]
