@@ -51,8 +51,8 @@ def run(
 
 def _run(source: Source, config: Config, folder: RunFolder, console: Console, forced) -> Exit:
     started = time.monotonic()
-    console.text(f"pawprint run {folder.run_id}, log {folder.log}")
     try:
+        console.text(f"pawprint run {folder.run_id}, log {folder.log}")
         present = make_target(config.push, placement.serving(config)).preflight()
         ingested = ingest_for(source, config, folder, console)
         config = config.model_copy(update={"records": ingested.records})
@@ -174,6 +174,7 @@ def _run_pipeline(source, config, present, ingested, folder, console, started, f
         LocalDagRunner(folder.run_id, listener).run(pipeline)
     except Exception as error:
         logging.getLogger(__name__).exception("the pipeline failed")
+        stored_models.end_abandoned(store)
         failed = error
     outcome = Outcome(config, reports)
     pushed = outcome.pushed()
