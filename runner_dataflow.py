@@ -36,7 +36,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--config", default="conf/production.yaml", help="default: %(default)s")
+    shared.add_argument(
+        "--config",
+        type=os.path.expanduser,
+        default="conf/production.yaml",
+        help="default: %(default)s",
+    )
     shared.add_argument(
         "--set",
         action="append",
@@ -50,7 +55,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         if source is not None:
             group = made.add_mutually_exclusive_group(required=source)
             for kind, meaning in _SOURCES.items():
-                group.add_argument(f"--{kind}", metavar="PATH", help=meaning)
+                group.add_argument(
+                    f"--{kind}", type=os.path.expanduser, metavar="PATH", help=meaning
+                )
         return made
 
     command("plan", "what a run would use and cost at most; sends nothing", source=False)

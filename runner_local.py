@@ -26,20 +26,35 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--images",
+        type=os.path.expanduser,
         metavar="FOLDER",
         help="photos as FOLDER/<label>/* or FOLDER/<TRAIN|VALIDATION|TEST>/<label>/*",
     )
-    source.add_argument("--csv", metavar="FILE", help="Image CSV with split, image_uri, label")
     source.add_argument(
-        "--tfrecords", metavar="FOLDER", help="TFRecords written by `data` or by TFRecorder"
+        "--csv",
+        type=os.path.expanduser,
+        metavar="FILE",
+        help="Image CSV with split, image_uri, label",
+    )
+    source.add_argument(
+        "--tfrecords",
+        type=os.path.expanduser,
+        metavar="FOLDER",
+        help="TFRecords written by `data` or by TFRecorder",
     )
     source.add_argument(
         "--predict",
+        type=os.path.expanduser,
         metavar="FOLDER",
         help="unlabelled photos: the model that the root serves labels them, in a CSV",
     )
     parser.add_argument("--root", help="folder for everything that runs leave (default: runs)")
-    parser.add_argument("--config", default="conf/local.yaml", help="default: %(default)s")
+    parser.add_argument(
+        "--config",
+        type=os.path.expanduser,
+        default="conf/local.yaml",
+        help="default: %(default)s",
+    )
     parser.add_argument(
         "--set",
         action="append",

@@ -40,7 +40,7 @@ def run(
     root = Path(config.root)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends a run as Ctrl-C does
     try:
-        with locked_root(root):
+        with locked_root(root, source.path if source.kind == "images" else None):
             folder = RunFolder(root)
             with Console(folder.log, verbose) as console:
                 return _run(source, config, folder, console, forced)

@@ -21,12 +21,22 @@ class RootError(ValueError):
 
 
 @contextmanager
-def locked_root(root: Path) -> Iterator[None]:
+def locked_root(root: Path, photos: str | None = None) -> Iterator[None]:
     """Makes the root folder and holds it for one run.
 
+    Args:
+      root: the folder.
+      photos: the folder of photos that the run reads, which must not contain the root.
+
     Raises:
-      RootError: the folder cannot be made or written to, or another run holds it.
+      RootError: the folder cannot be made or written to, lies inside the photos, or another run
+        holds it.
     """
+    if photos and root.resolve().is_relative_to(Path(photos).resolve()):
+        raise RootError(
+            f"the root folder {root} is inside the photos, {photos}: its files would be taken for "
+            "photos; choose another --root"
+        )
     try:
         root.mkdir(parents=True, exist_ok=True)
         lock = (root / ".lock").open("w")

@@ -40,7 +40,7 @@ def predict_folder(photos: str, config: Config, verbose: bool = False) -> int:
     try:
         model = latest_model(config)
         found = list_folder(photos)
-        with locked_root(root):
+        with locked_root(root, photos):
             folder = RunFolder(root)
             with Console(folder.log, verbose) as console:
                 return _run(found, model, config, folder, console)

@@ -25,6 +25,15 @@ def test_a_root_that_cannot_be_written_is_refused(tmp_path):
         pass
 
 
+def test_a_root_inside_the_photos_is_refused_and_not_made(tmp_path):
+    inside = tmp_path / "photos" / "runs"
+    with pytest.raises(RootError, match="inside the photos"):
+        locked_root(inside, str(tmp_path / "photos")).__enter__()
+    assert not inside.exists()
+    with locked_root(tmp_path / "photos2", str(tmp_path / "photos")):
+        pass
+
+
 def test_summary_and_discards(tmp_path):
     folder = RunFolder(tmp_path)
     folder.write_summary({"a": 1})

@@ -138,6 +138,16 @@ def test_altered_weights_end_it_before_anything_starts(photos, tmp_path):
         assert part in line
 
 
+@pytest.mark.parametrize("option", ["images", "csv", "tfrecords", "predict"])
+def test_a_leading_tilde_is_the_home_folder(option, monkeypatch):
+    from runner_local import parse_arguments
+
+    monkeypatch.setenv("HOME", "/users/jo")
+    arguments = parse_arguments([f"--{option}=~/a #2 [b]", "--config=~/c.yaml"])
+    assert getattr(arguments, option) == "/users/jo/a #2 [b]"
+    assert arguments.config == "/users/jo/c.yaml"
+
+
 def test_sigterm_ends_a_run_as_ctrl_c_does(drawn, tmp_path):
     command = [sys.executable, "runner_local.py", "--images", str(drawn)]
     with subprocess.Popen(
