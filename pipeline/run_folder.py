@@ -5,8 +5,9 @@ import datetime
 import fcntl
 import json
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import yaml
@@ -29,8 +30,8 @@ def locked_root(root: Path, photos: str | None = None) -> Iterator[None]:
       photos: the folder of photos that the run reads, which must not contain the root.
 
     Raises:
-      RootError: the folder cannot be made or written to, lies inside the photos, or another run
-        holds it.
+      RootError: the folder cannot be made or written to, lies inside the photos or is held by
+        another run, or its ML Metadata cannot be used.
     """
     if photos and root.resolve().is_relative_to(Path(photos).resolve()):
         raise RootError(
@@ -51,7 +52,29 @@ def locked_root(root: Path, photos: str | None = None) -> Iterator[None]:
             raise RootError(
                 f"another run is working in {root}; wait for it or choose another --root"
             ) from None
+        check_metadata(root / "metadata.sqlite")
         yield
+
+
+def check_metadata(file: Path) -> None:
+    """Checks that ML Metadata can be read and written, where there is any yet.
+
+    Raises:
+      RootError: its SQLite file is damaged, locked by another program or not writable.
+    """
+    if not file.exists():
+        return
+    try:
+        with closing(sqlite3.connect(file, isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        found = str(error)
+    if found != "ok":
+        raise RootError(
+            f"ML Metadata in {file} cannot be used: {found}; end the program that has it open, "
+            "restore the file from a copy, or choose another --root"
+        )
 
 
 class RunFolder:

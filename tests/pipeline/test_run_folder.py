@@ -1,9 +1,11 @@
 import json
 import os
+import sqlite3
+from contextlib import closing
 
 import pytest
 
-from pipeline.run_folder import RootError, RunFolder, locked_root
+from pipeline.run_folder import RootError, RunFolder, check_metadata, locked_root
 
 
 def test_run_ids_are_distinct(tmp_path):
@@ -32,6 +34,23 @@ def test_a_root_inside_the_photos_is_refused_and_not_made(tmp_path):
     assert not inside.exists()
     with locked_root(tmp_path / "photos2", str(tmp_path / "photos")):
         pass
+
+
+def test_metadata_that_cannot_be_used_is_named(tmp_path, monkeypatch):
+    file = tmp_path / "metadata.sqlite"
+    check_metadata(file)
+    assert not file.exists()
+    connect = sqlite3.connect
+    with closing(connect(file, isolation_level=None)) as other:
+        other.execute("CREATE TABLE t (c)")
+        check_metadata(file)
+        other.execute("BEGIN EXCLUSIVE")
+        monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: connect(*a, **k, timeout=0))
+        with pytest.raises(RootError, match=r"metadata\.sqlite .* database is locked"):
+            check_metadata(file)
+    file.write_bytes(b"x" * 5000)
+    with pytest.raises(RootError, match="not a database; .* choose another --root"):
+        locked_root(tmp_path).__enter__()
 
 
 def test_summary_and_discards(tmp_path):
