@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 import os
+import urllib.parse
 import warnings
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
@@ -30,6 +32,7 @@ LOG = logging.getLogger("pawprint.data")
 DIGEST = "_digest"
 """A column of `data.scan`: a hash of each photo's content; no feature of the record."""
 
+_HEAD = 1 << 16
 _WHOLE = (IntegerInput, IntegerLabel)
 _LABELS = (StringLabel, IntegerLabel)
 _INT64 = range(-(2**63), 2**63)
@@ -45,7 +48,9 @@ def read_csv(
     """Reads and checks a CSV file; see `check_table`.
 
     Every field is text as it stands there: `NA`, `None` and `nan` are labels like any other. Bytes
-    that are no UTF-8, as file names can have, come through.
+    that are no UTF-8, as file names can have, come through. Semicolons, tabs and UTF-16, as
+    spreadsheets write them, are told by the header. Paths of photos may begin with `~` or `file://`
+    and be relative to the working directory or to the CSV.
 
     Args:
         path: A local path or a URI such as `gs://bucket/data.csv`.
@@ -55,13 +60,15 @@ def read_csv(
 
     Raises:
         DataError: No such file, no CSV, a row with more fields than there are columns, or a table
-            that `check_table` refuses.
+            that `check_table` refuses; a photo at a web address.
     """
     path = files.checked(path)
     if header is None and names is None:
         names = list(schema)
     text = {"dtype": str, "keep_default_na": False, "encoding_errors": "surrogateescape"}
     try:
+        with files.open_read(path) as stream:
+            text |= _dialect(stream.read(_HEAD), with_header=header == "infer" and names is None)
         with files.open_read(path) as stream, warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             # Without index_col a field too many in the first row shifts every column.
@@ -78,7 +85,47 @@ def read_csv(
         ) from error
     except (ValueError, pd.errors.ParserError) as error:
         raise DataError(f"{path} is no CSV file that can be read", str(error)) from error
-    return check_table(table.drop(columns=DIGEST, errors="ignore"), schema, source=path)
+    table = check_table(table.drop(columns=DIGEST, errors="ignore"), schema, source=path)
+    for column in Schema(schema).columns(ImageUri):
+        table[column] = _photo_paths(table[column], path)
+    return table
+
+
+def _dialect(head: bytes, *, with_header: bool) -> dict[str, str]:
+    """The encoding by its byte order mark, and the separator by the header."""
+    utf16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    encoding = "utf-16" if utf16 else "utf-8"
+    first = head.decode(encoding, "replace").partition("\n")[0]
+    sep = next((sep for sep in ",;\t" if sep in first), ",") if with_header else ","
+    return {"encoding": encoding, "sep": sep}
+
+
+def _photo_paths(uris: pd.Series, source: str) -> pd.Series:
+    """The photos' paths, as this machine finds them."""
+    web = uris[uris.str.match("(?i)(https?|ftp)://")]
+    if len(web):
+        fix = "Photos are read from local paths and gs://bucket/name: download these first."
+        raise DataError(
+            f"{source} has web addresses in column {uris.name!r}",
+            f"{listing([f'row {index + 1}: {uri!r}' for index, uri in web.items()])}.",
+            fix,
+        )
+    base = source.rpartition("/")[0]
+    return uris.map(lambda uri: _photo_path(uri, base))
+
+
+def _photo_path(uri: str, base: str) -> str:
+    if files.is_remote(uri):
+        return uri
+    if uri.startswith("file://"):
+        return urllib.parse.unquote(urllib.parse.urlsplit(uri).path, errors="surrogateescape")
+    path = os.path.expanduser(uri)
+    if os.path.isabs(path):
+        return path
+    slashes = path.replace("\\", "/")
+    beside = [] if files.is_remote(base) else [files.join(base, path), files.join(base, slashes)]
+    # A path that is found nowhere stays as it is: conversion lists it.
+    return next((p for p in dict.fromkeys([path, slashes, *beside]) if os.path.exists(p)), path)
 
 
 def image_csv(table: pd.DataFrame) -> bytes:

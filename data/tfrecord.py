@@ -19,10 +19,17 @@ from data.errors import DataError
 
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
+MAX_RECORD = 512 << 20
+"""Bytes of a record at most: raw pixels of the largest photo take 341 MiB."""
 
 
 def write(stream: BinaryIO, record: bytes) -> None:
     """Writes one record; in parts, as a copy of a large one costs as much memory again."""
+    if len(record) > MAX_RECORD:
+        raise DataError(
+            f"A record of {len(record):,} bytes; at most {MAX_RECORD:,} can be read",
+            "Take encoding='jpeg' or a lower max_pixels.",
+        )
     length = struct.pack("<Q", len(record))
     stream.write(length + _FOOTER.pack(_masked_crc(length)))
     stream.write(record)
@@ -33,7 +40,8 @@ def read(path: str) -> Iterator[bytes]:
     """The records of one file, gzip where the name ends in `.gz`.
 
     Raises:
-        DataError: The file ends within a record or a checksum does not match.
+        DataError: A record is longer than `MAX_RECORD`, the file ends within one, or a
+            checksum does not match.
     """
     with files.open_read(path) as raw:
         stream = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
@@ -44,6 +52,11 @@ def read(path: str) -> Iterator[bytes]:
                 length, crc = _HEADER.unpack(header)
                 if crc != _masked_crc(header[:8]):
                     raise _broken(path, number, "the checksum of its length does not match")
+                if length > MAX_RECORD:
+                    raise DataError(
+                        f"{path}: record {number} has {length:,} bytes, more than {MAX_RECORD:,}",
+                        "Convert the photos again, with encoding='jpeg' or smaller ones.",
+                    )
                 record = stream.read(length)
                 if _FOOTER.unpack(stream.read(_FOOTER.size))[0] != _masked_crc(record):
                     raise _broken(path, number, "the checksum of its data does not match")

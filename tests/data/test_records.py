@@ -1,9 +1,11 @@
+import gzip
+import struct
 import subprocess
 import sys
 
 import pytest
 
-from data import records
+from data import DataError, records, tfrecord
 
 FEATURES = {
     "image": b"\xff\xd8\xff\x00",
@@ -51,3 +53,11 @@ def test_importing_data_stays_light():
         "assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_record_longer_than_any_photo_is_refused_before_it_is_read(tmp_path):
+    length = struct.pack("<Q", tfrecord.MAX_RECORD + 1)
+    header = length + struct.pack("<I", tfrecord._masked_crc(length))
+    (tmp_path / "a.tfrecord.gz").write_bytes(gzip.compress(header))
+    with pytest.raises(DataError, match="record 1 has 536,870,913 bytes"):
+        next(tfrecord.read(str(tmp_path / "a.tfrecord.gz")))

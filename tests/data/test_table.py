@@ -195,3 +195,35 @@ def test_the_vocabulary_is_in_tensorflow_transforms_order():
 def test_a_schema_that_makes_no_sense_is_refused(columns, message):
     with pytest.raises(DataError, match=message):
         Schema(columns)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("sep", [";", "\t", ","])
+def test_what_spreadsheets_write_is_read(tmp_path, encoding, sep):
+    rows = [["split", "image_uri", "label"], ["TRAIN", "a.jpg", "süß"], ["TEST", "b.jpg", "dog"]]
+    text = "\r\n".join(sep.join(row) for row in rows)
+    (tmp_path / "data.csv").write_bytes(text.encode(encoding))
+    table = data.read_csv(tmp_path / "data.csv")
+    assert table["label"].tolist() == ["süß", "dog"]
+
+
+def test_photos_are_found_as_people_write_their_paths(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    photo = tmp_path / "my cats" / "a.jpg"
+    photo.parent.mkdir()
+    photo.touch()
+    uris = ["~/my cats/a.jpg", photo.as_uri(), "my cats/a.jpg", "my cats\\a.jpg", str(photo)]
+    path = csv_file(tmp_path, "split,image_uri,label\n" + "".join(f"TRAIN,{u},c\n" for u in uris))
+    assert data.read_csv(path)["image_uri"].tolist() == [str(photo)] * len(uris)
+
+
+def test_paths_found_nowhere_and_those_of_buckets_stay(tmp_path):
+    uris = ["none\\such.jpg", "gs://bucket/a.jpg"]
+    path = csv_file(tmp_path, "split,image_uri,label\n" + "".join(f"TRAIN,{u},c\n" for u in uris))
+    assert data.read_csv(path)["image_uri"].tolist() == uris
+
+
+def test_a_web_address_is_refused_with_its_row(tmp_path):
+    path = csv_file(tmp_path, "split,image_uri,label\nTRAIN,a.jpg,c\nTRAIN,https://x.org/b.jpg,c\n")
+    with pytest.raises(DataError, match=r"row 2: 'https://x\.org/b\.jpg'"):
+        data.read_csv(path)
