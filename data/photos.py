@@ -6,7 +6,7 @@ import base64
 import io
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -53,6 +53,8 @@ _END = b"\xff\xd9"
 _SAMPLE_BITS = (8, 12, 16)
 _FLOAT_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0), (0.0, 65535.0))
 _ROWS = 256
+_NEARLY = 8  # grey levels that count as black, and as white
+_BLANK_SHARE = 0.99
 _LIMIT = threading.Lock()
 # Frame headers whose streams libjpeg, and so TensorFlow, decodes to 8-bit pixels: baseline,
 # extended sequential and progressive, all Huffman coded (ITU T.81, table B.1).
@@ -78,7 +80,9 @@ class EncodeOptions:
     max_pixels: int = MAX_PIXELS
 
 
-def photo_features(content: bytes, options: EncodeOptions) -> dict[str, records.Value]:
+def photo_features(
+    content: bytes, options: EncodeOptions, blank: Callable[[], None] | None = None
+) -> dict[str, records.Value]:
     """The image features of one photo.
 
     The photo is always decoded whole, so that nothing broken gets through. Alpha is dropped, not
@@ -86,6 +90,8 @@ def photo_features(content: bytes, options: EncodeOptions) -> dict[str, records.
 
     Args:
         content: The bytes of the file, in one of `FORMATS`.
+        options: How it becomes a record.
+        blank: Called where the picture is all but black or white.
 
     Returns:
         `image`, its height, width and channels (1 for grey modes, else 3), and for jpeg
@@ -97,6 +103,8 @@ def photo_features(content: bytes, options: EncodeOptions) -> dict[str, records.
     if not content:
         raise BadPhotoError("empty file")
     image, kept = _decoded(content, options)
+    if blank and _is_blank(image):
+        blank()
     jpeg = plain_jpeg(content) if kept and options.encoding == records.JPEG else None
     features = {
         records.IMAGE_HEIGHT: image.height,
@@ -125,6 +133,12 @@ def _decoded(content: bytes, options: EncodeOptions) -> tuple[Image.Image, bool]
     except Exception as error:  # Pillow's plugins raise nearly anything on broken files
         raise BadPhotoError("cannot be decoded") from error
     return image, image is opened
+
+
+def _is_blank(image: Image.Image) -> bool:
+    """Whether all but a few of the pixels are black, or white: told from a few of them."""
+    counts = image.resize((32, 32), Image.Resampling.NEAREST).convert("L").histogram()
+    return max(sum(counts[:_NEARLY]), sum(counts[-_NEARLY:])) > _BLANK_SHARE * sum(counts)
 
 
 def _orientation(opened: Image.Image) -> int | None:

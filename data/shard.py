@@ -61,21 +61,23 @@ def write_shard(job: dict, folder: str, progress: Callable[[int], None] | None =
 
     Returns:
         A report: file, split, records, bytes and sha256 of the file, counts (label name to
-        records) and discarded (path, row, reason, exception of each bad photo).
+        records), discarded (path, row, reason, exception of each bad photo) and blank (path and
+        label of each photo that is all but black or white).
 
     Raises:
         DataError: A photo changed since `data.scan` listed it.
     """
     options = EncodeOptions(**job["options"])
     counts: Counter[str] = Counter()
-    discarded = []
+    discarded, blank = [], []
     with _shard_file(files.join(folder, job["file"]), job["gzip"]) as shard:
         reads = _reads([row[1] for row in job["rows"]])
         for done, (row, uri, label, values, digest) in enumerate(job["rows"], start=1):
             try:
                 columns = dict(zip(job["columns"], values, strict=True))
                 read = functools.partial(_listed, uri, next(reads), digest)
-                features = row_features(uri, read, columns, options)
+                told = functools.partial(blank.append, [uri, label])
+                features = row_features(uri, read, columns, options, told)
                 tfrecord.write(shard, records.serialize(features))
                 counts[label] += 1
             except BadPhotoError as error:
@@ -99,6 +101,7 @@ def write_shard(job: dict, folder: str, progress: Callable[[int], None] | None =
         "sha256": shard.digest.hexdigest(),
         "counts": dict(counts),
         "discarded": discarded,
+        "blank": blank,
     }
 
 
@@ -107,6 +110,7 @@ def row_features(
     read: Callable[[], bytes],
     columns: dict[str, str | int | float],
     options: EncodeOptions,
+    blank: Callable[[], None] | None = None,
 ) -> dict[str, records.Value]:
     """The features of one row: its columns, and its photo's where it has one.
 
@@ -118,7 +122,7 @@ def row_features(
         for name, value in columns.items()
     }
     if uri is not None:
-        features |= photo_features(read(), options)
+        features |= photo_features(read(), options, blank)
         features[records.IMAGE_NAME] = os.fsencode(os.path.basename(uri))
     return features
 

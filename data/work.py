@@ -132,6 +132,12 @@ def finish(
         )
     if untrained := [label for label in manifest["labels"] if not train.get(label)]:
         LOG.warning("labels without a good photo in TRAIN: %s", listing(untrained))
+    if blank := [photo for report in reports for photo in report.get("blank", ())]:
+        LOG.warning(
+            "%d photos are all but black or white: %s",
+            len(blank),
+            listing(f"{path} ({label})" for path, label in blank),
+        )
     write_metadata(plan, folder)
     files.write(files.join(folder, DISCARDED), discarded_csv(discarded))
     files.delete_scratch(folder)
