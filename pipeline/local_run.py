@@ -18,7 +18,7 @@ from pipeline.ingest import Ingested, Source, ingest
 from pipeline.lineage.automatic import mirror_after_run
 from pipeline.push.target import PushError
 from pipeline.push.targets import make_target
-from pipeline.run_folder import RootError, RunFolder, locked_root
+from pipeline.run_folder import RootError, RunFolder, explained, locked_root
 
 _FEW = 10
 
@@ -76,7 +76,8 @@ def _run(source: Source, config: Config, folder: RunFolder, console: Console, fo
         return Exit.FAILED
     except Exception as error:
         logging.getLogger(__name__).exception("the run failed")
-        console.text(f"\nerror: {error}\n  full log: {folder.log}")
+        text = explained(error, Path(config.root))
+        console.text(f"\nerror: {text}\n  full log: {folder.log}")
         return Exit.FAILED
 
 
@@ -189,12 +190,18 @@ def _run_pipeline(source, config, present, ingested, folder, console, started, f
         ingested=ingested,
         reports=reports,
     )
-    folder.write_summary(summary)
+    try:
+        folder.write_summary(summary)
+    except OSError as error:
+        if not failed:
+            raise
+        console.text(f"\nno summary could be written: {error}")  # the component's error is below
 
     if failed:
         error = outcome.failure.error if outcome.failure else failed
         where = f"{outcome.failure.node_id} failed: " if outcome.failure else ""
-        console.text(f"\nerror: {where}{error}\n  full log: {folder.log}")
+        text = explained(error, Path(config.root))
+        console.text(f"\nerror: {where}{text}\n  full log: {folder.log}")
         if isinstance(error, Interrupted):
             _cancel_jobs(config, folder, console)
         return exit_status

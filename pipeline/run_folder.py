@@ -2,6 +2,7 @@
 
 import csv
 import datetime
+import errno
 import fcntl
 import json
 import os
@@ -75,6 +76,14 @@ def check_metadata(file: Path) -> None:
             f"ML Metadata in {file} cannot be used: {found}; end the program that has it open, "
             "restore the file from a copy, or choose another --root"
         )
+
+
+def explained(error: Exception, root: Path) -> str:
+    """An error's text; that of a full disk, whoever met it, with the remedy."""
+    text = str(error)
+    if any(os.strerror(code) in text for code in (errno.ENOSPC, errno.EDQUOT)):
+        text += f"; free space or inodes for {root} (see df -h and df -i) and run again"
+    return text
 
 
 class RunFolder:

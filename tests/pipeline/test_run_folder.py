@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from pipeline.run_folder import RootError, RunFolder, check_metadata, locked_root
+from pipeline.run_folder import RootError, RunFolder, check_metadata, explained, locked_root
 
 
 def test_run_ids_are_distinct(tmp_path):
@@ -49,8 +49,15 @@ def test_metadata_that_cannot_be_used_is_named(tmp_path, monkeypatch):
         with pytest.raises(RootError, match=r"metadata\.sqlite .* database is locked"):
             check_metadata(file)
     file.write_bytes(b"x" * 5000)
-    with pytest.raises(RootError, match="not a database; .* choose another --root"):
+    with pytest.raises(RootError, match=r"not a database; .* choose another --root"):
         locked_root(tmp_path).__enter__()
+
+
+def test_a_full_disk_is_told_with_the_remedy(tmp_path):
+    with pytest.raises(OSError) as full, open("/dev/full", "w") as file:
+        file.write("x")
+    assert f"free space or inodes for {tmp_path}" in explained(full.value, tmp_path)
+    assert explained(ValueError("another"), tmp_path) == "another"
 
 
 def test_summary_and_discards(tmp_path):
