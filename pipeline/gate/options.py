@@ -12,6 +12,8 @@ SHARES = ("accuracy", *PER_LABEL)
 """Metrics that count photos: the right ones among those that the metric is about."""
 CROSS_VALIDATED = "cross_validated_accuracy"
 _COMPARE_LABELS = ("auc", "precision", "recall", "calibration_error")
+_IDLE = {"max": 1, "min_change": -1, "max_change": 1}
+"""Limits that every share meets. `min: 0` is one too, and allowed: it puts a row in the table."""
 _UP_TO_ONE = (*SHARES, "auc", "calibration_error", CROSS_VALIDATED)
 
 
@@ -86,6 +88,8 @@ class Bound(Section):
                 raise ValueError(
                     f"{name} of {self.metric} must be within {lowest}..1. Received: {name}={limit}"
                 )
+            if self.metric in _UP_TO_ONE[:-1] and limit == _IDLE.get(name):
+                raise ValueError(f"{name}={limit:g} of {self.metric} refuses no model")
 
 
 class GateConfig(Section):

@@ -12,6 +12,9 @@ ACCURACY = {"metric": "accuracy", "min": 0}
     ("bound", "told"),
     [
         ({"metric": "accuracy", "min": float("-inf")}, "min must be a number. Received: min=-inf"),
+        ({"metric": "accuracy", "max": 1}, "max=1 of accuracy refuses no model"),
+        ({**ACCURACY, "min_change": -1}, "min_change=-1 of accuracy refuses no model"),
+        ({**ACCURACY, "max_change": 1}, "max_change=1 of accuracy refuses no model"),
         ({"metric": "loss", "max": float("nan")}, "max must be a number. Received: max=nan"),
         ({"metric": "recall", "min": -0.1}, "min of recall must be within 0..1"),
         ({"metric": "accuracy", "max": 1.5}, "max of accuracy must be within 0..1"),
