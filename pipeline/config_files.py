@@ -114,6 +114,8 @@ def _parse_override(text: str) -> dict:
     quoted = value.strip()[:1] in ("'", '"')
     try:
         nested = yaml.load(value, _Loader)
+    except ConfigError as error:
+        raise ConfigError(f"--set {text!r}: {error}") from None
     except yaml.YAMLError as error:
         if not _is_text(parts):
             raise ConfigError(f"--set {text!r}: the value is not YAML: {error}") from None
@@ -167,14 +169,14 @@ def _known_keys(section: tuple) -> list[str]:
 
 def _is_text(parts: Sequence[str]) -> bool:
     """Whether the setting of this name holds text, or text or nothing."""
-    kind = Config
+    annotation = Config
     for part in parts:
+        kind = _section_type(annotation)
         hints = get_type_hints(kind) if isinstance(kind, type) else {}
         if part not in hints:
             return False
-        kind = _section_type(hints[part])
         annotation = hints[part]
-    return {*(get_args(annotation) or [annotation])} <= {str, type(None)}
+    return annotation in (str, str | None)
 
 
 def _section_type(annotation) -> type:

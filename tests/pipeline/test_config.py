@@ -145,6 +145,13 @@ def test_text_settings_are_taken_as_they_stand():
     assert load(None, ["root=runs #2"]).root == "runs #2"
 
 
+def test_a_mapping_of_texts_is_a_mapping():
+    labels = load("conf/production.yaml", ["cloud.labels={team: cats}"]).cloud.labels
+    assert labels == {"team": "cats"}
+    with pytest.raises(ConfigError, match="team is set again, after line 1"):
+        load("conf/production.yaml", ["cloud.labels={team: cats, team: dogs}"])
+
+
 def test_a_config_of_the_project_is_found_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load("conf/local.yaml").root == "runs"
