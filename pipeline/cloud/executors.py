@@ -3,7 +3,6 @@
 Known only as they work: in the compiled spec it would be another spec, and the cache would miss.
 """
 
-from tfx.components.evaluator import executor as evaluator
 from tfx.components.example_gen.import_example_gen import executor as example_gen
 from tfx.components.statistics_gen import executor as statistics_gen
 from tfx.components.transform import executor as transform
@@ -12,6 +11,7 @@ from tfx.extensions.google_cloud_ai_platform.trainer import executor as trainer
 from tfx.utils import json_utils
 
 from pipeline.cloud import dataflow, jobs
+from pipeline.gate import recording
 
 
 def run_of(context: BaseExecutor.Context) -> str:
@@ -52,7 +52,7 @@ class Transform(_OnDataflow, transform.Executor):
     """From examples to transformed examples."""
 
 
-class Evaluator(_OnDataflow, evaluator.Executor):
+class Evaluator(_OnDataflow, recording.EvaluatorExecutor):
     """From a model and examples to metrics."""
 
 

@@ -10,7 +10,9 @@ from tfx.utils import path_utils
 from pipeline import saved_model
 
 
-class _EvaluatorExecutor(tfx_evaluator.Executor):
+class EvaluatorExecutor(tfx_evaluator.Executor):
+    """Measures a model and records its digest on the evaluation."""
+
     def Do(self, input_dict, output_dict, exec_properties):
         evaluation = output_dict[standard_component_specs.EVALUATION_KEY]
         digest = _digest(input_dict)
@@ -29,7 +31,7 @@ class _InfraValidatorExecutor(tfx_validator.Executor):
 class RecordingEvaluator(tfx.components.Evaluator):
     """TFX's Evaluator; its evaluation carries the digest of the SavedModel as `model_digest`."""
 
-    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(_EvaluatorExecutor)
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(EvaluatorExecutor)
 
 
 class RecordingInfraValidator(tfx.components.InfraValidator):

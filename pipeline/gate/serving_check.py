@@ -134,11 +134,13 @@ def ServingCheck(
     with tempfile.TemporaryDirectory() as folder:
         # A copy, for the process has no keys to read it from Cloud Storage.
         local = os.path.join(folder, "model")
-        io_utils.copy_dir(path_utils.serving_model_path(model.uri), local)
+        exported = path_utils.serving_model_path(model.uri)
+        # By the store's own digests, as the Pusher asks for them.
+        digest = saved_model.model_digest(exported)
+        io_utils.copy_dir(exported, local)
         trained = os.path.join(folder, reference.FILE)
         if tf.io.gfile.exists(f"{model.uri}/{reference.FILE}"):
             io_utils.copy_file(f"{model.uri}/{reference.FILE}", trained)
-        digest = saved_model.model_digest(local)
         checks = probe(local, records, options, trained)
     blessed = bool(checks) and all(check["passed"] for check in checks)
     verdict = {"format_version": FORMAT_VERSION, "passed": blessed, "checks": checks}

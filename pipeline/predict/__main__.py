@@ -43,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     rows = list(zip(arguments.photos, answers, strict=True))
+    sys.stdout.reconfigure(errors="backslashreplace")  # file names can hold what is no text
     print(table(rows))
     failed = sum(not isinstance(answer, Prediction) for answer in answers)
     if failed:

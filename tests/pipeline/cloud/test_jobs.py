@@ -12,6 +12,7 @@ from tfx.utils import json_utils
 
 from pipeline.cloud import compiled, executors, jobs, placement, vertex
 from pipeline.cloud.errors import CloudError
+from pipeline.gate.recording import RecordingEvaluator
 from tests.pipeline.cloud.conftest import on_dataflow
 from tests.pipeline.cloud.settings import PROJECT, REGION, cloud_config
 from tests.standins.vertex_pipelines import PipelinesStandIn
@@ -131,3 +132,8 @@ def test_a_cancelled_run_leaves_no_job(under_way, dataflow, monkeypatch):
     assert ended() == [True, False, False, True, False, False]
     with pytest.raises(CloudError, match="it is over, and none of its jobs goes on"):
         vertex.cancel(config, run)
+
+
+def test_the_evaluator_on_dataflow_records_the_model_as_that_of_a_local_run_does():
+    local = RecordingEvaluator.EXECUTOR_SPEC.executor_class
+    assert issubclass(executors.Evaluator, local)
