@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import shutil
@@ -101,7 +100,7 @@ def has_digest(content: bytes, path: str, digest: str) -> bool:
         return hashlib.sha256(content).hexdigest() == digest
     if ":" in digest:  # the size alone: Python has no crc32c
         return digest.rpartition(":")[2] == str(len(content))
-    return base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode() == digest
+    return gs.md5(content) == digest
 
 
 def exists(path: str) -> bool:

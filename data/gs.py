@@ -5,7 +5,9 @@ Set `STORAGE_EMULATOR_HOST` to talk to a local server instead; the client honour
 
 from __future__ import annotations
 
+import base64
 import functools
+import hashlib
 import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -75,6 +77,11 @@ def is_object(uri: str) -> bool:
     """Whether there is an object of just this name."""
     with _as_os_error(uri):
         return bool(_split(uri)[1]) and _blob(uri).exists(timeout=_TIMEOUT)
+
+
+def md5(content: bytes) -> str:
+    """The MD5 (base64) that Cloud Storage keeps of an object with this content."""
+    return base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
 
 
 def entries(folder: str) -> Iterator[tuple[str, int, str]]:

@@ -80,6 +80,10 @@ class EncodeOptions:
     max_pixels: int = MAX_PIXELS
 
 
+AS_TRAINED = EncodeOptions(records.JPEG, exif=True)
+"""How a photo is prepared that a model is asked about: as those of its training."""
+
+
 def photo_features(
     content: bytes, options: EncodeOptions, blank: Callable[[], None] | None = None
 ) -> dict[str, records.Value]:

@@ -13,6 +13,8 @@ from pipeline.config import Config
 CONF = Path(__file__).resolve().parent.parent / "conf"
 BASE = CONF / "base.yaml"
 
+_NULL = ("", "null", "~")
+_QUOTES = ("'", '"')
 _PATTERN_CHARACTERS = "*?[]"
 
 
@@ -111,17 +113,15 @@ def _parse_override(text: str) -> dict:
     if not separator or not key.strip():
         raise ConfigError(f"--set expects section.key=value, received {text!r}")
     parts = key.strip().split(".")
-    quoted = value.strip()[:1] in ("'", '"')
-    try:
-        nested = yaml.load(value, _Loader)
-    except ConfigError as error:
-        raise ConfigError(f"--set {text!r}: {error}") from None
-    except yaml.YAMLError as error:
-        if not _is_text(parts):
+    if _is_text(parts) and value.strip() not in _NULL and value.strip()[0] not in _QUOTES:
+        nested = value
+    else:
+        try:
+            nested = yaml.load(value, _Loader)
+        except ConfigError as error:
+            raise ConfigError(f"--set {text!r}: {error}") from None
+        except yaml.YAMLError as error:
             raise ConfigError(f"--set {text!r}: the value is not YAML: {error}") from None
-        nested = value
-    if _is_text(parts) and nested is not None and not quoted:
-        nested = value
     for part in reversed(parts):
         nested = {part: nested}
     return nested

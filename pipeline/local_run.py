@@ -164,8 +164,8 @@ def _run_pipeline(source, config, present, ingested, folder, console, started, f
         console.line(report.node_id, describe(report, config), seconds)
 
     store = sqlite_store(str(metadata_file(config)))
-    stored_models.end_abandoned(store)
-    for line in stored_models.mend(store, placement.serving(config)):
+    stored_models.fail_abandoned(store)
+    for line in stored_models.repair_models(store, Path(config.root), placement.serving(config)):
         console.line("models", line)
     recorder = PhotoRecorder(store, config.name, folder.run_id)
     recorder.record(source, ingested)
@@ -175,7 +175,7 @@ def _run_pipeline(source, config, present, ingested, folder, console, started, f
         LocalDagRunner(folder.run_id, listener).run(pipeline)
     except Exception as error:
         logging.getLogger(__name__).exception("the pipeline failed")
-        stored_models.end_abandoned(store)
+        stored_models.fail_abandoned(store)
         failed = error
     outcome = Outcome(config, reports)
     pushed = outcome.pushed()

@@ -1,7 +1,5 @@
 """The SavedModel of a Model artifact and its digest, on a file system or in Cloud Storage."""
 
-import base64
-import hashlib
 from pathlib import Path
 
 from data import gs
@@ -41,13 +39,8 @@ def file_digests(folder: str) -> dict[str, str]:
     """
     if not folder.startswith(gs.PREFIX):
         paths = [path for path in Path(folder).rglob("*") if path.is_file()]
-        return {path.relative_to(folder).as_posix(): _md5(path) for path in paths}
+        return {path.relative_to(folder).as_posix(): gs.md5(path.read_bytes()) for path in paths}
     try:
         return {name: digest for name, _, digest in gs.entries(folder) if name}
     except (OSError, DataError) as error:
         raise SavedModelError(f"cannot read {folder}: {error}") from error
-
-
-def _md5(path: Path) -> str:
-    digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).digest()
-    return base64.b64encode(digest).decode()

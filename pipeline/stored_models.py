@@ -15,15 +15,17 @@ from pipeline import saved_model
 from pipeline.push import folder as push_folder
 
 
-def mend(store: MetadataStore, serving: str) -> Iterator[str]:
-    """Keeps models that changed or are gone out of the next run.
+def repair_models(store: MetadataStore, root: Path, serving: str) -> Iterator[str]:
+    """Keeps models that changed or are missing out of the next run.
 
     The latest blessed model is restored from the serving folder, where that has it. Any other is
-    set aside under a new name and marked as deleted in ML Metadata: TFX trains it anew when it
-    would have been taken from the cache, and compares with the model that was blessed before.
+    renamed and marked as deleted in ML Metadata: TFX trains it anew instead of taking it from the
+    cache, and compares with the model that was blessed before. Nothing outside the root is
+    touched, and models in Cloud Storage are left to the Pusher's check.
 
     Args:
       store: ML Metadata of the root.
+      root: the root folder.
       serving: the folder that models are pushed to, where there is one.
 
     Yields:
@@ -32,13 +34,14 @@ def mend(store: MetadataStore, serving: str) -> Iterator[str]:
     judged, latest = _judged(store)
     for model in store.get_artifacts_by_type("Model"):
         digest = judged.get(model.id)
-        if model.state != mlmd.Artifact.LIVE or digest is None:
+        if model.state != mlmd.Artifact.LIVE or digest is None or "://" in model.uri:
             continue
         at = Path(model.uri) / saved_model.FOLDER
         if _digest(at) == digest:
             continue
         what = "changed since it was judged, in" if at.exists() else "is gone from"
-        copy = _served_copy(serving, digest) if model.id == latest else None
+        inside = at.resolve().is_relative_to(root.resolve())
+        copy = _served_copy(serving, digest) if model.id == latest and inside else None
         if copy:
             arriving = at.with_name(f".arriving-{at.name}")
             shutil.rmtree(arriving, ignore_errors=True)
@@ -47,7 +50,8 @@ def mend(store: MetadataStore, serving: str) -> Iterator[str]:
             arriving.rename(at)
             yield f"model {model.id} {what} {model.uri}: restored from {copy}"
         else:
-            _set_aside(Path(model.uri))
+            if inside:
+                _set_aside(Path(model.uri))
             model.state = mlmd.Artifact.DELETED
             store.put_artifacts([model])
             yield f"model {model.id} {what} {model.uri}: it is not used any more"
@@ -58,7 +62,7 @@ def _set_aside(folder: Path) -> None:
         folder.rename(folder.with_name(f".changed-{folder.name}-{time.time_ns()}"))
 
 
-def end_abandoned(store: MetadataStore) -> None:
+def fail_abandoned(store: MetadataStore) -> None:
     """Marks as failed what a killed run left running; only a run that holds the root may ask."""
     left = [
         execution

@@ -25,7 +25,7 @@ _HOUR_S = 3600
 
 def artifacts(config: Config) -> str:
     """Where the components write their artifacts."""
-    return f"{_home(config)}/pipeline"
+    return _absolute(config, "pipeline")
 
 
 def serving(config: Config) -> str:
@@ -39,12 +39,18 @@ def records(config: Config) -> str:
 
 
 def features(config: Config) -> str:
-    """Where trainings keep the features of images.
+    """Where trainings keep the features of images."""
+    return _absolute(config, "features")
 
-    An absolute path here: it is among the Trainer's settings, and one folder has one name there.
+
+def _absolute(config: Config, name: str) -> str:
+    """A folder of the home; a local one by its absolute path.
+
+    ML Metadata and the Trainer's settings keep it: one folder has one name from every working
+    directory.
     """
-    folder = f"{_home(config)}/features"
-    return folder if config.cloud else str(Path(folder).resolve())
+    folder = f"{_home(config)}/{name}"
+    return folder if "://" in folder else str(Path(folder).resolve())
 
 
 def preset(config: Config) -> str:

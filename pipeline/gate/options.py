@@ -88,7 +88,7 @@ class Bound(Section):
                 raise ValueError(
                     f"{name} of {self.metric} must be within {lowest}..1. Received: {name}={limit}"
                 )
-            if self.metric in _UP_TO_ONE[:-1] and limit == _IDLE.get(name):
+            if self.metric in _UP_TO_ONE and limit == _IDLE.get(name):
                 raise ValueError(f"{name}={limit:g} of {self.metric} refuses no model")
 
 

@@ -10,22 +10,28 @@ from tfx.utils import path_utils
 from pipeline import saved_model
 
 
-class EvaluatorExecutor(tfx_evaluator.Executor):
+class _Recording:
+    """Records the digest of the input `model` on the output artifact `output_key`."""
+
+    output_key: str
+
+    def Do(self, input_dict, output_dict, exec_properties):
+        model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
+        # Taken before the model is judged: a model that changes meanwhile has another digest.
+        digest = saved_model.model_digest(path_utils.serving_model_path(model.uri))
+        super().Do(input_dict, output_dict, exec_properties)
+        judgement = artifact_utils.get_single_instance(output_dict[self.output_key])
+        judgement.set_string_custom_property(saved_model.DIGEST, digest)
+
+
+class EvaluatorExecutor(_Recording, tfx_evaluator.Executor):
     """Measures a model and records its digest on the evaluation."""
 
-    def Do(self, input_dict, output_dict, exec_properties):
-        evaluation = output_dict[standard_component_specs.EVALUATION_KEY]
-        digest = _digest(input_dict)
-        super().Do(input_dict, output_dict, exec_properties)
-        _record(evaluation, digest)
+    output_key = standard_component_specs.EVALUATION_KEY
 
 
-class _InfraValidatorExecutor(tfx_validator.Executor):
-    def Do(self, input_dict, output_dict, exec_properties):
-        blessing = output_dict[standard_component_specs.BLESSING_KEY]
-        digest = _digest(input_dict)
-        super().Do(input_dict, output_dict, exec_properties)
-        _record(blessing, digest)
+class _InfraValidatorExecutor(_Recording, tfx_validator.Executor):
+    output_key = standard_component_specs.BLESSING_KEY
 
 
 class RecordingEvaluator(tfx.components.Evaluator):
@@ -38,15 +44,3 @@ class RecordingInfraValidator(tfx.components.InfraValidator):
     """TFX's InfraValidator; its blessing carries the digest of the SavedModel as `model_digest`."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(_InfraValidatorExecutor)
-
-
-def _digest(input_dict) -> str:
-    """Of the model, before it is judged: one that changes meanwhile gets another digest."""
-    model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
-    return saved_model.model_digest(path_utils.serving_model_path(model.uri))
-
-
-def _record(artifacts, digest: str) -> None:
-    artifact_utils.get_single_instance(artifacts).set_string_custom_property(
-        saved_model.DIGEST, digest
-    )

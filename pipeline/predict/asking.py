@@ -7,10 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data import records
-from data.photos import BadPhotoError, EncodeOptions, photo_features
-
-# As the photos of a training are prepared: upright, and whatever TensorFlow cannot read as JPEG.
-_ENCODING = EncodeOptions(records.JPEG, exif=True)
+from data.photos import AS_TRAINED, BadPhotoError, photo_features
 
 
 class ModelError(Exception):
@@ -67,7 +64,7 @@ def prediction(outputs: object) -> Prediction | Failure:
 def _record(photo: Path) -> bytes | Failure:
     """The photo as a record, which serving_default takes on every server."""
     try:
-        return records.serialize(photo_features(photo.read_bytes(), _ENCODING))
+        return records.serialize(photo_features(photo.read_bytes(), AS_TRAINED))
     except OSError as error:
         return Failure(error.strerror or str(error))
     except BadPhotoError as error:

@@ -9,6 +9,7 @@ Exit status: 0 done; 2 wrong arguments or config; 1 the target could not do it.
 import argparse
 import dataclasses
 import json
+import os
 import sys
 import warnings
 
@@ -34,7 +35,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     }.items():
         command = actions.add_parser(action, help=described, description=described)
         command.add_argument("--target", choices=TARGETS, help="default: push.target of the config")
-        command.add_argument("--config", default="conf/local.yaml", help="default: %(default)s")
+        command.add_argument(
+            "--config",
+            type=os.path.expanduser,
+            default="conf/local.yaml",
+            help="default: %(default)s",
+        )
         command.add_argument("--root", help="root folder of the runs (default: of the config)")
         command.add_argument(
             "--set",

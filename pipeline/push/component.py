@@ -74,8 +74,8 @@ class BlessedPusher(tfx.components.Pusher):
     ):
         """Pushes to the target of `options`.
 
-        A push of which the target has it all changes nothing, so it is not taken from the cache:
-        `present`, what `Target.preflight` returned, is another one each time.
+        Pushing a model that the target already serves is a no-op, so the push always runs:
+        `present`, from `Target.preflight`, differs in every run and defeats TFX's cache.
         """
         super().__init__(
             model=model,

@@ -59,8 +59,8 @@ class Target(abc.ABC):
         """Checks all that can be checked before a run, with `check`.
 
         Returns:
-          What no other call returns. As a setting of the Pusher it keeps TFX from taking a push out
-          of its cache: only the target knows whether what was pushed is still there.
+          A value that is unique to this call. As a setting of the Pusher it defeats TFX's cache:
+          only the target knows whether the model is still there.
         """
         self.check()
         return uuid.uuid4().hex

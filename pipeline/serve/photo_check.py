@@ -8,10 +8,9 @@ import struct
 from google.protobuf.message import DecodeError
 
 from data import records
-from data.photos import MAX_PIXELS, BadPhotoError, EncodeOptions, photo_features
+from data.photos import AS_TRAINED, MAX_PIXELS, BadPhotoError, photo_features
 
 PHOTO_MAGIC = (b"\xff\xd8\xff", b"\x89PNG")
-_ENCODING = EncodeOptions(records.JPEG, exif=True)
 # As libjpeg looks for them: what is no marker, or one without a length, is passed over.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
 
@@ -40,7 +39,7 @@ def readable_photo(content: bytes) -> bytes:
         check_photo(content)
         return content
     try:
-        return photo_features(content, _ENCODING)[records.IMAGE]
+        return photo_features(content, AS_TRAINED)[records.IMAGE]
     except BadPhotoError as error:
         raise ValueError(f"{error}; the photo begins with {content[:8]!r}") from None
 

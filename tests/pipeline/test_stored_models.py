@@ -8,7 +8,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.metadata_reader import sqlite_store
 from pipeline.saved_model import DIGEST, model_digest
-from pipeline.stored_models import end_abandoned, mend
+from pipeline.stored_models import fail_abandoned, repair_models
 
 
 class Root:
@@ -40,8 +40,8 @@ class Root:
             shutil.copytree(saved, self.serving / pushed)
         return saved
 
-    def mend(self) -> list[str]:
-        return list(mend(self.store, str(self.serving)))
+    def repair(self) -> list[str]:
+        return list(repair_models(self.store, self.folder, str(self.serving)))
 
     def live(self) -> list[str]:
         models = self.store.get_artifacts_by_type("Model")
@@ -56,12 +56,12 @@ def root(tmp_path):
 def test_models_as_they_were_judged_are_left_alone(root):
     for content in "ab":
         root.add(content)
-    assert root.mend() == [] and root.live() == ["1", "3"]
+    assert root.repair() == [] and root.live() == ["1", "3"]
 
 
 def test_a_root_without_models_is_no_error(tmp_path):
     store = sqlite_store(str(tmp_path / "metadata.sqlite"))
-    assert list(mend(store, str(tmp_path / "serving"))) == []
+    assert list(repair_models(store, tmp_path, str(tmp_path / "serving"))) == []
 
 
 @pytest.mark.parametrize("harm", ["altered", "added to", "without a graph", "gone", "all gone"])
@@ -75,11 +75,11 @@ def test_a_changed_model_is_neither_cached_nor_a_baseline(harm, root):
         (saved / "saved_model.pb").unlink()
     else:
         shutil.rmtree(saved if harm == "gone" else saved.parent)
-    (line,) = root.mend()
+    (line,) = root.repair()
     what = "is gone from" if "gone" in harm else "changed since it was judged, in"
     assert line == f"model 3 {what} {saved.parent}: it is not used any more"
     assert root.live() == ["1"] and not saved.parent.exists() and earlier.exists()
-    assert root.mend() == []
+    assert root.repair() == []
     aside = list(saved.parent.parent.glob(".changed-3-*"))
     assert len(aside) == (harm != "all gone"), "nothing is lost"
 
@@ -92,17 +92,38 @@ def test_the_latest_blessed_model_comes_back_from_the_serving_folder(gone, root)
     (saved / "saved_model.pb").write_text("altered")
     if gone:
         shutil.rmtree(saved.parent)
-    (line,) = root.mend()
+    (line,) = root.repair()
     assert line.endswith(f"{saved.parent}: restored from {root.serving / '2'}")
     assert (saved / "saved_model.pb").read_text() == "b" and refused.exists()
-    assert root.live() == ["1", "3", "5"] and root.mend() == []
+    assert root.live() == ["1", "3", "5"] and root.repair() == []
+
+
+def test_a_model_in_cloud_storage_is_left_to_the_pusher(root):
+    root.add("a")
+    (model,) = root.store.get_artifacts_by_type("Model")
+    model.uri = "gs://bucket/model/1"
+    root.store.put_artifacts([model])
+    assert root.repair() == [] and root.live() == ["1"]
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_nothing_outside_the_root_is_touched(gone, root, tmp_path):
+    saved = root.add("a", pushed="1")
+    elsewhere = tmp_path / "another root"
+    elsewhere.mkdir()
+    (saved / "saved_model.pb").write_text("altered")
+    if gone:
+        shutil.rmtree(saved.parent)
+    (line,) = repair_models(root.store, elsewhere, str(root.serving))
+    assert line.endswith("it is not used any more") and root.live() == []
+    assert saved.exists() != gone and list(elsewhere.iterdir()) == []
 
 
 def test_a_served_version_of_other_content_restores_nothing(root):
     saved = root.add("a", pushed="1")
     (root.serving / "1" / "saved_model.pb").write_text("of another pipeline")
     shutil.rmtree(saved)
-    assert root.mend()[0].endswith("it is not used any more") and root.live() == []
+    assert root.repair()[0].endswith("it is not used any more") and root.live() == []
 
 
 def test_what_a_killed_run_left_running_has_failed(tmp_path):
@@ -110,7 +131,7 @@ def test_what_a_killed_run_left_running_has_failed(tmp_path):
     kind = store.put_execution_type(mlmd.ExecutionType(name="Trainer"))
     states = [mlmd.Execution.RUNNING, mlmd.Execution.COMPLETE, mlmd.Execution.CACHED]
     store.put_executions([mlmd.Execution(type_id=kind, last_known_state=s) for s in states])
-    end_abandoned(store)
-    end_abandoned(store)
+    fail_abandoned(store)
+    fail_abandoned(store)
     found = [execution.last_known_state for execution in store.get_executions()]
     assert found == [mlmd.Execution.FAILED, mlmd.Execution.COMPLETE, mlmd.Execution.CACHED]

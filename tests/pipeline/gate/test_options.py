@@ -20,7 +20,7 @@ ACCURACY = {"metric": "accuracy", "min": 0}
         ({"metric": "accuracy", "max": 1.5}, "max of accuracy must be within 0..1"),
         ({"metric": "auc", "min": 95}, "Received: min=95"),
         ({"metric": "accuracy", "min_change": -2}, "min_change of accuracy must be within -1..1"),
-        ({"metric": "cross_validated_accuracy", "max": 1}, "takes min and confident"),
+        ({"metric": "cross_validated_accuracy", "max": 0.9}, "takes min and confident"),
         (
             {"metric": "cross_validated_accuracy", "min": 1, "slice_by": "label"},
             "takes min and confident",
