@@ -8,7 +8,7 @@ import struct
 from google.protobuf.message import DecodeError
 
 from data import records
-from data.photos import AS_TRAINED, MAX_PIXELS, BadPhotoError, photo_features
+from data.photos import AS_TRAINED, FORMATS, MAX_PIXELS, BadPhotoError, photo_features
 
 PHOTO_MAGIC = (b"\xff\xd8\xff", b"\x89PNG")
 # As libjpeg looks for them: what is no marker, or one without a length, is passed over.
@@ -16,16 +16,12 @@ _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
 
 
 def check_photo(content: bytes) -> None:
-    """Refuses what the model would not decode, or what would take all memory decoded.
+    """Refuses a JPEG or PNG that would take all memory decoded.
 
     Raises:
-      ValueError: not a JPEG or PNG file, or too many pixels. Any other broken file is left to the
-        model, which decodes it anyway.
+      ValueError: too many pixels. Any other broken file is left to the model, which decodes it
+        anyway.
     """
-    if not content:
-        raise ValueError("the photo is empty")
-    if not content.startswith(PHOTO_MAGIC):
-        raise ValueError(f"not a JPEG or PNG file: it begins with {content[:8]!r}")
     check_size(*_size(content))
 
 
@@ -33,15 +29,19 @@ def readable_photo(content: bytes) -> bytes:
     """The photo as the model takes it: a JPEG or PNG as it is, another format as a JPEG.
 
     Raises:
-      ValueError: as `check_photo`; a file of another format that is broken or none that is read.
+      ValueError: it is empty, no photo of a format that is read, or has too many pixels.
     """
-    if not content or content.startswith(PHOTO_MAGIC):
+    if not content:
+        raise ValueError("the photo is empty")
+    if content.startswith(PHOTO_MAGIC):
         check_photo(content)
         return content
     try:
         return photo_features(content, AS_TRAINED)[records.IMAGE]
     except BadPhotoError as error:
-        raise ValueError(f"{error}; the photo begins with {content[:8]!r}") from None
+        raise ValueError(
+            f"{error}; it begins with {content[:8]!r}, and {', '.join(FORMATS)} are taken"
+        ) from None
 
 
 def check_size(width: int, height: int) -> None:
