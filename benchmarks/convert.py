@@ -8,8 +8,8 @@ start of the worker processes in it and without what one of them takes to import
 Memory is measured for each: the peak over the conversion's processes together, in proportional set
 size, sampled 50 times a second. Says how busy the machine was before it began.
 
-Then what grows: memory by the size of the photos (`--megapixels`, two workers) and by the number of
-rows (`--rows`, of a table in memory and the plan made of it).
+Then what grows: memory by the size of the photos (`--megapixels`, two workers), and that of the
+process that lists, plans and converts a folder of many small ones (`--files`, without its workers).
 """
 
 from __future__ import annotations
@@ -37,25 +37,24 @@ seconds = time.perf_counter() - start
 print(json.dumps({"seconds": seconds, "good": made["metrics"]["good_images"]}))
 """
 
-PLAN = """
+LIST = """
 import sys
-import pandas as pd
 import data
 from data.photos import EncodeOptions
 from data.planning import make_plan
-from data.table import check_table
-rows = int(sys.argv[1])
+source, folder, photos = sys.argv[1], sys.argv[2], int(sys.argv[3])
 def used():
     with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
-table = check_table(pd.DataFrame({
-    "split": "TRAIN",
-    "image_uri": [f"/photos/of/a/usual/length/{number:012d}.jpg" for number in range(rows)],
-    "label": [f"label {number % 9}" for number in range(rows)],
-}))
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 before = used()
+table = data.scan(source)
+listed = used()
 make_plan(table, data.IMAGE_CSV_SCHEMA, EncodeOptions("jpeg"), gzip=False)
-print(f"| {rows:,} | {before:.0f} | {used():.0f} |")
+planned = used()
+made = data.convert(table, tfrecord_dir=folder, encoding="jpeg", progress=lambda *_: None)
+assert made["metrics"]["good_images"] == photos
+figures = " | ".join(f"{(kib - before) / photos:.2f}" for kib in (listed, planned, used()))
+print(f"| {photos:,} | {before / 1024:.0f} | {figures} |")
 """
 
 
@@ -66,7 +65,7 @@ def main() -> None:
     parser.add_argument("--counts", nargs="+", type=int, default=[600, 6000])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--megapixels", nargs="*", type=int, default=[24, 50])
-    parser.add_argument("--rows", nargs="*", type=int, default=[300_000])
+    parser.add_argument("--files", nargs="*", type=int, default=[200_000])
     arguments = parser.parse_args()
 
     print(f"{os.cpu_count()} cores, load before the start {os.getloadavg()[0]:.1f}")
@@ -98,10 +97,10 @@ def main() -> None:
                     f"{runs[0]['bytes'] / size:.3f} | {peak:.0f} |",
                     flush=True,
                 )
-        print_limits(arguments.megapixels, arguments.rows, Path(scratch))
+        print_limits(arguments.megapixels, arguments.files, Path(scratch))
 
 
-def print_limits(megapixels: list[int], rows: list[int], scratch: Path) -> None:
+def print_limits(megapixels: list[int], counts: list[int], scratch: Path) -> None:
     """Prints the tables of what memory grows with."""
     if megapixels:
         print("\n| encoding | megapixels a photo | peak memory, MiB |\n|---|---:|---:|")
@@ -112,10 +111,29 @@ def print_limits(megapixels: list[int], rows: list[int], scratch: Path) -> None:
         for encoding in ("jpeg", "raw"):
             peak = measure(source, scratch / "out", encoding, 3)["peak"] / 2**20
             print(f"| {encoding} | {size} | {peak:.0f} |", flush=True)
-    if rows:
-        print("\n| rows | MiB with the table | at the plan's peak |\n|---:|---:|---:|", flush=True)
-    for count in rows:
-        subprocess.run([sys.executable, "-c", PLAN, str(count)], check=True)
+    if counts:
+        print("\n| photos | MiB before | KiB a photo: listed | planned | converted |")
+        print("|---:|---:|---:|---:|---:|", flush=True)
+    for count in counts:
+        source, made = scratch / f"many-{count}", scratch / "many-records"
+        many(source, count)
+        subprocess.run([sys.executable, "-c", LIST, source, made, str(count)], check=True)
+        shutil.rmtree(source)
+        shutil.rmtree(made)
+
+
+def many(folder: Path, count: int) -> None:
+    """Small photos of two labels, each with a comment of its own, so that no two are equal."""
+    from PIL import Image
+
+    for label in ("cat", "dog"):
+        (folder / label).mkdir(parents=True)
+    for number in range(count):
+        path = folder / ("cat", "dog")[number % 2] / f"photo-of-an-animal-{number:06d}.jpg"
+        if number < 2:
+            Image.new("RGB", (16, 16), "teal").save(path, comment="-")
+            start, _, end = path.read_bytes().partition(b"\xff\xfe\x00\x03-")
+        path.write_bytes(start + b"\xff\xfe\x00\x0a%08d" % number + end)
 
 
 def large(path: Path, megapixels: int) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from data import files
-from data.errors import DataError, listing
+from data.errors import DataError, MissingError, listing
 from data.plan import Plan
 
 DATAFLOW = "DataflowRunner"
@@ -166,7 +166,7 @@ def runner_name(runner: str) -> str:
         return _HERE
     known = {name.lower(): name for name in (*StandardOptions.KNOWN_RUNNER_NAMES, _HERE)}
     if runner.lower() not in known and "." not in runner:
-        raise DataError(f"Unknown runner: {runner!r}", f"Allowed: {', '.join(known.values())}.")
+        raise MissingError(f"Unknown runner: {runner!r}", f"Allowed: {', '.join(known.values())}.")
     return known.get(runner.lower(), runner)
 
 
@@ -210,4 +210,4 @@ def _check_dataflow(plan: Plan, folder: str, options: dict) -> None:
     if local:
         wrong.append(f"{len(local)} photos are not where workers can read them, {local[0]}")
     if wrong:
-        raise DataError(f"{DATAFLOW} cannot run this conversion; nothing was sent", *wrong)
+        raise MissingError(f"{DATAFLOW} cannot run this conversion; nothing was sent", *wrong)

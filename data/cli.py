@@ -8,6 +8,7 @@ import sys
 
 from data.errors import DataError
 from data.records import ENCODINGS, SPLITS
+from data.splitting import CONFLICTS
 
 _EXAMPLES = {
     "csv": "python -m data csv photos data.csv",
@@ -62,17 +63,18 @@ def _parser() -> argparse.ArgumentParser:
         metavar=SPLITS,
         help="shares of the splits, where the folder has none (default: 0.8 0.1 0.1)",
     )
-    csv.add_argument(
-        "--conflicts",
-        choices=("error", "drop", "keep"),
-        default="error",
-        help="what to do about the same photo under two labels (default: %(default)s)",
-    )
+    conflicts = {
+        "choices": CONFLICTS,
+        "default": "error",
+        "help": "what to do about the same photo under two labels (default: %(default)s)",
+    }
+    csv.add_argument("--conflicts", **conflicts)
 
     convert = command("convert", _convert, "write photos and labels as TFRecords")
     convert.add_argument("source", help="a CSV file or a folder of photos")
     convert.add_argument("--output-dir", default="./tfrecords", help="default: %(default)s")
     convert.add_argument("--tfrecord-dir", help="write this very folder, not one in --output-dir")
+    convert.add_argument("--conflicts", **conflicts)
     convert.add_argument(
         "--encoding", choices=ENCODINGS, default="raw", help="default: %(default)s"
     )
@@ -165,6 +167,7 @@ def _convert(arguments: argparse.Namespace) -> None:
             job_label=arguments.job_label,
             compression=arguments.compression,
             num_shards=arguments.num_shards,
+            conflicts=arguments.conflicts,
             encoding=arguments.encoding,
             exif=arguments.exif,
             max_bad_fraction=arguments.max_bad_fraction,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from data import files, folders, in_place, local, table
-from data.errors import DataError, listing
+from data.errors import DataError, MissingError, NotFoundError, listing
 from data.input_schema import IMAGE_CSV_SCHEMA, Schema
 from data.naming import folder_name
 from data.photos import MAX_PIXELS, EncodeOptions
@@ -34,7 +34,7 @@ def convert(
     source: Source,
     output_dir: str | os.PathLike = "./tfrecords",
     schema: Mapping[str, ColumnType] = IMAGE_CSV_SCHEMA,
-    header: str | int | None = "infer",
+    header: str | int | Sequence[int] | None = "infer",
     names: Sequence[str] | None = None,
     runner: str = LOCAL,
     project: str | None = None,
@@ -45,6 +45,7 @@ def convert(
     compression: str | None = "gzip",
     num_shards: int = 0,
     *,
+    conflicts: str = "keep",
     encoding: str = RAW,
     exif: bool | None = None,
     max_bad_fraction: float | None = None,
@@ -61,8 +62,8 @@ def convert(
     done in place, and readers refuse the folder until it is finished.
 
     Args:
-        source: A table, the path or URI of a CSV file, or a folder of photos, see `data.scan`
-            (there, the same photo under two labels is let through).
+        source: A table, the path or URI of a CSV file, or a folder of photos, see `data.scan`; one
+            label is enough here.
         output_dir: The folder in which a new folder `tfrecorder-<time>-<job_label>` is made.
         schema: What the columns are; found by name, in any order, others ignored.
         header, names: How to read the CSV file, as in `pandas.read_csv`.
@@ -74,6 +75,8 @@ def convert(
         job_label: Ends the folder's and the job's name.
         compression: `gzip` or None, for raw; JPEG files do not shrink and are stored as they are.
         num_shards: Shards of each split; 0 chooses by the number of rows.
+        conflicts: What to do about the same photo under two labels: `error`, `drop` (every copy of
+            it) or, as TFRecorder did, `keep`, for which a table's photos need not be read first.
         encoding: `raw` (base64 pixels, as TFRecorder) or `jpeg` (JPEG files).
         exif: Turn photos upright by their EXIF orientation; None does so for jpeg only.
         max_bad_fraction: Give up when more than this share of the photos is bad; None never does.
@@ -103,7 +106,7 @@ def convert(
     name = files.join(output_dir, folder_name(job_label))
     if tfrecorder_wheel is not None:
         LOG.warning("tfrecorder_wheel is not needed any more and is ignored")
-    rows, origin = read_source(source, schema, header, names)
+    rows, origin = read_source(source, schema, header, names, conflicts)
     plan = make_plan(rows, schema, options, gzip=gzip, num_shards=num_shards, source=origin)
     check_plan(plan)
 
@@ -144,8 +147,9 @@ def convert(
 def read_source(
     source: Source,
     schema: Schema,
-    header: str | int | None = "infer",
+    header: str | int | Sequence[int] | None = "infer",
     names: Sequence[str] | None = None,
+    conflicts: str = "keep",
 ) -> tuple[pd.DataFrame, str]:
     """The clean rows of a source and what to call it.
 
@@ -154,11 +158,12 @@ def read_source(
     """
     if isinstance(source, pd.DataFrame):
         if missing := [name for name in names or () if name not in source.columns]:
-            raise DataError(
+            raise MissingError(
                 f"The table lacks the names {listing(missing)}",
                 f"Found: {listing(source.columns, 20)}.",
             )
-        return table.check_table(source[list(names)] if names else source, schema), "table"
+        rows = table.check_table(source[list(names)] if names else source, schema)
+        return _judged(rows, schema, conflicts), "table"
     if not isinstance(source, str | os.PathLike):
         raise DataError(
             f"Cannot convert a {type(source).__name__}",
@@ -166,21 +171,29 @@ def read_source(
         )
     path = files.checked(source)
     if files.is_file(path):
-        return table.read_csv(path, schema, header=header, names=names), path
+        rows = table.read_csv(path, schema, header=header, names=names)
+        return _judged(rows, schema, conflicts), path
     if not files.exists(path):
-        raise DataError(f"No such file or folder: {path}", f"Looked from {Path.cwd()}.")
+        raise NotFoundError(f"No such file or folder: {path}", f"Looked from {Path.cwd()}.")
     if schema != IMAGE_CSV_SCHEMA:
         raise DataError(
             "A folder of photos has the columns of IMAGE_CSV_SCHEMA only",
             "Give a table or a CSV file for other columns.",
         )
-    return folders.scan(path, conflicts="keep"), path
+    return folders.list_table(path, conflicts=conflicts), path
+
+
+def _judged(rows: pd.DataFrame, schema: Schema, conflicts: str) -> pd.DataFrame:
+    """The rows, once no photo stands under two labels, unless that is let through."""
+    if conflicts == "keep":
+        return rows
+    return folders.check_photos(rows, schema, conflicts=conflicts)
 
 
 def check_runner(runner: str) -> bool:
     """Whether the runner is this machine's processes, not Beam."""
     if not isinstance(runner, str) or not runner:
-        raise DataError(f"runner is a Beam runner's name, such as {LOCAL}. Received: {runner!r}")
+        raise MissingError(f"runner is a Beam runner's name, such as {LOCAL}. Received: {runner!r}")
     return runner.lower() == LOCAL.lower()
 
 
@@ -188,7 +201,7 @@ def check_plan(plan: Plan) -> None:
     """Refuses a plan that has no rows for TRAIN."""
     if not any(job["split"] == SPLITS[0] for job in plan.shards):
         split = next(name for name, kind in plan.schema.items() if kind == SplitKey.name)
-        raise DataError(
+        raise MissingError(
             f"No row has TRAIN in column {split!r}",
             "Without TRAIN rows there is no label vocabulary and nothing to train on.",
             *describe_rows(plan.refused),
@@ -204,9 +217,9 @@ def check_encoding(encoding: str, exif: bool | None, max_pixels: int) -> EncodeO
     return EncodeOptions(encoding, encoding == JPEG if exif is None else exif, max_pixels)
 
 
-def check_compression(compression: str | None, encoding: str) -> bool:
-    """Whether shards are compressed."""
-    choice = (compression or "none").lower()
+def check_compression(compression: str | bool | None, encoding: str) -> bool:
+    """Whether shards are compressed; TFRecorder took any true value for gzip."""
+    choice = "gzip" if compression is True else str(compression or "none").lower()
     if choice not in ("gzip", "none"):
         raise DataError(f"Unknown compression: {compression!r}", "Allowed: gzip, None.")
     return choice == "gzip" and encoding == RAW

@@ -1,4 +1,4 @@
-"""The one error a user of `data` can cause."""
+"""The errors a user of `data` can cause. One class, and two that are TFRecorder's classes too."""
 
 from __future__ import annotations
 
@@ -20,6 +20,19 @@ class DataError(ValueError):
         super().__init__("\n  ".join([headline, *(line for line in details if line)]))
         self.headline = headline
         self.discarded = discarded or []
+
+    __str__ = ValueError.__str__  # KeyError, which a subclass is, would quote the text
+
+
+class MissingError(DataError, AttributeError, KeyError):
+    """A column, a split, a runner or an option that is asked for is not there.
+
+    TFRecorder raises AttributeError, and KeyError for `names` that a table lacks.
+    """
+
+
+class NotFoundError(DataError, FileNotFoundError):
+    """A file, a folder or its records are not there."""
 
 
 def listing(items, limit: int = 5) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from data import files
 from data.errors import DataError, listing
+from data.input_schema import IMAGE_CSV_SCHEMA, Schema
 from data.layout import list_photos, photo_digests
 from data.records import DISCARD
 from data.splitting import (
@@ -52,20 +53,33 @@ def scan(
         DataError: No such folder, no photos, fewer than two labels, a label with too few photos for
             the splits, both layouts mixed, or the same photo under two labels.
     """
-    check_split_options(split, conflicts)
-    folder = files.checked(folder)
-    photos = list_photos(folder)
-    table = pd.DataFrame(
-        [(photo.split, photo.path, photo.label, photo.digest) for photo in photos],
-        columns=["split", "image_uri", "label", "digest"],
-    )
-    table = table.sort_values(["digest", "image_uri"], ignore_index=True)
-    table = resolve_conflicts(table, conflicts)
+    table = list_table(files.checked(folder), split=split, conflicts=conflicts)
     if table["label"].nunique() < 2:
         raise DataError(
             f"Fewer than two labels in {folder}: {listing(table['label'].unique())}",
             "A classifier needs two labels or more.",
         )
+    return table
+
+
+def list_table(
+    folder: str, *, split: tuple[float, float, float] = (0.8, 0.1, 0.1), conflicts: str
+) -> pd.DataFrame:
+    """`scan` of a folder that may have one label only."""
+    check_split_options(split, conflicts)
+    photos = list_photos(folder)
+    table = pd.DataFrame(
+        {
+            "split": [photo.split for photo in photos],
+            "image_uri": [photo.path for photo in photos],
+            "label": [photo.label for photo in photos],
+            "digest": [photo.digest for photo in photos],
+        },
+        dtype=object,
+    )
+    del photos
+    table = table.sort_values(["digest", "image_uri"], ignore_index=True)
+    table = resolve_conflicts(table, conflicts)
     if table["split"].isna().all():
         table["split"] = assign_splits(table, split)
     else:
@@ -73,13 +87,16 @@ def scan(
     return table.rename(columns={"digest": DIGEST})
 
 
-def check_photos(table: pd.DataFrame, *, conflicts: str = "error") -> pd.DataFrame:
+def check_photos(
+    table: pd.DataFrame, schema: Schema = IMAGE_CSV_SCHEMA, *, conflicts: str = "error"
+) -> pd.DataFrame:
     """What `scan` asks of photos, for a table that `read_csv` gave: each is read once.
 
     Photos in Cloud Storage count as the same by their address.
 
     Args:
-        table: Columns split, image_uri and label; row 1 of the file comes first.
+        table: As `check_table` gives it; row 1 of the file comes first.
+        schema: What the columns are; without photos or labels there is nothing to check.
         conflicts: What to do about the same photo under two labels: `error`, `drop` (every copy of
             it gets the split DISCARD) or `keep`.
 
@@ -90,15 +107,24 @@ def check_photos(table: pd.DataFrame, *, conflicts: str = "error") -> pd.DataFra
         DataError: The same photo under two labels.
     """
     check_split_options((1, 0, 0), conflicts)
-    uris = table["image_uri"].tolist()
+    if not (schema.image_uri_key and schema.label_key):
+        return table
+    uris = table[schema.image_uri_key].tolist()
     local = not any(map(files.is_remote, uris))
-    judged = table.assign(digest=photo_digests(uris) if local else uris)
+    judged = pd.DataFrame(
+        {
+            "split": table[schema.split_key],
+            "image_uri": uris,
+            "label": table[schema.label_key],
+            "digest": photo_digests(uris) if local else uris,
+        }
+    )
     used = judged[judged["split"] != DISCARD]
     if conflicts == "error":
         resolve_conflicts(used, conflicts, rows=True)
     elif conflicts == "drop" and len(dropped := used.index[conflicting(used)]):
         table = table.copy()
-        table.loc[dropped, "split"] = DISCARD
+        table.loc[dropped, schema.split_key] = DISCARD
         used = used.drop(dropped)
     warn_of_leaks(used)
     return table.assign(**{DIGEST: judged["digest"]}) if local else table

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import KeysView, Mapping
 
-from data.errors import DataError
+from data.errors import DataError, MissingError
 from data.records import IMAGE_ENCODING, IMAGE_FEATURES, LABEL
 from data.types import ColumnType, ImageUri, IntegerLabel, SplitKey, StringLabel
 
@@ -35,7 +35,7 @@ class Schema(dict[str, ColumnType]):
                     f"Allowed, from data.types: {', '.join(kind.name for kind in ColumnType)}.",
                 )
         if len(self.columns(SplitKey)) != 1:
-            raise DataError("The schema needs exactly one SplitKey column", received)
+            raise MissingError("The schema needs exactly one SplitKey column", received)
         if len(self.columns(ImageUri)) > 1:
             raise DataError("The schema can have one ImageUri column", received)
         taken = {*IMAGE_FEATURES, IMAGE_ENCODING} & self.keys() if self.image_uri_key else ()
@@ -64,9 +64,14 @@ class Schema(dict[str, ColumnType]):
         """The names of the columns of the given types, in order."""
         return [column for column, kind in self.items() if kind in kinds]
 
-    def get_input_keys(self) -> list[str]:
+    @property
+    def input_schema_map(self) -> Schema:
+        """The mapping itself, as TFRecorder names it."""
+        return self
+
+    def get_input_keys(self) -> KeysView[str]:
         """The names of all columns, in order."""
-        return list(self)
+        return self.keys()
 
     def type_names(self) -> dict[str, str]:
         """Column name to its type's name, as the manifest keeps it."""

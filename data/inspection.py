@@ -15,6 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from data import files, photos, records
+from data.cells import text_cell
 from data.errors import DataError, listing
 from data.local import fresh_folder
 from data.record_set import describe, read_shard, shards_of
@@ -43,19 +44,20 @@ def inspect(
         record's number, so equal names do not meet.
 
     Raises:
-        DataError: No such split or number, a folder that is not whole, a broken record.
+        DataError: No such split or number, an unfinished conversion, a broken record.
     """
     folder = files.checked(tfrecord_dir)
     if split not in records.SPLITS:
         raise DataError(f"Unknown split: {split!r}", f"Allowed: {', '.join(records.SPLITS)}.")
     if num_records < 1:
         raise DataError(f"num_records is to be at least 1. Received: {num_records}")
-    found = describe(folder)
-    if split.lower() not in found.counts:
-        raise DataError(f"{folder} has no {split} records", f"It has {', '.join(found.counts)}.")
     shown = list(itertools.islice(read_split(folder, split), num_records))
+    if not shown:
+        raise DataError(
+            f"{folder} has no {split} records", f"It has shards of {', '.join(shards_of(folder))}."
+        )
 
-    name = f"inspect-{time.strftime('%Y%m%d-%H%M%S')}"
+    name = f"check-tfrecords-{time.strftime('%Y%m%d-%H%M%S')}"
     made = fresh_folder(files.join(files.checked(output_dir), name))
     partial = Path(f"{made}.partial")
     try:
@@ -124,9 +126,9 @@ def _write(shown: list[dict], folder: Path) -> None:
     pictures = ["picture"] if records.IMAGE in shown[0] else []
     with (folder / DATA_CSV).open("w", newline="", errors="surrogateescape") as stream:
         writer = csv.writer(stream)
-        writer.writerow([*columns, *pictures])
+        writer.writerow([text_cell(name) for name in (*columns, *pictures)])
         for number, features in enumerate(shown):
-            row = [_cell(features.get(name, "")) for name in columns]
+            row = [text_cell(_cell(features.get(name, ""))) for name in columns]
             if pictures:
                 row.append(_save_picture(features, number, folder))
             writer.writerow(row)

@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data import files, gs
-from data.errors import DataError, listing
+from data.errors import DataError, NotFoundError, listing
 from data.records import DISCARD, SPLITS
 
 LOG = logging.getLogger("pawprint.data")
 
+_BATCH = 1024  # photos at once: an executor keeps a Future of 1.5 KB for each
 _HOUSEKEEPING = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Photo:
     """One file found.
 
@@ -77,7 +78,7 @@ def list_photos(folder: str) -> list[Photo]:
             "<split>/<label>/<photo>" if splits else "<label>/<photo>",
         )
     if not photos:
-        raise DataError(
+        raise NotFoundError(
             f"No photos in {folder}",
             "Expected <label>/<photo> or <TRAIN|VALIDATION|TEST>/<label>/<photo> in it.",
         )
@@ -131,8 +132,11 @@ def is_housekeeping(name: str) -> bool:
 
 def photo_digests(paths: list[str]) -> list[str]:
     """SHA-256 (hex) of each local file; of its path where it cannot be read."""
+    digests: list[str] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing releases the interpreter's lock
-        return list(pool.map(_digest, paths))
+        for start in range(0, len(paths), _BATCH):
+            digests += pool.map(_digest, paths[start : start + _BATCH])
+    return digests
 
 
 def _digest(path: str) -> str:
@@ -165,8 +169,8 @@ def _objects(folder: str) -> Iterator[tuple[tuple[str, ...], str]]:
         raise _no_folder(folder) from error
 
 
-def _no_folder(folder: str) -> DataError:
-    return DataError(
+def _no_folder(folder: str) -> NotFoundError:
+    return NotFoundError(
         f"No such folder: {folder}",
         "Expected one folder of photos a label, or TRAIN, VALIDATION, TEST folders of these.",
     )

@@ -6,11 +6,12 @@ import itertools
 import os
 from typing import TYPE_CHECKING
 
-from data import files, inspection
+from data import files
 from data.conversion import convert
-from data.errors import DataError
-from data.record_set import describe, shards_of
-from data.records import IMAGE, IMAGE_CHANNELS, IMAGE_HEIGHT, IMAGE_WIDTH, JPEG
+from data.errors import DataError, NotFoundError
+from data.manifest import read_manifest
+from data.record_set import check_sizes, read_shard, shards_of
+from data.records import IMAGE, IMAGE_CHANNELS, IMAGE_HEIGHT, IMAGE_WIDTH, JPEG_MAGIC
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -19,18 +20,23 @@ if TYPE_CHECKING:
 def load(tfrecord_dir: str | os.PathLike, *, decode: bool = False) -> dict[str, tf.data.Dataset]:
     """The records of a folder, by split.
 
+    The first record of each split tells its features; the others are read when the datasets are.
+    `python -m data load-check` reads and checks all of them.
+
     Args:
         tfrecord_dir: A folder that `convert` or the real TFRecorder wrote; may be a URI.
         decode: Put the pixels in `image` (uint8, [height, width, channels]) instead of the bytes
             that the record holds.
 
     Returns:
-        `TRAIN`, `VALIDATION` and `TEST`, those with records. Each element is a dict of the features
-        in `data.records`, scalars of string, int64 or float32, in the order of the shards.
+        `TRAIN`, `VALIDATION` and `TEST`, those with shards. Each element is a dict of the features
+        in `data.records`, scalars of string, int64 or float32, in the order of the shards. A split
+        whose shards are empty has the features of the others.
 
     Raises:
-        DataError: No TensorFlow, a folder that is not whole, records that are not one value a
-            feature, or no photos to decode.
+        DataError: No TensorFlow, no such folder, no records, an unfinished conversion, shards that
+            the manifest does not name or that have another size, a first record that is broken or
+            has not one value a feature, or no photos to decode.
     """
     try:
         import tensorflow as tf
@@ -41,23 +47,28 @@ def load(tfrecord_dir: str | os.PathLike, *, decode: bool = False) -> dict[str, 
         ) from error
 
     folder = files.checked(tfrecord_dir)
-    found = describe(folder)
-    if decode and found.encoding is None:
-        raise DataError(
-            f"{folder} has no photos to decode", f"Its features: {', '.join(found.features)}."
-        )
     shards = shards_of(folder)
+    if manifest := read_manifest(folder):
+        check_sizes(folder, manifest)
+    firsts = {split: first for split in shards if (first := _first_record(shards[split]))}
+    if not firsts:
+        raise NotFoundError(f"No records in {folder}", f"{len(shards)} splits, all of them empty.")
+    some = next(iter(firsts.values()))
+    if decode and not isinstance(some.get(IMAGE), bytes):
+        raise DataError(f"{folder} has no photos to decode", f"Its features: {', '.join(some)}.")
     datasets = {}
-    for split in found.counts:
-        spec = feature_spec(folder, split)
-        compression = "GZIP" if shards[split][0].endswith(".gz") else ""
-        dataset = tf.data.TFRecordDataset(shards[split], compression).map(
+    for split, paths in shards.items():
+        first = firsts.get(split, some)
+        spec = _feature_spec(first, folder)
+        compression = "GZIP" if paths[0].endswith(".gz") else ""
+        dataset = tf.data.TFRecordDataset(paths, compression).map(
             lambda record, spec=spec: tf.io.parse_single_example(record, spec),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
         if decode:
+            is_jpeg = first[IMAGE].startswith(JPEG_MAGIC)
             dataset = dataset.map(
-                lambda features: features | {IMAGE: pixels(features, found.encoding)},
+                lambda features, is_jpeg=is_jpeg: features | {IMAGE: _pixels(features, is_jpeg)},
                 num_parallel_calls=tf.data.AUTOTUNE,
             )
         datasets[split.upper()] = dataset
@@ -79,29 +90,29 @@ def convert_and_load(source, *args, **options) -> dict[str, tf.data.Dataset]:
     return load(converted["tfrecord_dir"])
 
 
-def feature_spec(folder: str, split: str) -> dict[str, tf.io.FixedLenFeature]:
-    """The features of the first record of a split, for `tf.io.parse_single_example`.
+def _first_record(paths: list[str]) -> dict | None:
+    """The features of the first record; None where all shards are empty."""
+    return next(itertools.chain.from_iterable(map(read_shard, paths)), None)
 
-    Raises:
-        DataError: A feature has not just one value.
-    """
+
+def _feature_spec(record: dict, folder: str) -> dict[str, tf.io.FixedLenFeature]:
+    """The features of a record, for `tf.io.parse_single_example`."""
     import tensorflow as tf
 
     types = {bytes: tf.string, int: tf.int64, float: tf.float32}
-    (first,) = itertools.islice(inspection.read_split(folder, split.upper()), 1)
-    for name, value in first.items():
+    for name, value in record.items():
         if isinstance(value, list):
             raise DataError(
                 f"{folder}: feature {name!r} has {len(value)} values in a record, expected one"
             )
-    return {name: tf.io.FixedLenFeature([], types[type(value)]) for name, value in first.items()}
+    return {name: tf.io.FixedLenFeature([], types[type(value)]) for name, value in record.items()}
 
 
-def pixels(features: dict[str, tf.Tensor], encoding: str) -> tf.Tensor:
+def _pixels(features: dict[str, tf.Tensor], is_jpeg: bool) -> tf.Tensor:
     """The pixels of a parsed record: uint8, [height, width, channels]."""
     import tensorflow as tf
 
-    if encoding == JPEG:
+    if is_jpeg:
         return tf.io.decode_jpeg(features[IMAGE], dct_method="INTEGER_ACCURATE")
     flat = tf.io.decode_raw(tf.io.decode_base64(features[IMAGE]), tf.uint8)
     shape = [features[name] for name in (IMAGE_HEIGHT, IMAGE_WIDTH, IMAGE_CHANNELS)]

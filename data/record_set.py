@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from data import files, tfrecord
-from data.errors import DataError, listing
+from data.errors import DataError, NotFoundError, listing
 from data.input_schema import Schema
 from data.manifest import number_labels, read_manifest
 from data.metadata import read_vocabularies, read_vocabulary, vocabulary_lines
@@ -29,7 +29,8 @@ class RecordSet:
         tfrecord_dir: The folder.
         labels: Label names in the order of their index; of whole-number labels above 10,000 those
             that occur.
-        counts: Records by split (train, validation, test; those with records) and label name.
+        counts: Records by split (train, validation, test; those with records) and label name, which
+            is empty where labels are not whole numbers.
         patterns: For each of these splits, the glob of its shards, relative to the folder.
         features: The names of the features in the records, sorted.
         encoding: `raw` or `jpeg`; None where the records hold no image.
@@ -55,7 +56,7 @@ def describe(tfrecord_dir: str | os.PathLike, *, verify: bool = True) -> RecordS
     Raises:
         DataError: No such folder, no records, an unfinished conversion, shards that differ from
             the manifest (the shard is named), or, without a manifest, records that are broken or
-            have something else than a number as their label.
+            whose labels are whole numbers in some and not in others.
     """
     folder = files.checked(tfrecord_dir)
     manifest = read_manifest(folder)
@@ -76,11 +77,11 @@ def describe(tfrecord_dir: str | os.PathLike, *, verify: bool = True) -> RecordS
     )
 
 
-def verify_shards(folder: str, manifest: dict) -> None:
-    """Refuses shards that are not the manifest's.
+def check_sizes(folder: str, manifest: dict) -> None:
+    """Refuses shards that are not the manifest's by their names and sizes: one listing.
 
     Raises:
-        DataError: A shard is missing, of another size or content, or too many.
+        DataError: A shard is missing, of another size, or too many.
     """
     listed = {shard["file"]: shard for shard in manifest["shards"]}
     found = {name: size for name, size in files.sizes(folder).items() if _split_of(name)}
@@ -91,10 +92,20 @@ def verify_shards(folder: str, manifest: dict) -> None:
             raise _mismatch(folder, f"{name} is missing")
         if found[name] != shard["bytes"]:
             raise _mismatch(folder, f"{name} has {found[name]} bytes, expected {shard['bytes']}")
+
+
+def verify_shards(folder: str, manifest: dict) -> None:
+    """Refuses shards that are not the manifest's by their content.
+
+    Raises:
+        DataError: As `check_sizes`; a shard's content is another.
+    """
+    check_sizes(folder, manifest)
+    listed = {shard["file"]: shard["sha256"] for shard in manifest["shards"]}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         digests = pool.map(lambda name: files.sha256(files.join(folder, name)), listed)
-        for (name, shard), digest in zip(listed.items(), digests, strict=True):
-            if digest != shard["sha256"]:
+        for (name, expected), digest in zip(listed.items(), digests, strict=True):
+            if digest != expected:
                 raise _mismatch(folder, f"the content of {name} has changed")
 
 
@@ -107,14 +118,14 @@ def shards_of(folder: str) -> dict[str, list[str]]:
     if files.is_file(folder):
         raise DataError(f"{folder} is a file", "Expected the folder of records that it lies in.")
     if not files.exists(folder):
-        raise DataError(f"No such folder: {folder}")
+        raise NotFoundError(f"No such folder: {folder}")
     refuse_unfinished(folder)
     shards: dict[str, list[str]] = {}
     for name in files.sizes(folder):
         if split := _split_of(name):
             shards.setdefault(split, []).append(files.join(folder, name))
     if not shards:
-        raise DataError(
+        raise NotFoundError(
             f"No records in {folder}",
             "Expected files like train-00000-of-00001.tfrecord.gz.",
         )
@@ -140,31 +151,37 @@ def _describe_unlisted(folder: str) -> RecordSet:
     labels = read_vocabulary(folder, LABEL)
     counts: dict[str, dict[str, int]] = {}
     features: set[str] = set()
-    encoding = None
+    encoding = kind = None
     for split, paths in shards.items():
-        indices: Counter[int] = Counter()
+        indices: Counter[int | None] = Counter()
         for number, parsed in enumerate(itertools.chain(*map(read_shard, paths)), start=1):
             features |= parsed.keys()
             if isinstance(image := parsed.get(IMAGE), bytes):
                 encoding = JPEG if image.startswith(JPEG_MAGIC) else RAW
-            if not isinstance(label := parsed.get(LABEL, -1), int):
+            label = parsed.get(LABEL)
+            kind = kind or type(label)
+            if type(label) is not kind:
                 raise DataError(
                     f"{folder}: {split} record {number} has the label {label!r}",
-                    "Expected one whole number, the index of a label.",
+                    "Expected whole numbers, the indices of labels, in all records or in none.",
                 )
-            indices[label] += 1
-        unknown = sorted(i for i in indices if not -1 <= i < len(labels))
+            indices[label if kind is int else None] += 1
+        unknown = sorted(i for i in indices if i is not None and not -1 <= i < len(labels))
         if unknown and labels:
             raise DataError(
                 f"{folder}: {split} has label indices outside its vocabulary: {listing(unknown)}",
                 f"The vocabulary has {len(labels)} labels.",
             )
-        if indices:
+        if kind is not int and indices:
+            counts[split] = {"": indices[None]}
+        elif indices:
             counts[split] = {
                 labels[i] if 0 <= i < len(labels) else str(i): indices[i]
                 for i in sorted(indices, key=lambda index: (index < 0, index))
             }
-    if not labels:
+    if kind is not int:
+        labels = ()
+    elif not labels:
         labels = tuple(number_labels(int(label) for count in counts.values() for label in count))
     return RecordSet(
         tfrecord_dir=folder,

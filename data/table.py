@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from data import files
-from data.errors import DataError, listing
+from data.errors import DataError, MissingError, NotFoundError, listing
 from data.input_schema import IMAGE_CSV_SCHEMA, Schema
 from data.records import DISCARD, SPLITS
 from data.types import (
@@ -42,7 +42,7 @@ def read_csv(
     path: str | os.PathLike,
     schema: Mapping[str, ColumnType] = IMAGE_CSV_SCHEMA,
     *,
-    header: str | int | None = "infer",
+    header: str | int | Sequence[int] | None = "infer",
     names: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Reads and checks a CSV file; see `check_table`.
@@ -55,7 +55,7 @@ def read_csv(
     Args:
         path: A local path or a URI such as `gs://bucket/data.csv`.
         schema: What the columns are. Columns are found by name, others are ignored.
-        header: As in `pandas.read_csv`; None says that the file has no header row.
+        header: As in `pandas.read_csv`, but one row at most; None says that there is none.
         names: Column names for a file without a header.
 
     Raises:
@@ -63,6 +63,10 @@ def read_csv(
             that `check_table` refuses; a photo at a web address.
     """
     path = files.checked(path)
+    if isinstance(header, list | tuple):
+        if len(header) != 1:
+            raise DataError(f"header is one row of the CSV. Received: {header!r}")
+        (header,) = header
     if header is None and names is None:
         names = list(schema)
     text = {"dtype": str, "keep_default_na": False, "encoding_errors": "surrogateescape"}
@@ -75,9 +79,10 @@ def read_csv(
             table = pd.read_csv(stream, header=header, names=names, index_col=False, **text)
         if names is None and header == "infer":
             with files.open_read(path) as stream:  # Above, a doubled name gets a number.
-                table.columns = pd.read_csv(stream, header=None, nrows=1, **text).iloc[0]
+                table.columns = pd.read_csv(stream, header=None, nrows=1, **text).loc[0].tolist()
     except OSError as error:
-        raise DataError(f"Cannot read {path}", str(error)) from error
+        kind = NotFoundError if isinstance(error, FileNotFoundError) else DataError
+        raise kind(f"Cannot read {path}", str(error)) from error
     except pd.errors.ParserWarning as error:
         raise DataError(
             f"{path} has a first row with more fields than there are columns",
@@ -163,7 +168,7 @@ def check_table(
     schema = Schema(schema)
     table = table.rename(columns=lambda name: str(name).strip())
     if missing := [column for column in schema if column not in table.columns]:
-        raise DataError(
+        raise MissingError(
             f"{source} lacks {_plural('column', missing)} {listing(missing)}",
             f"Found: {listing(table.columns, 20)}.",
             f"Expected, in any order: {', '.join(schema)}.",
@@ -173,7 +178,7 @@ def check_table(
     if table.empty:
         raise DataError(f"{source} has no rows")
     kept = [*schema, *({DIGEST} & {*table.columns} - {*schema})]
-    clean = table[kept].reset_index(drop=True)
+    clean = table[kept].reset_index(drop=True).rename_axis(columns=None)
     for column, kind in schema.items():
         clean[column] = _clean(clean[column], kind, source)
     _note_splits(clean[schema.split_key], table[schema.split_key], source)

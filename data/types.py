@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from data.records import DISCARD, SPLITS
+
 
 class ColumnType(Enum):
     """The type of a column; the value is what messages call it."""
@@ -15,6 +17,11 @@ class ColumnType(Enum):
     StringInput = "text"
     IntegerLabel = "whole-number label"
     StringLabel = "text label"
+
+    @property
+    def allowed_values(self) -> list[str]:
+        """What a cell of the column may be; empty where the type says it all."""
+        return [*SPLITS, DISCARD] if self is ColumnType.SplitKey else []
 
 
 SplitKey = ColumnType.SplitKey

@@ -1,6 +1,5 @@
 """The folder of one run, `<root>/runs/<run id>/`, and the lock that keeps runs apart."""
 
-import csv
 import datetime
 import errno
 import fcntl
@@ -13,9 +12,8 @@ from pathlib import Path
 
 import yaml
 
+from data.manifest import discarded_csv
 from pipeline.config import Config
-
-_DISCARD_COLUMNS = ("path", "row", "reason", "exception")
 
 
 class RootError(ValueError):
@@ -127,11 +125,7 @@ class RunFolder:
 
     def write_discarded(self, rows: list[dict]):
         """Writes path, row, reason and exception of every file that was skipped."""
-        text = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}  # file names
-        with self.discarded.open("w", **text) as file:
-            writer = csv.DictWriter(file, _DISCARD_COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
+        self.discarded.write_bytes(discarded_csv(rows))
 
 
 def _replace(path: Path, text: str):

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from data import records, tfrecord
+from data.cells import text_cell
 from pipeline.predict.photo_folder import ROW
 
 
@@ -34,7 +35,8 @@ def write_predictions(
         writer = csv.writer(out)
         writer.writerow(["path", "label", *(f"probability_{name}" for name in names)])
         for row, label, probabilities in found:
-            writer.writerow([paths[row], label, *(f"{p:.6g}" for p in probabilities)])
+            cells = (text_cell(paths[row]), text_cell(label))
+            writer.writerow([*cells, *(f"{p:.6g}" for p in probabilities)])
     os.replace(partial, file)
     return [label for _, label, _ in found]
 

@@ -87,6 +87,25 @@ def test_shards_that_differ_from_the_manifest_are_named(folder, harm):
         data.describe(folder)
 
 
+@pytest.mark.parametrize("harm", [cut, remove, add])
+def test_load_refuses_shards_that_the_manifest_does_not_know(folder, harm):
+    message = harm(folder)
+    with pytest.raises(DataError, match=f"does not match its manifest: {message}"):
+        data.load(folder)
+
+
+def test_load_reads_the_first_record_and_leaves_the_others_to_load_check(folder):
+    shard = folder / "train-00000-of-00001.tfrecord"
+    content = bytearray(shard.read_bytes())
+    content[-100] ^= 1  # in the last record
+    shard.write_bytes(content)
+    for manifest in (True, False):
+        assert sorted(data.load(folder)) == ["TRAIN", "VALIDATION"]
+        with pytest.raises(DataError, match="has changed" if manifest else r"record 6 is broken"):
+            check_records(folder)
+        (folder / "manifest.json").unlink(missing_ok=True)
+
+
 @pytest.mark.parametrize("harm", [cut, flip])
 def test_without_a_manifest_the_checksums_of_the_records_tell(folder, harm):
     harm(folder)
@@ -130,11 +149,6 @@ def no_example(folder):
     return "record 1 is no tf.train.Example"
 
 
-def text_label(folder):
-    unlisted(folder, [records.serialize({"label": 1}), records.serialize({"label": b"cat"})])
-    return "train record 2 has the label b'cat'"
-
-
 def corrupt_gzip(folder):
     content = bytearray(gzip.compress(bytes(9000)))
     content[10:14] = b"\xff" * 4  # the first block's header: zlib itself complains
@@ -147,7 +161,7 @@ def a_file(folder):
     return "notes.txt is a file"
 
 
-@pytest.mark.parametrize("harm", [no_example, text_label, corrupt_gzip, a_file])
+@pytest.mark.parametrize("harm", [no_example, corrupt_gzip, a_file])
 def test_what_is_no_folder_of_records_is_told(tmp_path, harm):
     message = harm(tmp_path)
     asked = tmp_path / "notes.txt" if harm is a_file else tmp_path
@@ -158,6 +172,20 @@ def test_what_is_no_folder_of_records_is_told(tmp_path, harm):
     with pytest.raises(DataError, match=message):
         data.inspect(asked, output_dir=tmp_path / "look")
     assert not (tmp_path / "look").exists()
+
+
+def test_labels_that_are_text_are_counted_and_no_classes(tmp_path):
+    unlisted(tmp_path, [records.serialize({"label": label}) for label in (b"cat", b"dog")])
+    found = data.describe(tmp_path)
+    assert found.labels == () and found.counts == {"train": {"": 2}}
+    assert check_records(tmp_path)
+
+
+def test_labels_of_two_types_are_told(tmp_path):
+    unlisted(tmp_path, [records.serialize({"label": label}) for label in (1, b"cat")])
+    for look in (data.describe, check_records):
+        with pytest.raises(DataError, match="train record 2 has the label b'cat'"):
+            look(tmp_path)
 
 
 def test_a_record_that_does_not_decode_leaves_no_half_look(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 import data
 from data import DataError
+from data.cli import main
 from data.table import DIGEST
 from tests.data.drawn import encoded, photo_folder, picture
 
@@ -276,6 +277,24 @@ def test_a_csv_with_one_photo_under_two_labels_is_refused_by_its_rows(listed):
     assert len(data.check_photos(listed(("TRAIN", 0, "dog")), conflicts="keep")) == 13
     dropped = data.check_photos(listed(("TRAIN", 0, "dog")), conflicts="drop")
     assert [row for row, split in enumerate(dropped["split"]) if split == "DISCARD"] == [0, 12]
+
+
+def test_a_conversion_refuses_one_photo_under_two_labels_where_asked(listed, tmp_path):
+    rows = listed(("TRAIN", 0, "dog")).set_axis(["part", "file", "animal"], axis=1)
+    schema = {"part": data.SplitKey, "file": data.ImageUri, "animal": data.StringLabel}
+    made = {"schema": schema, "tfrecord_dir": tmp_path / "out", "progress": lambda *_: None}
+    with pytest.raises(DataError, match=r"row 1: .*000.jpg' .cat. = row 13: .*000.jpg' .dog."):
+        data.convert(rows, conflicts="error", **made)
+    assert not (tmp_path / "out").exists()
+    assert data.convert(rows, conflicts="drop", **made)["metrics"]["good_images"] == 11
+
+
+def test_the_command_line_refuses_one_photo_under_two_labels_unless_told(listed, tmp_path, capsys):
+    listed(("TRAIN", 0, "dog")).to_csv(tmp_path / "photos.csv", index=False)
+    convert = ["convert", f"{tmp_path}/photos.csv", "--tfrecord-dir", f"{tmp_path}/out"]
+    assert main(convert) == 2
+    assert "The same photo under two labels" in capsys.readouterr().err
+    assert main([*convert, "--conflicts", "keep"]) == 0
 
 
 def test_a_csv_with_one_photo_in_two_splits_is_told(listed, caplog):

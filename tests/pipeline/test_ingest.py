@@ -124,6 +124,16 @@ def test_records_with_image_and_label_alone_are_told_what_the_gate_needs(config)
     )
 
 
+def test_records_whose_labels_are_text_are_refused(tmp_path, config, drawn):
+    table = data.scan(drawn).assign(split=["TRAIN", "VALIDATION"] * (len(data.scan(drawn)) // 2))
+    schema = {**data.IMAGE_CSV_SCHEMA, "label": data.StringInput}
+    data.convert(table, tfrecord_dir=tmp_path / "out", schema=schema, progress=quiet)
+    for manifest in (True, False):
+        with pytest.raises(DataError, match="has labels that are no whole numbers"):
+            ingest(Source("tfrecords", str(tmp_path / "out")), config, quiet)
+        (tmp_path / "out" / "manifest.json").unlink(missing_ok=True)
+
+
 def test_records_without_photos_or_labels_are_refused(tmp_path, config):
     table = pd.DataFrame({"split": ["TRAIN", "VALIDATION"], "size": [1, 2]})
     schema = {"split": data.SplitKey, "size": data.IntegerInput}
