@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
+import logging
 import zlib
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
@@ -21,6 +23,7 @@ from pipeline.serve.options import ServeOptions
 from pipeline.serve.served_model import ServedModel
 from pipeline.serve.versions import Versions
 
+LOG = logging.getLogger(__name__)
 PAGE = Path(__file__).with_name("page")
 _FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
 _PAGE_HEADERS = {
@@ -28,6 +31,7 @@ _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:",
 }
 _PATIENCE = 8  # times the limit, until a connection with too large a body is cut
+_LARGE = 1 << 20  # bytes of a body that takes long to read
 _VERSION_DIGITS = 19  # of 64 bits, as TensorFlow Serving's versions are
 STABLE, LATEST = "stable", "latest"
 
@@ -43,10 +47,12 @@ def create_app(options: ServeOptions, ready: Callable[[Versions], None] = lambda
       StartError: there is no such folder.
     """
     executor = ThreadPoolExecutor(options.threads, "model")
+    # Not the model's threads: a photo that takes seconds to decode would keep others from it.
+    readers = ThreadPoolExecutor(options.threads, "reader")
     versions = Versions(
         options.model, partial(ServedModel.load, executor, options), options.max_loaded
     )
-    server = _Server(options, versions)
+    server = _Server(options, versions, readers)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -57,6 +63,7 @@ def create_app(options: ServeOptions, ready: Callable[[Versions], None] = lambda
         yield
         following.cancel()
         executor.shutdown()
+        readers.shutdown()
 
     plain, vertex = replies.Dialect(), replies.Vertex()
     of_model = "/v1/models/{name}"
@@ -74,7 +81,12 @@ def create_app(options: ServeOptions, ready: Callable[[Versions], None] = lambda
         *(Route(f"{of_model}{part}/metadata", server.metadata) for part in chosen),
         *(Route(f"{of_model}{part}/lineage", server.lineage) for part in chosen),
     ]
-    handlers = {RequestError: _refused, HTTPException: _not_found, Exception: _failed}
+    handlers = {
+        RequestError: _refused,
+        HTTPException: _not_found,
+        ClientDisconnect: _gone,
+        Exception: _failed,
+    }
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
 
 
@@ -96,15 +108,21 @@ def _predict(server: "_Server", path: str, dialect: replies.Dialect) -> Route:
 class _Server:
     """What the routes do."""
 
-    def __init__(self, options: ServeOptions, versions: Versions):
+    def __init__(self, options: ServeOptions, versions: Versions, readers: Executor):
         self._options = options
         self._versions = versions
+        self._readers = readers
 
     async def predict(self, request: Request) -> tuple[list, ServedModel, bool]:
         """Answers, the version that gave them, and whether they are asked for as columns."""
         model = await self._model(request)
         body = await _body(request, self._options.max_body)
-        asked = payload.read(body, model.signatures, self._options.max_instances)
+        if encoding := request.headers.get("content-encoding"):
+            body = await self._aside(_unpacked, body, encoding, self._options.max_body)
+        read = partial(payload.read, body, model.signatures, self._options.max_instances)
+        asked = await self._aside(read) if len(body) > _LARGE else read()
+        if asked.has_other_photos:
+            await self._aside(asked.make_jpegs)
         answers = await model.ask(asked.signature, asked.rows)
         for number, answer in enumerate(answers):
             if isinstance(answer, RowError):
@@ -137,6 +155,11 @@ class _Server:
         model = await self._model(request)
         return replies.reply(await asyncio.to_thread(lineage_of, model.path, model.version))
 
+    async def _aside(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """The result of what would hold up all other requests on the event loop."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, work, *arguments)
+
     async def _model(self, request: Request) -> ServedModel:
         return await self._versions.get(self._version(request))
 
@@ -165,7 +188,7 @@ class _Server:
 
 
 async def _body(request: Request, limit: int) -> bytes:
-    """The body.
+    """The body as it was sent.
 
     One over the limit is read to its end and thrown away, within reason: a client that is still
     sending when the connection closes sees a broken pipe and not the reply.
@@ -184,7 +207,7 @@ async def _body(request: Request, limit: int) -> bytes:
             parts.clear()
     if size > limit:
         raise _too_large(limit)
-    return _unpacked(b"".join(parts), request.headers.get("content-encoding", ""), limit)
+    return b"".join(parts)
 
 
 def _unpacked(body: bytes, encoding: str, limit: int) -> bytes:
@@ -227,6 +250,12 @@ async def _not_found(request: Request, error: HTTPException) -> Response:
     if error.status_code == 404:
         text += "; predictions are at POST /v1/models/NAME:predict"
     return replies.reply({"error": text}, error.status_code, error.headers)
+
+
+async def _gone(request: Request, error: ClientDisconnect) -> Response:
+    client = request.client.host if request.client else "a client"
+    LOG.warning("%r: %s ended before the request had arrived", request.url.path, client)
+    return Response(status_code=400)  # which nobody reads any more
 
 
 async def _failed(request: Request, error: Exception) -> Response:

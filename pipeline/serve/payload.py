@@ -1,17 +1,25 @@
 """From the body of a request to rows that a signature takes."""
 
 import binascii
+import contextlib
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from pipeline.serve.errors import RequestError
 from pipeline.serve.loaded_model import Row, Signature
-from pipeline.serve.photo_check import PHOTO_MAGIC, check_record, check_size, readable_photo
+from pipeline.serve.photo_check import (
+    PHOTO_MAGIC,
+    as_jpeg,
+    check_photo,
+    check_record,
+    check_size,
+    is_taken_as_it_is,
+)
 
 DEFAULT = "serving_default"
 PHOTOS = "serving_jpeg"
@@ -29,6 +37,22 @@ class Ask:
     rows: list[Row]
     columns: bool = False
     """Whether the request has TensorFlow Serving's column format, whose reply has columns too."""
+
+    @property
+    def has_other_photos(self) -> bool:
+        """Whether there are photos that `make_jpegs` must make what the model takes."""
+        return self.signature.name == PHOTOS and not all(map(is_taken_as_it_is, self.rows))
+
+    def make_jpegs(self) -> None:
+        """Decodes photos of other formats than the model takes; this may take seconds.
+
+        Raises:
+          RequestError: 400, for a photo that is none; it names the instance.
+        """
+        for number, photo in enumerate(self.rows):
+            if not is_taken_as_it_is(photo):
+                with _named(number):
+                    self.rows[number] = as_jpeg(photo)
 
 
 def read(body: bytes, signatures: Mapping[str, Signature], max_instances: int) -> Ask:
@@ -51,11 +75,18 @@ def read(body: bytes, signatures: Mapping[str, Signature], max_instances: int) -
     signature = _chosen(name, instances[0], signatures)
     rows = []
     for number, instance in enumerate(instances):
-        try:
+        with _named(number):
             rows.append(_row(instance, signature))
-        except ValueError as error:
-            raise RequestError(400, f"instances[{number}]: {error}") from None
     return Ask(signature, rows, columns)
+
+
+@contextlib.contextmanager
+def _named(number: int) -> Iterator[None]:
+    """Makes what is wrong with an instance a refusal that names it."""
+    try:
+        yield
+    except ValueError as error:
+        raise RequestError(400, f"instances[{number}]: {error}") from None
 
 
 def _envelope(
@@ -131,10 +162,10 @@ def _row(instance: Any, signature: Signature) -> Row:
     if signature.dtype is not None:
         return _array(instance, signature)
     content = _bytes(instance, signature)
-    if signature.name == PHOTOS:
-        content = readable_photo(content)
-    else:
+    if signature.name != PHOTOS:
         check_record(content)
+    elif is_taken_as_it_is(content):
+        check_photo(content)
     return content
 
 

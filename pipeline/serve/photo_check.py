@@ -25,22 +25,24 @@ def check_photo(content: bytes) -> None:
     check_size(*_size(content))
 
 
-def readable_photo(content: bytes) -> bytes:
-    """The photo as the model takes it: a JPEG or PNG as it is, another format as a JPEG.
+def is_taken_as_it_is(photo: bytes) -> bool:
+    """Whether a photo needs no `as_jpeg`: the model decodes its format."""
+    return photo.startswith(PHOTO_MAGIC)
+
+
+def as_jpeg(photo: bytes) -> bytes:
+    """A photo of another format as the model takes it. This may take seconds.
 
     Raises:
       ValueError: it is empty, no photo of a format that is read, or has too many pixels.
     """
-    if not content:
+    if not photo:
         raise ValueError("the photo is empty")
-    if content.startswith(PHOTO_MAGIC):
-        check_photo(content)
-        return content
     try:
-        return photo_features(content, AS_TRAINED)[records.IMAGE]
+        return photo_features(photo, AS_TRAINED)[records.IMAGE]
     except BadPhotoError as error:
         raise ValueError(
-            f"{error}; it begins with {content[:8]!r}, and {', '.join(FORMATS)} are taken"
+            f"{error}; it begins with {photo[:8]!r}, and {', '.join(FORMATS)} are taken"
         ) from None
 
 
