@@ -4,9 +4,13 @@ import base64
 import io
 import json
 import os
+import resource
+import socket
 import subprocess
 import sys
+import tempfile
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -77,21 +81,39 @@ def b64(content: bytes) -> dict:
 
 
 class Server:
-    """`python -m pipeline.serve` as a user starts it."""
+    """`python -m pipeline.serve` as a user starts it.
 
-    def __init__(self, model: Path, *arguments: str):
+    Args:
+      model: what is served.
+      arguments: further ones of the command.
+      files: how many may be open, and how many it may ask for; None for as many as here.
+    """
+
+    def __init__(self, model: Path, *arguments: str, files: tuple[int, int] | None = None):
         command = [sys.executable, "-m", "pipeline.serve", "--model", str(model), "--port", "0"]
+        self._log, name = tempfile.mkstemp()  # a pipe that nobody reads would fill
+        os.unlink(name)
         self.process = subprocess.Popen(
             [*command, "--poll", "0.1", *arguments],
             cwd=REPOSITORY,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._log,
             text=True,
             env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            preexec_fn=lambda: files and resource.setrlimit(resource.RLIMIT_NOFILE, files),
         )
         self.greeting = self.process.stdout.readline()
-        assert " at http://" in self.greeting, self.process.stderr.read()
+        assert " at http://" in self.greeting, self.log()
         self.url = self.greeting.rsplit(" at ", 1)[1].strip()
+
+    def log(self) -> str:
+        """What the server has written to its standard error so far."""
+        return os.pread(self._log, os.fstat(self._log).st_size, 0).decode()
+
+    def connect(self) -> socket.socket:
+        """A connection on which nothing was sent yet."""
+        address = urllib.parse.urlsplit(self.url)
+        return socket.create_connection((address.hostname, address.port))
 
     def ask(self, path: str, body=None, timeout: float = 60):
         """Status and JSON of a reply; `body` as JSON, or bytes as they are."""

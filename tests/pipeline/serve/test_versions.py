@@ -98,7 +98,8 @@ def states(server) -> list[tuple[str, str, str]]:
 
 
 def test_a_stopped_server_answers_what_it_has_begun(slow_model):
-    server = Server(slow_model, "--max-batch", "1", "--threads", "1")
+    one = ("--max-batch", "1", "--threads", "1")
+    server = Server(slow_model, *one, "--client-timeout", "0.5")  # a client that waits has no limit
     with ThreadPoolExecutor(4) as pool:
         started = time.monotonic()
         asked = [pool.submit(server.predict, b64(BLACK)) for _ in range(4)]
