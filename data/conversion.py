@@ -227,8 +227,8 @@ def check_compression(compression: str | bool | None, encoding: str) -> bool:
 
 def check_numbers(num_shards: int, max_bad_fraction: float | None, workers: int | None) -> None:
     """Refuses numbers that mean nothing."""
-    if num_shards < 0:
-        raise DataError(f"num_shards is to be 0 (chosen) or more. Received: {num_shards}")
+    if not isinstance(num_shards, int) or num_shards < 0:
+        raise DataError(f"num_shards is to be 0 (chosen) or more. Received: {num_shards!r}")
     if max_bad_fraction is not None and not 0 <= max_bad_fraction <= 1:
         raise DataError(f"max_bad_fraction is a share from 0 to 1. Received: {max_bad_fraction}")
     if workers is not None and workers < 1:

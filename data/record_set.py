@@ -20,6 +20,8 @@ from data.records import IMAGE, JPEG, JPEG_MAGIC, LABEL, RAW, SPLITS, parse
 from data.types import ColumnType
 from data.work import refuse_unfinished
 
+_SHARD_NAME = "Expected files like train-00000-of-00001.tfrecord.gz."
+
 
 @dataclass(frozen=True)
 class RecordSet:
@@ -124,10 +126,12 @@ def shards_of(folder: str) -> dict[str, list[str]]:
     for name in files.sizes(folder):
         if split := _split_of(name):
             shards.setdefault(split, []).append(files.join(folder, name))
+        elif ".tfrecord" in name:
+            raise DataError(f"{folder}: {name} is not named as a shard is", _SHARD_NAME)
     if not shards:
         raise NotFoundError(
             f"No records in {folder}",
-            "Expected files like train-00000-of-00001.tfrecord.gz.",
+            _SHARD_NAME,
         )
     return {split.lower(): shards[split.lower()] for split in SPLITS if split.lower() in shards}
 

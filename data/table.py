@@ -88,7 +88,7 @@ def read_csv(
             f"{path} has a first row with more fields than there are columns",
             "Put fields with commas in quotes, or name the columns.",
         ) from error
-    except (ValueError, pd.errors.ParserError) as error:
+    except (TypeError, ValueError, pd.errors.ParserError) as error:
         raise DataError(f"{path} is no CSV file that can be read", str(error)) from error
     table = check_table(table.drop(columns=DIGEST, errors="ignore"), schema, source=path)
     for column in Schema(schema).columns(ImageUri):

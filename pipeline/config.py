@@ -25,6 +25,8 @@ class DataConfig(Section):
     """Shares of train, validation and test where the folders do not name the splits; sum 1."""
     conflicts: Literal["error", "drop"] = "error"
     """The same photo under two labels: stop, or drop all its copies."""
+    label_column: str = Field("label", min_length=1)
+    """The column of an Image CSV whose labels the model learns."""
     max_bad_fraction: Fraction = 0.05
     """Share of files that may be unreadable (they are skipped and listed) before the run stops."""
 

@@ -30,7 +30,8 @@ _DIGEST_LENGTH = 12
 # base64 take 5.1 times the JPEG (400 photos of pets, docs/data.md).
 _GROWTH = {"jpeg": 2 * 1.05, "raw": 2 * 5.1}
 _SIDES = ("image_height", "image_width")
-_NEEDED = ("image", "label")
+_LABEL = "label"
+_NEEDED = ("image", _LABEL)
 _FIXED_BYTES = 300 * _MB  # models, evaluation, logs
 
 
@@ -64,6 +65,7 @@ def ingest(source: Source, config: Config, progress: Callable[[int, int], None])
       DataError: photos, rows or records that cannot be used.
       CloudError: Dataflow did not convert them.
     """
+    _check_label_column(source, config)
     if source.kind == "tfrecords":
         if config.cloud:
             conversion.check_records(source.path)
@@ -104,6 +106,22 @@ def _schema(source: Source, config: Config) -> data.Schema:
     return data.Schema({**data.IMAGE_CSV_SCHEMA, **further})
 
 
+def _check_label_column(source: Source, config: Config) -> None:
+    column = config.data.label_column
+    if column == _LABEL:
+        return
+    if source.kind != "csv":
+        raise DataError(
+            f"data.label_column={column} is for an Image CSV (--csv)",
+            f"Labels of --images are its folders; records have theirs in the feature {_LABEL}.",
+        )
+    if column in (*data.IMAGE_CSV_SCHEMA, *IMAGE_FEATURES, *config.gate.sliced_features()):
+        raise DataError(
+            f"data.label_column={column} names a column that has another use",
+            f"The gate slices by labels as {_LABEL}: gate.slice_by=[{_LABEL}].",
+        )
+
+
 def _check_slices(config: Config, features: Sequence[str]) -> None:
     known = {*features, *([IMAGE_SIZE] if {*_SIDES} <= {*features} else [])}
     if missing := {*config.gate.sliced_features()} - known:
@@ -131,10 +149,12 @@ def _table(source: Source, config: Config, schema: data.Schema) -> pd.DataFrame:
     if source.kind == "images":
         table = data.scan(source.path, split=config.data.split, conflicts=config.data.conflicts)
     else:
-        table = data.read_csv(source.path, schema)
+        column = config.data.label_column
+        named = {column if name == _LABEL else name: kind for name, kind in schema.items()}
+        table = data.read_csv(source.path, named).rename(columns={column: _LABEL})
         table = data.check_photos(table, conflicts=config.data.conflicts)
     data.check_classes(table, needed=("TRAIN", "VALIDATION"), source=source.path)
-    _check_names(table["label"].unique())
+    _check_names(table[_LABEL].unique())
     return table
 
 
@@ -216,7 +236,7 @@ def _digest(table: pd.DataFrame, config: Config) -> str:
     else:
         contents = _stamps(table["image_uri"])
         names = table["image_uri"].tolist()
-    rows = list(zip(table["split"], names, table["label"], contents, strict=True))
+    rows = list(zip(table["split"], names, table[_LABEL], contents, strict=True))
     usual = {*data.IMAGE_CSV_SCHEMA, DIGEST}
     further = {column: table[column].tolist() for column in table if column not in usual}
     return settings_digest([config.data.encoding, rows, *([further] if further else [])])

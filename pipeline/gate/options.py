@@ -1,6 +1,5 @@
 """Settings of the two gates; docs/gate.md tells how to choose them."""
 
-import math
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -81,8 +80,6 @@ class Bound(Section):
             limit = getattr(self, name)
             if limit is None:
                 continue
-            if not math.isfinite(limit):
-                raise ValueError(f"{name} must be a number. Received: {name}={limit}")
             lowest = -1 if name.endswith("change") else 0
             if self.metric in _UP_TO_ONE and not lowest <= limit <= 1:
                 raise ValueError(

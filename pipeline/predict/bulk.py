@@ -2,6 +2,7 @@
 
 import collections
 import logging
+import signal
 import sys
 import time
 from pathlib import Path
@@ -37,6 +38,7 @@ def predict_folder(photos: str, config: Config, verbose: bool = False) -> int:
       Exit status: 0; 2 there is no model or no photo; 1 anything else.
     """
     root = Path(config.root)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
     try:
         model = latest_model(config)
         found = list_folder(photos)
@@ -88,8 +90,8 @@ def latest_model(config: Config) -> PushedModel:
 
 def _run(found, model: PushedModel, config: Config, folder: RunFolder, console: Console) -> int:
     started = time.monotonic()
-    console.text(f"pawprint prediction {folder.run_id}, log {folder.log}")
     try:
+        console.text(f"pawprint prediction {folder.run_id}, log {folder.log}")
         console.line("model", f"version {model.version}, pushed by run {model.run_id}")
         converted = convert_folder(
             found, config.root, lambda done, total: console.progress(done, total, "img", "convert")
@@ -105,6 +107,9 @@ def _run(found, model: PushedModel, config: Config, folder: RunFolder, console: 
         folder.write_discarded(error.discarded)
         console.text(f"\nerror: {error}")
         return Exit.USAGE
+    except KeyboardInterrupt:
+        console.text("\nerror: interrupted; the same command predicts again")
+        return Exit.FAILED
     except Exception as error:
         logging.getLogger(__name__).exception("the prediction failed")
         console.text(f"\nerror: {error}\n  full log: {folder.log}")

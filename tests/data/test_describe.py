@@ -161,7 +161,14 @@ def a_file(folder):
     return "notes.txt is a file"
 
 
-@pytest.mark.parametrize("harm", [no_example, corrupt_gzip, a_file])
+def another_name(folder):
+    record = records.serialize({"label": 1})
+    unlisted(folder, [record])
+    unlisted(folder, [record], name="photos-validation.tfrecord-00000-of-00001")
+    return "photos-validation.tfrecord-00000-of-00001 is not named as a shard is"
+
+
+@pytest.mark.parametrize("harm", [no_example, corrupt_gzip, a_file, another_name])
 def test_what_is_no_folder_of_records_is_told(tmp_path, harm):
     message = harm(tmp_path)
     asked = tmp_path / "notes.txt" if harm is a_file else tmp_path

@@ -63,6 +63,29 @@ def test_a_csv_gives_the_records_of_its_rows(drawn, config, tmp_path):
     }
 
 
+def test_another_column_of_a_csv_can_be_the_label(drawn, config, tmp_path):
+    table = data.scan(drawn).rename(columns={"label": "animal"})
+    table["label"] = "of no use"
+    table.to_csv(tmp_path / "photos.csv", index=False)
+    source = Source("csv", str(tmp_path / "photos.csv"))
+
+    def labelled_by(column, *further):
+        return load(None, [f"root={config.root}", f"data.label_column={column}", *further])
+
+    records = ingest(source, labelled_by("animal"), quiet).records
+    assert set(records.labels) == {"cat", "dog", "rabbit"} and "label" in records.features
+    assert records.counts == ingest(Source("images", str(drawn)), config, quiet).records.counts
+
+    for wrong, settings, message in (
+        (source, ["species"], "lacks column 'species'"),
+        (source, ["split"], "has another use"),
+        (source, ["animal", "gate.slice_by=[animal]"], "has another use"),
+        (Source("images", str(drawn)), ["animal"], "is for an Image CSV"),
+    ):
+        with pytest.raises(DataError, match=message):
+            ingest(wrong, labelled_by(*settings), quiet)
+
+
 def test_a_full_disk_is_found_before_the_work(drawn, config, monkeypatch):
     usage = shutil.disk_usage(config.root)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1 << 20))
@@ -128,7 +151,7 @@ def test_records_whose_labels_are_text_are_refused(tmp_path, config, drawn):
     table = data.scan(drawn).assign(split=["TRAIN", "VALIDATION"] * (len(data.scan(drawn)) // 2))
     schema = {**data.IMAGE_CSV_SCHEMA, "label": data.StringInput}
     data.convert(table, tfrecord_dir=tmp_path / "out", schema=schema, progress=quiet)
-    for manifest in (True, False):
+    for _ in ("with a manifest", "without one"):
         with pytest.raises(DataError, match="has labels that are no whole numbers"):
             ingest(Source("tfrecords", str(tmp_path / "out")), config, quiet)
         (tmp_path / "out" / "manifest.json").unlink(missing_ok=True)

@@ -11,11 +11,11 @@ ACCURACY = {"metric": "accuracy", "min": 0}
 @pytest.mark.parametrize(
     ("bound", "told"),
     [
-        ({"metric": "accuracy", "min": float("-inf")}, "min must be a number. Received: min=-inf"),
+        ({"metric": "accuracy", "min": float("-inf")}, "finite number"),
         ({"metric": "accuracy", "max": 1}, "max=1 of accuracy refuses no model"),
         ({**ACCURACY, "min_change": -1}, "min_change=-1 of accuracy refuses no model"),
         ({**ACCURACY, "max_change": 1}, "max_change=1 of accuracy refuses no model"),
-        ({"metric": "loss", "max": float("nan")}, "max must be a number. Received: max=nan"),
+        ({"metric": "loss", "max": float("nan")}, "finite number"),
         ({"metric": "recall", "min": -0.1}, "min of recall must be within 0..1"),
         ({"metric": "accuracy", "max": 1.5}, "max of accuracy must be within 0..1"),
         ({"metric": "auc", "min": 95}, "Received: min=95"),

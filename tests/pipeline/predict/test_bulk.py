@@ -2,13 +2,15 @@
 
 import csv
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 from pipeline.metadata_reader import run_executions, sqlite_store
 from pipeline.predict.bulk import latest_model
 from pipeline.pushed_models import pushed_models
-from tests.conftest import run_local
+from tests.conftest import REPOSITORY, run_local
 from tests.pipeline.serve.conftest import Server, b64
 
 
@@ -93,6 +95,16 @@ def test_every_photo_has_a_row_and_the_unreadable_ones_are_listed(root, unlabell
     assert again.status == 0, again.output
     assert read(again.folder / "predictions.csv") == rows
     assert "BulkInferrer                cached" in again.output
+
+
+def test_sigterm_ends_a_prediction_as_ctrl_c_does(root, unlabelled):
+    command = [sys.executable, "runner_local.py", "--predict", unlabelled, "--root", root]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().startswith("pawprint prediction")
+        process.terminate()
+        shown = process.stdout.read()
+        assert process.wait(60) == 1
+    assert "error: interrupted; the same command predicts again" in shown
 
 
 @pytest.mark.slow
