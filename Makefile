@@ -1,6 +1,6 @@
 # The two commands of the README are `make demo` and `make test`. Both set everything up on their first call.
 SHELL := /bin/bash
-PYTHON := .venv/bin/python
+VENV := .venv/bin/python
 DEMO := demo
 export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
@@ -10,34 +10,37 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup:  ## make .venv once: CPython 3.10, the locked packages, the project
+setup:  ## make .venv once: CPython, the locked packages, the project (PYTHON=3.10, 3.12 or 3.13 chooses)
 	@scripts/setup.sh
 
 demo: setup  ## draw sample photos and run the whole pipeline on them
-	@$(PYTHON) -m data sample $(DEMO)/photos --if-absent
-	@$(PYTHON) runner_local.py --images $(DEMO)/photos --root $(DEMO)/runs
+	@$(VENV) -m data sample $(DEMO)/photos --if-absent
+	@$(VENV) runner_local.py --images $(DEMO)/photos --root $(DEMO)/runs
 
 test: setup check  ## style, the import contract and the test suite without the slow whole-run proofs
-	@$(PYTHON) -m pytest -m "not slow"
+	@$(VENV) -m pytest -m "not slow"
 
 test-slow: setup  ## the whole-run proofs
-	@$(PYTHON) -m pytest -m slow
+	@$(VENV) -m pytest -m slow
 
 acceptance-wandb: setup  ## mirror a small store into a real W&B account (WANDB_API_KEY) and read it back
-	@$(PYTHON) -m tests.pipeline.lineage.acceptance
+	@$(VENV) -m tests.pipeline.lineage.acceptance
 
 acceptance-gcp: setup  ## the pipeline in a real Google project: CONFIG=conf/production.yaml BUDGET=20 (USD a run)
-	@$(PYTHON) -m tests.pipeline.cloud.acceptance $(CONFIG) $(BUDGET)
+	@$(VENV) -m tests.pipeline.cloud.acceptance $(CONFIG) $(BUDGET)
 
 check: setup
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/lint-imports
 
-IN := requirements/py310.in
-COMPILE := uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.10
+COMPILE := uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+OLD := $(COMPILE) --python-version 3.10
+# One file for CPython 3.12 and 3.13, Linux and macOS: where they differ, a line has a marker.
+NEW := $(COMPILE) --universal --python-version 3.12
 lock:  ## resolve requirements/*.in into the hash-locked requirements/*.txt
-	@$(COMPILE) $(IN) requirements/dev.in -o requirements/py310.txt
-	@$(COMPILE) -c requirements/py310.txt $(IN) -o requirements/image.txt
-	@$(COMPILE) -c requirements/py310.txt $(IN) requirements/gpu.in -o requirements/image-gpu.txt
+	@$(OLD) requirements/py310.in requirements/dev.in -o requirements/py310.txt
+	@$(NEW) requirements/py312.in requirements/dev.in -o requirements/py312.txt
+	@$(OLD) -c requirements/py310.txt requirements/py310.in -o requirements/image.txt
+	@$(OLD) -c requirements/py310.txt requirements/py310.in requirements/gpu.in -o requirements/image-gpu.txt
 
 IMAGE := pawprint
 COMMIT := $(shell git rev-parse HEAD 2>/dev/null)

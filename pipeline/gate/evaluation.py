@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 
 from pipeline.digests import file_digest, settings_digest
 from pipeline.gate.names import PROBABILITIES
@@ -13,8 +13,8 @@ from pipeline.gate.slicing import slice_feature
 _LABEL = "label"
 _AUC_THRESHOLDS = 1000
 _METHODS = {
-    "jackknife": tfma.ConfidenceIntervalOptions.JACKKNIFE,
-    "bootstrap": tfma.ConfidenceIntervalOptions.POISSON_BOOTSTRAP,
+    "jackknife": config_pb2.ConfidenceIntervalOptions.JACKKNIFE,
+    "bootstrap": config_pb2.ConfidenceIntervalOptions.POISSON_BOOTSTRAP,
 }
 # TFX's cache does not see code behind a dotted path; its digest makes an edit count.
 _HERE = Path(__file__).parent
@@ -23,7 +23,7 @@ _CODE = settings_digest(
 )
 
 
-def eval_config(gate: GateConfig, classes: int) -> tfma.EvalConfig:
+def eval_config(gate: GateConfig, classes: int) -> config_pb2.EvalConfig:
     """The TFMA configuration of gate 1.
 
     Thresholds are not in it: they would make the Evaluator bless, and a model that only the
@@ -34,23 +34,26 @@ def eval_config(gate: GateConfig, classes: int) -> tfma.EvalConfig:
       classes: number of labels; AUC is one class against the rest, averaged.
     """
     slices = [slice_feature(name, gate.edges.get(name)) for name in gate.sliced_features()]
-    options = tfma.Options()
+    options = config_pb2.Options()
     if gate.intervals:
         options.compute_confidence_intervals.value = True
         options.confidence_intervals.method = _METHODS[gate.intervals]
-    return tfma.EvalConfig(
+    return config_pb2.EvalConfig(
         model_specs=[
-            tfma.ModelSpec(
+            config_pb2.ModelSpec(
                 label_key=_LABEL,
                 signature_name="serving_default",
                 prediction_key=PROBABILITIES,
             )
         ],
-        slicing_specs=[tfma.SlicingSpec(), *(tfma.SlicingSpec(feature_keys=[s]) for s in slices)],
+        slicing_specs=[
+            config_pb2.SlicingSpec(),
+            *(config_pb2.SlicingSpec(feature_keys=[s]) for s in slices),
+        ],
         metrics_specs=[
-            tfma.MetricsSpec(
+            config_pb2.MetricsSpec(
                 metrics=[
-                    tfma.MetricConfig(class_name="ExampleCount"),
+                    config_pb2.MetricConfig(class_name="ExampleCount"),
                     _metric("SparseCategoricalAccuracy", name="accuracy"),
                     _metric("SparseCategoricalCrossentropy", name="loss"),
                     _metric("MultiClassConfusionMatrixAtThresholds", thresholds=[0.0]),
@@ -58,14 +61,14 @@ def eval_config(gate: GateConfig, classes: int) -> tfma.EvalConfig:
                     _own_metric("CalibrationError", classes),
                 ]
             ),
-            tfma.MetricsSpec(
+            config_pb2.MetricsSpec(
                 metrics=[_metric("CalibrationPlot", num_buckets=10)],
-                binarize=tfma.BinarizationOptions(class_ids={"values": range(classes)}),
+                binarize=config_pb2.BinarizationOptions(class_ids={"values": range(classes)}),
             ),
-            tfma.MetricsSpec(
+            config_pb2.MetricsSpec(
                 metrics=[_metric("AUC", name="auc", num_thresholds=_AUC_THRESHOLDS)],
-                binarize=tfma.BinarizationOptions(class_ids={"values": range(classes)}),
-                aggregate=tfma.AggregationOptions(
+                binarize=config_pb2.BinarizationOptions(class_ids={"values": range(classes)}),
+                aggregate=config_pb2.AggregationOptions(
                     macro_average=True, class_weights=dict.fromkeys(range(classes), 1.0)
                 ),
             ),
@@ -74,12 +77,12 @@ def eval_config(gate: GateConfig, classes: int) -> tfma.EvalConfig:
     )
 
 
-def _metric(class_name: str, **settings) -> tfma.MetricConfig:
-    return tfma.MetricConfig(class_name=class_name, config=json.dumps(settings))
+def _metric(class_name: str, **settings) -> config_pb2.MetricConfig:
+    return config_pb2.MetricConfig(class_name=class_name, config=json.dumps(settings))
 
 
-def _own_metric(class_name: str, classes: int) -> tfma.MetricConfig:
-    return tfma.MetricConfig(
+def _own_metric(class_name: str, classes: int) -> config_pb2.MetricConfig:
+    return config_pb2.MetricConfig(
         module="pipeline.gate.metrics",
         class_name=class_name,
         config=json.dumps({"classes": classes, "code": _CODE}),

@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 from tfx_bsl.arrow import table_util
 
 from pipeline.gate import extractors
@@ -62,7 +63,7 @@ def measure(examples, folder, models=("candidate",), **settings):
     config = eval_config(gate({"metric": "loss", "max": 1}, **settings), len(LABELS))
     del config.model_specs[:]
     config.model_specs.extend(
-        tfma.ModelSpec(
+        config_pb2.ModelSpec(
             name=name if len(models) > 1 else "",
             label_key="label",
             prediction_key=name,
