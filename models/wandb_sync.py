@@ -69,7 +69,9 @@ def _lacking(folder: str, seen) -> str:
     settings: set[str] = set()
     steps = 0
     for record in records(folder):
-        settings |= {item.key for item in record.run.config.update if item.key}
+        # An empty section is nothing to send for wandb 0.31.
+        sent = (item for item in record.run.config.update if item.value_json != "{}")
+        settings |= {item.key for item in sent if item.key}
         steps += record.HasField("history")
     if missing := settings - set(seen.config) - {"_wandb"}:
         return f"the server lacks the settings {', '.join(sorted(missing))}"

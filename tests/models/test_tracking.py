@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from models import input as examples
-from models import options, tracking
+from models import options, tracking, wandb_records
 from models.run_id import training_run_id
 from tests.standins.wandb import broken
 
@@ -50,16 +50,8 @@ def upload_log(folder: Path) -> str:
 
 
 def records(folder: Path) -> list:
-    from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal import datastore
-
-    [path] = folder.glob("wandb/offline-run-*/*.wandb")
-    store = datastore.DataStore()
-    store.open_for_scan(str(path))
-    found = []
-    while data := store.scan_data():
-        found.append(wandb_internal_pb2.Record.FromString(data))
-    return found
+    [run] = folder.glob("wandb/offline-run-*")
+    return list(wandb_records.records(str(run)))
 
 
 def rows(folder: Path) -> list[dict]:
