@@ -1,0 +1,301 @@
+"""Checks whether this environment can run pawprint.
+
+    python -m pipeline.doctor
+
+Exit status: 0 no error was found; 1 an error was found; 2 wrong arguments.
+
+The project and its packages are imported inside the checks: a missing package is a finding and not
+a traceback. TensorFlow, TFX and Beam are imported with `--deep` only, and in another process.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+# Their versions have to fit together.
+_PACKAGES = ["tfx", "tensorflow", "tf-keras", "apache-beam", "ml-metadata", "protobuf", "wandb"]
+_PROJECT = Path(__file__).resolve().parent.parent
+_LOCK = "requirements/py310.txt" if sys.version_info < (3, 11) else "requirements/py312.txt"
+_SETUP = "Run `make setup`"
+_NEW_LANE, _NEW_LANE_GLIBC = ("3.12", "3.13"), (2, 39)
+_GIB = 1 << 30
+# Error and warning below: 400 to 4,000 photos take 1.9 GiB, 20,000 take 2.6 (docs/training.md).
+_MEMORY = (1.9, 2.6)
+# Likewise: 400 photos leave 0.12 GiB, and kept features may grow to 1 GiB (docs/doctor.md).
+_DISK = (0.5, 2)
+_TIMEOUT_S = 300
+_DEEP = """
+import json, pipeline.pipeline, tensorflow as tf
+print(json.dumps([tf.__version__, len(tf.config.list_physical_devices("GPU"))]))
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    level: str
+    """`ok`, `warning` or `error`."""
+    check: str
+    """What was checked, in one word."""
+    text: str
+    """What was found."""
+    remedy: str = ""
+    """What to do; empty where nothing has to be done or `text` says it."""
+
+    def __str__(self) -> str:
+        remedy = f". {self.remedy}" if self.remedy else ""
+        return f"{self.level:<9}{self.check:<13}{self.text}{remedy}"
+
+
+def supported_pythons(system: str, machine: str, glibc: tuple[int, ...] | None) -> tuple[str, ...]:
+    """Lists the Python versions for which the locked packages have builds, as `scripts/setup.sh`.
+
+    Args:
+        system: as `platform.system` names it.
+        machine: as `platform.machine` names it.
+        glibc: version of the GNU C library; None for another C library.
+
+    Returns:
+        Versions such as `3.12`, the best first; none for a system without builds.
+    """
+    if (system, machine) == ("Darwin", "arm64"):
+        return _NEW_LANE
+    if (system, machine) != ("Linux", "x86_64") or glibc is None:
+        return ()
+    return (*_NEW_LANE, "3.10") if glibc >= _NEW_LANE_GLIBC else ("3.10",)
+
+
+def locked_versions(lock: str) -> dict[str, str]:
+    """Returns the version of each distribution in the text of a lock file."""
+    return dict(re.findall(r"^([\w.-]+)(?:\[[^]]*\])?==([^\s;]+)", lock, re.MULTILINE))
+
+
+def _findings(given: argparse.Namespace) -> Iterator[Finding]:
+    yield _python()
+    yield from _packages()
+    yield _compiler()
+    yield from _gpus(given.deep)
+    try:
+        yield from _memory()
+        yield from _configured(given)
+    except ImportError as error:
+        yield Finding("error", "packages", f"what follows is not checked: {error}", _SETUP)
+
+
+def _python() -> Finding:
+    try:
+        libc = os.confstr("CS_GNU_LIBC_VERSION").split()[1]
+        glibc = tuple(map(int, libc.split(".")))
+    except (ValueError, OSError, AttributeError):  # macOS, musl
+        libc = glibc = None
+    system, version = platform.system(), "{}.{}".format(*sys.version_info)
+    possible = supported_pythons(system, platform.machine(), glibc)
+    libc = f"glibc {libc}" if libc else "no glibc"
+    text = f"Python {platform.python_version()}, {system} {platform.machine()}, {libc}"
+    if not possible:
+        remedy = "Use Linux x86_64 with glibc, WSL 2 or macOS on arm64"
+        return Finding("error", "python", f"{text}: ml-metadata has no build for it", remedy)
+    remedy = f"Run `PYTHON={possible[0]} make setup`"
+    if version not in possible:
+        return Finding("error", "python", f"{text}: TFX has no build for it", remedy)
+    if version == "3.10" != possible[0]:
+        return Finding("warning", "python", f"{text}: 3.10 gets no security fixes", remedy)
+    return Finding("ok", "python", f"{text}: {_LOCK}")
+
+
+def _packages() -> Iterator[Finding]:
+    lock = _PROJECT / _LOCK
+    locked = locked_versions(lock.read_text()) if lock.exists() else {}  # A wheel has no locks.
+    fitting = []
+    for name in _PACKAGES:
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            yield Finding("error", "packages", f"{name} is not installed", _SETUP)
+            continue
+        if found == locked.get(name, found):
+            fitting.append(f"{name} {found}")
+        else:
+            text = f"{name} {found} is installed, {_LOCK} has {locked[name]}"
+            yield Finding("warning", "packages", text, _SETUP)
+    compared = f"as in {_LOCK}" if locked else "not compared, as there is no lock file here"
+    if fitting:
+        yield Finding("ok", "packages", f"{', '.join(fitting)}: {compared}")
+
+
+def _compiler() -> Finding:
+    for name in ("c++", "g++", "clang++"):
+        if shutil.which(name):
+            return Finding("ok", "compiler", name)
+    remedy = "Install one: `apt-get install g++` or `xcode-select --install`"
+    return Finding("warning", "compiler", "no C++ compiler, which `make setup` needs", remedy)
+
+
+def _gpus(deep: bool) -> Iterator[Finding]:
+    gpus = [entry.name for entry in Path("/proc/driver/nvidia/gpus").glob("*")]
+    if smi := shutil.which("nvidia-smi"):  # Containers and WSL 2 have it, and not that folder.
+        listed, failure = _run([smi, "--query-gpu=name", "--format=csv,noheader"])
+        gpus = listed.splitlines() or gpus
+        if failure:
+            yield Finding("warning", "gpus", f"nvidia-smi: {failure}", "Check NVIDIA's driver")
+    if not deep:
+        more = "--deep tells whether TensorFlow sees them" if gpus else "training runs on CPUs"
+        yield Finding("ok", "gpus", f"{', '.join(gpus) or 'none'}: {more}")
+        return
+    answer, failure = _run([sys.executable, "-c", _DEEP])
+    if failure:
+        yield Finding("error", "imports", f"the pipeline cannot be imported: {failure}", _SETUP)
+        return
+    version, seen = json.loads(answer.splitlines()[-1])
+    yield Finding("ok", "imports", "the pipeline, with TFX, Beam and TensorFlow")
+    level = "ok" if seen >= len(gpus) else "warning"
+    remedy = f"Run `uv pip install 'tensorflow[and-cuda]=={version}'`" if level != "ok" else ""
+    text = f"TensorFlow {version} sees {seen} GPUs, the driver {len(gpus)}"
+    yield Finding(level, "gpus", text, remedy)
+
+
+def _run(command: list[str]) -> tuple[str, str]:
+    """Returns a command's output, and the last line of its error where it fails."""
+    environment = {**os.environ, "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    options = {"cwd": _PROJECT, "env": environment, "timeout": _TIMEOUT_S}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, **options)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return "", str(error)
+    if done.returncode == 0:
+        return done.stdout, ""
+    lines = (done.stderr or done.stdout).strip().splitlines()
+    return "", lines[-1] if lines else f"exit status {done.returncode}"
+
+
+def _memory() -> Iterator[Finding]:
+    from data.pool import cores
+    from models.cache import free_memory
+
+    yield Finding("ok", "cores", str(cores()))
+    yield _room("memory", free_memory(), "free", _MEMORY, "End other programs")
+
+
+def _room(check: str, free: int, what: str, bounds: tuple[float, float], remedy: str) -> Finding:
+    text = f"{free / _GIB:.1f} GiB {what}"
+    for level, bound in zip(("error", "warning"), bounds, strict=True):
+        if free < bound * _GIB:
+            return Finding(level, check, f"{text}, below {bound} GiB", remedy)
+    return Finding("ok", check, text)
+
+
+def _configured(given: argparse.Namespace) -> Iterator[Finding]:
+    from pipeline import config_files
+    from pipeline.gate import tfserving
+
+    try:
+        config = config_files.load(given.config, given.set, given.root)
+        tfserving.preflight(config)
+    except config_files.ConfigError as error:
+        yield Finding("error", "config", str(error))
+        return
+    yield Finding("ok", "config", given.config)
+    if "://" not in config.root:
+        yield from _root(Path(config.root))
+    yield _weights(config, given.deep)
+    if config.cloud:
+        yield from _cloud(config)
+    if config.wandb.mode == "online":
+        yield _wandb()
+
+
+def _root(root: Path) -> Iterator[Finding]:
+    from pipeline.run_folder import RootError, check_metadata
+
+    path = root.absolute()
+    existing = next(folder for folder in (path, *path.parents) if os.path.exists(folder))
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        yield Finding("error", "root", f"cannot write to {existing}", "Choose another --root")
+        return
+    free, remedy = shutil.disk_usage(existing).free, "Free space or choose another --root"
+    yield _room("disk", free, f"free for {root}", _DISK, remedy)
+    try:
+        check_metadata(path / "metadata.sqlite")
+    except RootError as error:
+        yield Finding("error", "root", str(error))
+
+
+def _weights(config, deep: bool) -> Finding:
+    from models import registry
+    from models.architectures import pretrained
+    from pipeline.config_files import ConfigError
+    from pipeline.model_preflight import preflight
+
+    name, arguments = config.model.name, config.model.arguments
+    given = str(arguments.get("weights"))
+    # To download these, or to read them from a bucket, imports TensorFlow.
+    if not deep and (given == pretrained.IMAGENET or "://" in given):
+        return Finding("ok", "weights", f"{name}: {given} is checked with --deep only")
+    try:
+        preflight(config, away=config.cloud is not None)
+    except ConfigError as error:
+        return Finding("error", "weights", str(error))
+    weights = registry.find_weights(name, arguments)
+    return Finding("ok", "weights", f"{name}: {weights.name if weights else 'needs none'}")
+
+
+def _cloud(config) -> Iterator[Finding]:
+    warnings.filterwarnings("ignore", category=FutureWarning, module="google")
+    from pipeline.cloud import bucket, client, errors, preflight
+
+    for wrong in preflight.check(config).errors:
+        yield Finding("error", "cloud", wrong)
+    try:
+        with errors.in_words(config.cloud, "log in"):
+            client.login()
+        yield Finding("ok", "credentials", "accepted")
+        yield Finding("ok", "bucket", f"{config.cloud.address} {bucket.check(config.cloud)}")
+    except errors.CloudError as error:
+        yield Finding("error", "cloud", str(error))
+
+
+def _wandb() -> Finding:
+    from requests.utils import get_netrc_auth
+
+    # Only whether there is a login: its value never leaves this function.
+    if os.environ.get("WANDB_API_KEY"):
+        return Finding("ok", "wandb", "WANDB_API_KEY is set")
+    if get_netrc_auth(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")):
+        return Finding("ok", "wandb", "netrc has a login")
+    text = "wandb.mode is online and there is no login: nothing of a run would arrive"
+    return Finding("warning", "wandb", text, "Set WANDB_API_KEY or run `wandb login`")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints the findings; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.doctor",
+        description="Checks whether this environment can run pawprint.",
+    )
+    add = parser.add_argument
+    add("--config", type=os.path.expanduser, default="conf/local.yaml", help="%(default)s")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="as for runner_local.py")
+    add("--root", help="folder for everything that runs leave")
+    add("--deep", action="store_true", help="import TFX and TensorFlow; may download weights")
+    given = parser.parse_args(argv)
+    levels = []
+    for finding in _findings(given):
+        print(finding, flush=True)
+        levels.append(finding.level)
+    print(f"errors: {levels.count('error')}, warnings: {levels.count('warning')}")
+    return int("error" in levels)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
