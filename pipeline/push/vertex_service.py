@@ -93,12 +93,17 @@ class VertexService:
         version.labels = labels
 
     def make_default(self, version_id: str):
-        """Gives a version the alias `default`, which batch predictions use."""
+        """Gives a version the alias `default`, which batch predictions use.
+
+        Raises:
+          PushError: there is no such version.
+        """
         request = vertex.MergeVersionAliasesRequest(
             name=f"{self.model}@{version_id}", version_aliases=["default"]
         )
         doing = f"making version {version_id} the default of {self.model}"
-        self._again(doing, lambda **k: self._models.merge_version_aliases(request, **k))
+        if not self._again(doing, lambda **k: self._models.merge_version_aliases(request, **k)):
+            raise PushError(f"{doing}: it is not there")
 
     def delete(self, version_id: str):
         """Deletes a version, which may be gone already."""

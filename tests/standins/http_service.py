@@ -135,7 +135,9 @@ class HttpService:
                 else:
                     body = self.rfile.read(int(headers.get("content-length", 0)))
                 query = dict(parse_qsl(parts.query, keep_blank_values=True))
-                return Request(self.command, parts.path, query, headers, body)
+                # Some versions of Google's clients escape it, others do not.
+                path = parts.path.replace("%40", "@")
+                return Request(self.command, path, query, headers, body)
 
         self._server = _Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
