@@ -2,14 +2,16 @@
 # Everything but training: Beam workers on Dataflow (`sdk_container_image`) and the tasks of the
 # compiled pipeline on Vertex AI. Target: 1.3 GB compressed, 4 GB on disk, most of it TensorFlow.
 
-FROM python:3.10-slim-bookworm AS build
+FROM python:3.12-slim-trixie AS build
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install -y --no-install-recommends g++ \
  && rm -rf /var/lib/apt/lists/*
-RUN pip install --no-cache-dir uv==0.13.9 \
- && uv venv --python /usr/local/bin/python3.10 /opt/pawprint
+# Its hash is among those that `echo uv==0.13.9 | uv pip compile --generate-hashes -` lists.
+RUN echo "uv==0.13.9 --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19" > /tmp/uv.txt \
+ && pip install --no-cache-dir --require-hashes --requirement /tmp/uv.txt \
+ && uv venv --python /usr/local/bin/python3.12 /opt/pawprint
 WORKDIR /src
 COPY requirements/image.txt requirements/image.txt
 RUN --mount=type=cache,target=/root/.cache/uv \
@@ -24,11 +26,11 @@ RUN --mount=type=cache,target=/root/.cache/uv \
     uv build --wheel --no-build-isolation --python /opt/pawprint/bin/python --out-dir /dist . \
  && uv pip install --python /opt/pawprint/bin/python --no-deps --compile-bytecode /dist/*.whl
 
-FROM python:3.10-slim-bookworm
+FROM python:3.12-slim-trixie
 RUN useradd --create-home --uid 1000 pawprint
 COPY --from=build /opt/pawprint /opt/pawprint
 # What starts a worker on Dataflow; its version is the one of apache-beam in the lock.
-COPY --from=apache/beam_python3.10_sdk:2.74.0 /opt/apache/beam /opt/apache/beam
+COPY --from=apache/beam_python3.12_sdk:2.77.0 /opt/apache/beam /opt/apache/beam
 # TF_USE_LEGACY_KERAS: TFX's entry points import Keras before the project's code can choose it.
 ARG GIT_COMMIT=""
 ENV PATH=/opt/pawprint/bin:$PATH \

@@ -127,15 +127,12 @@ class Builder:
         into = root / os.path.join(place, target).lstrip("/")
         for source in sources:
             path = origin / source.lstrip("/")
-            if path.is_dir():
+            if path.is_dir() and origin == self._context:
+                ignored = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(path, into, symlinks=True, dirs_exist_ok=True, ignore=ignored)
+            elif path.is_dir():  # linked: gigabytes that no later step writes to
                 shutil.copytree(
-                    path,
-                    into,
-                    symlinks=True,
-                    dirs_exist_ok=True,
-                    ignore=shutil.ignore_patterns("__pycache__")
-                    if origin == self._context
-                    else None,
+                    path, into, symlinks=True, dirs_exist_ok=True, copy_function=os.link
                 )
             else:
                 goal = into / path.name if target.endswith("/") else into

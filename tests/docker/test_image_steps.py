@@ -1,7 +1,7 @@
 """The worker image's steps, carried out for real in an empty Debian: no Docker daemon is needed.
 
-What differs from `docker build`: the base is debootstrap's Debian with this machine's CPython 3.10
-in /usr/local, where python:3.10-slim-bookworm has its own, and Beam's boot program is left out.
+What differs from `docker build`: the base is debootstrap's Debian with this machine's CPython 3.12
+in /usr/local, where python:3.12-slim-trixie has its own, and Beam's boot program is left out.
 """
 
 import json
@@ -17,13 +17,14 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.docker.dockerfile import Builder, read, run_in
 
-BASE = "python:3.10-slim-bookworm"
-BEAM = "apache/beam_python3.10_sdk:2.74.0"
-# What python:3.10-slim-bookworm has beside the interpreter itself.
+BASE = "python:3.12-slim-trixie"
+BEAM = "apache/beam_python3.12_sdk:2.77.0"
+# What python:3.12-slim-trixie has beside the interpreter itself, and the modules that need it.
 LIBRARIES = (
-    "ca-certificates,libbz2-1.0,libexpat1,libffi8,liblzma5,libncursesw6,libreadline8,libsqlite3-0,"
-    "libssl3,libuuid1,zlib1g"
+    "ca-certificates,libbz2-1.0,libexpat1,libffi8,liblzma5,libncursesw6,libreadline8t64,"
+    "libsqlite3-0,libssl3t64,libuuid1,zlib1g"
 )
+USERS = "import bz2, ctypes, curses, lzma, pyexpat, readline, sqlite3, ssl, uuid, zlib"
 # How this machine reaches its package registries.
 REGISTRY_FILES = (
     "/etc/resolv.conf",
@@ -33,12 +34,31 @@ REGISTRY_FILES = (
 )
 REGISTRY_VARIABLES = re.compile(r"(?i)(pip|uv|ssl|requests)_|.*_proxy$")
 
+
+def _python() -> Path | None:
+    """The prefix of a CPython 3.12 with its headers that can be copied; None where there is none.
+
+    Looked for where scripts/setup.sh looks: it need not be the one that runs the tests.
+    """
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    prefixes = [Path(sys.base_prefix), *sorted(pyenv.glob("versions/3.12.*"))]
+    if found := shutil.which("python3.12"):
+        prefixes.append(Path(found).resolve().parents[1])
+    for prefix in prefixes:
+        parts = (prefix / "bin/python3.12", prefix / "include/python3.12/Python.h")
+        if prefix != Path("/usr") and all(part.exists() for part in parts):
+            return prefix
+    return None
+
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root for chroot"),
     pytest.mark.skipif(not shutil.which("debootstrap"), reason="needs Debian's debootstrap"),
-    pytest.mark.skipif(sys.base_prefix == "/usr", reason="needs a CPython in a prefix of its own"),
+    pytest.mark.skipif(
+        not _python(), reason="needs a CPython 3.12 with its headers in a prefix of its own"
+    ),
 ]
 
 
@@ -46,19 +66,20 @@ pytestmark = [
 def base(tmp_path_factory) -> Path:
     """A root file system like the base image's."""
     root = tmp_path_factory.mktemp("debian") / "root"
-    command = ["debootstrap", "--variant=minbase", f"--include={LIBRARIES}", "bookworm", str(root)]
+    command = ["debootstrap", "--variant=minbase", f"--include={LIBRARIES}", "trixie", str(root)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout[-2000:]
-    python = Path(sys.base_prefix)
     for name in ("bin", "include", "lib"):
-        ignore = shutil.ignore_patterns("site-packages", "__pycache__", "test", "config-3.10-*")
+        ignore = shutil.ignore_patterns("site-packages", "__pycache__", "test", "config-3.12-*")
         target = root / "usr/local" / name
-        shutil.copytree(python / name, target, symlinks=True, dirs_exist_ok=True, ignore=ignore)
-    for step in (["/sbin/ldconfig"], ["/usr/local/bin/python3.10", "-m", "ensurepip"]):
-        subprocess.run(["chroot", root, *step], capture_output=True, check=True)
+        shutil.copytree(_python() / name, target, symlinks=True, dirs_exist_ok=True, ignore=ignore)
+    python = "/usr/local/bin/python3.12"
+    for step in (["/sbin/ldconfig"], [python, "-c", USERS], [python, "-m", "ensurepip"]):
+        ended = subprocess.run(["chroot", root, *step], capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr[-2000:]
     (root / "usr/local/bin/pip").unlink(missing_ok=True)
     (root / "usr/local/bin/pip").write_text(
-        '#!/bin/sh\nexec /usr/local/bin/python3.10 -m pip "$@"\n'
+        '#!/bin/sh\nexec /usr/local/bin/python3.12 -m pip "$@"\n'
     )
     (root / "usr/local/bin/pip").chmod(0o755)
     return root
@@ -89,10 +110,10 @@ def _reach_registries(root: Path) -> None:
     for name in REGISTRY_FILES:
         if os.path.exists(name):
             shutil.copy(name, root / name.lstrip("/"))
-    for folder in ("apt.conf.d", "sources.list.d"):
-        source = Path("/etc/apt") / folder
-        if source.is_dir():
-            shutil.copytree(source, root / "etc/apt" / folder, dirs_exist_ok=True)
+    # Not sources.list.d, which names this machine's Debian: debootstrap has written the image's.
+    settings = Path("/etc/apt/apt.conf.d")
+    if settings.is_dir():
+        shutil.copytree(settings, root / settings.relative_to("/"), dirs_exist_ok=True)
 
 
 def test_nothing_of_the_build_is_left(image):
@@ -103,12 +124,36 @@ def test_nothing_of_the_build_is_left(image):
             root.glob(f"usr/local/bin/{tool}")
         )
     assert not (root / "src").exists()
-    packages = root / "opt/pawprint/lib/python3.10/site-packages"
+    packages = root / "opt/pawprint/lib/python3.12/site-packages"
     assert (packages / "pipeline/pipeline.py").is_file()
     assert not list(packages.glob("__editable__*")) + list(packages.glob("runner_*"))
     gigabytes = int(subprocess.check_output(["du", "-sm", root]).split()[0]) / 1024
     print(f"worker image: {gigabytes:.2f} GB on disk")
     assert gigabytes < 4
+
+
+def test_everything_that_a_task_may_import_is_there(image):
+    """The lock leaves packages out that its packages ask for: no import needs them."""
+    root, environment, user = image
+    script = """
+import importlib, pkgutil
+import tensorflow_data_validation
+import tensorflow_model_analysis
+from tfx import v1
+import data, models, pipeline
+
+tensorflow_model_analysis.run_model_analysis  # TFMA hides an import that fails
+count = 0
+for package in (data, models, pipeline):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+            count += 1
+print(count)
+"""
+    ended = run_in(root, ["python", "-c", script], environment | {"HOME": "/home/pawprint"}, user)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert int(ended.stdout.split()[-1]) > 50
 
 
 def test_a_component_runs_there_with_nothing_else_on_the_path(image, pushed_run, tmp_path):
