@@ -98,6 +98,7 @@ class Project:
             "id": new_id("Membership"),
             "versionIndex": found.versionIndex,
             "aliases": found.aliases,
+            "createdAt": found.createdAt,
             "artifactCollection": found.artifactSequence,
             "artifact": found,
         }
