@@ -17,6 +17,7 @@ from pipeline.cloud import (
     conversion,
     cost,
     cron,
+    dataflow,
     placement,
     plan,
     preflight,
@@ -120,6 +121,8 @@ def beam(
     """Runs the pipeline from here: metadata on this machine, artifacts in the bucket."""
     _check(config, source)
     _check_budget(cost.upper_bound(config, _converts(config, source), tasks=False), budget)
+    if config.cloud.dataflow:
+        dataflow.warn_of_other_versions()
     bucket.check(config.cloud)
     return local_run.run(source, config, verbose, forced)
 

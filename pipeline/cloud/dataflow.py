@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import re
+import sys
 from collections.abc import Iterator
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 from pipeline.cloud import placement
@@ -17,6 +20,11 @@ from pipeline.cloud.errors import LOGIN, CloudError, NoAnswerError
 
 if TYPE_CHECKING:
     from pipeline.config import Config
+
+_LOG = logging.getLogger("pawprint.cloud")
+
+IMAGE_PYTHON, IMAGE_BEAM = "3.12", "2.77.0"
+"""What docker/worker.Dockerfile has."""
 
 _OURS = re.compile(r"No module named '(data|models|pipeline)(?:\.[\w.]+)?'")
 _CODE = (
@@ -26,6 +34,25 @@ _CODE = (
     "--setup_file=PATH/setup.py, which has every worker build the project as it starts."
 )
 _TRANSPORT = ("apitools.", "httplib2", "http.client", "requests.exceptions", "urllib3.exceptions")
+
+
+def warn_of_other_versions() -> None:
+    """Warns where a job that is sent from here would not be understood by this checkout's image.
+
+    A worker unpickles what the sender has pickled: both need the same Python and the same Beam.
+    """
+    python, beam = f"{sys.version_info[0]}.{sys.version_info[1]}", metadata.version("apache-beam")
+    if (python, beam) != (IMAGE_PYTHON, IMAGE_BEAM):
+        _LOG.warning(
+            "Python %s with Beam %s sends this job; the image of docker/worker.Dockerfile has "
+            "Python %s with Beam %s, and a worker needs the same. Set up by `PYTHON=%s make setup` "
+            "on a system that has it, or let cloud.image be an image of these versions.",
+            python,
+            beam,
+            IMAGE_PYTHON,
+            IMAGE_BEAM,
+            IMAGE_PYTHON,
+        )
 
 
 def client(config: Config):

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from packaging.markers import Marker
 
+from pipeline.cloud import dataflow
 from tests.conftest import REPOSITORY
 from tests.docker.dockerfile import read
 
@@ -70,7 +71,9 @@ def test_versions_named_in_the_recipes_are_the_locks():
     for recipe in RECIPES:
         assert re.findall(r"uv==(\S+) --hash=sha256:[0-9a-f]{64}\b", recipe.read_text()) == [uv]
     beam = locked("image.txt")["apache-beam"]
-    assert f"beam_python3.12_sdk:{beam}" in (REPOSITORY / "docker/worker.Dockerfile").read_text()
+    recipe = (REPOSITORY / "docker/worker.Dockerfile").read_text()
+    assert f"beam_python3.12_sdk:{beam}" in recipe
+    assert beam == dataflow.IMAGE_BEAM and f"python:{dataflow.IMAGE_PYTHON}-slim" in recipe
 
 
 def test_what_is_copied_is_sent_to_the_daemon():
