@@ -15,7 +15,10 @@ from tests.standins.locked import project_wheel
 from tests.standins.world import PROJECT, REGION, CloudWorld, cloud_world
 
 IMAGE = f"{REGION}-docker.pkg.dev/{PROJECT}/pawprint/pawprint-worker:1"
-BEAMS_OWN = f"gcr.io/cloud-dataflow/v1beta3/beam_python3.10_sdk:{metadata.version('apache-beam')}"
+_PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
+BEAMS_OWN = (
+    f"gcr.io/cloud-dataflow/v1beta3/beam_python{_PYTHON}_sdk:{metadata.version('apache-beam')}"
+)
 SETTINGS = (
     "cloud.bucket=bucket",
     f"cloud.region={REGION}",
