@@ -10,12 +10,14 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, WHOLE
 from tests.docker.dockerfile import Builder, read, run_in
+from tests.docker.test_dockerfiles import locked
 
 BASE = "python:3.12-slim-trixie"
 BEAM = "apache/beam_python3.12_sdk:2.77.0"
@@ -201,3 +203,72 @@ def test_a_component_runs_there_with_nothing_else_on_the_path(image, pushed_run,
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert list((output / "examples/Split-train").glob("*.gz"))
     assert (output / "graph/transform_fn/saved_model.pb").is_file()
+
+
+_ANSWERS = """
+import json, sys
+import tensorflow as tf
+
+photos = tf.constant([open(path, "rb").read() for path in sys.argv[3:]])
+answers = []
+for path in sys.argv[1:3]:
+    model = tf.saved_model.load(path)
+    answer = model.signatures["serving_jpeg"]
+    (name,) = answer.structured_input_signature[1]
+    answers += answer(**{name: photos})["probabilities"].numpy().tolist()
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def taken_over(image, pushed_run, photos, tmp_path_factory):
+    """Runs the image's Python on the root of this environment's run, as if it had been upgraded.
+
+    Returns:
+        A function that runs a command there, and the root.
+    """
+    if metadata.version("tfx") == locked("image.txt")["tfx"]:
+        pytest.skip("this environment has the image's TFX: there is nothing to take over")
+    folder, environment, user = image
+    root = tmp_path_factory.mktemp("taken") / "root"
+    shutil.copytree(pushed_run.root, root)
+    shutil.rmtree(root / "records")
+    subprocess.run(["chown", "-R", user, root], check=True)
+    # ML Metadata has absolute addresses: the copy lies where its original was.
+    mounts = {"/checkout": REPOSITORY, str(photos): photos, str(pushed_run.root): root}
+
+    def run(*command):
+        arguments = [str(part).replace(str(root), str(pushed_run.root)) for part in command]
+        home = environment | {"HOME": "/home/pawprint", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        return run_in(folder, ["python", *arguments], home, user, mounts)
+
+    return run, root
+
+
+def test_the_other_python_takes_over_a_root(taken_over, pushed_run, photos):
+    run, root = taken_over
+    command = ["/checkout/runner_local.py", "--images", photos, "--root", root]
+    pushed = run(*command, *WHOLE)
+    assert pushed.returncode == 0, pushed.stdout + pushed.stderr[-3000:]
+    assert "Pushed version 2" in pushed.stdout
+    assert not re.search(r"(ExampleGen|Transform|Trainer) +cached", pushed.stdout)
+
+    for mine in (pushed_run.root / "records").rglob("*.tfrecord*"):
+        theirs = root / mine.relative_to(pushed_run.root)
+        assert theirs.read_bytes() == mine.read_bytes(), "the records are equal to the byte"
+
+    refused = run(*command, *WHOLE, "--set=gate.bounds=[{metric: loss, max: 1.0e-9}]")
+    assert refused.returncode == 3, refused.stdout + refused.stderr[-3000:]
+    assert not (root / "serving" / "3").exists()
+
+
+def test_a_model_of_either_python_answers_alike_in_the_other(taken_over, photos):
+    run, root = taken_over
+    shown = sorted((photos / "cat").glob("0*.jpg"))[:4]
+    arguments = ["-c", _ANSWERS, root / "serving" / "1", root / "serving" / "2", *shown]
+    there = run(*arguments)
+    assert there.returncode == 0, there.stderr[-3000:]
+    here = subprocess.check_output([sys.executable, *map(str, arguments)], text=True)
+    answers = [json.loads(text.splitlines()[-1]) for text in (there.stdout, here)]
+    assert len(answers[0]) == 2 * len(shown)
+    assert answers[0] == [pytest.approx(row, abs=1e-5) for row in answers[1]]
