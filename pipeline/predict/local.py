@@ -1,6 +1,10 @@
 """A SavedModel on this machine."""
 
-from collections.abc import Sequence
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.predict.asking import Failure, ModelError, Prediction, prediction
@@ -29,7 +33,8 @@ class LocalModel:
                 raise ModelError(f"{path} is no SavedModel and has no version of one")
             folder = folder / str(version)
         # TensorFlow takes seconds to import: only now, when there is something to load.
-        from pipeline.serve.loaded_model import LoadedModel
+        with _standard_error_held():
+            from pipeline.serve.loaded_model import LoadedModel
 
         try:
             self._model = LoadedModel(folder, 0)
@@ -49,3 +54,24 @@ class LocalModel:
                 failed = isinstance(answer, RowError)
                 answers.append(Failure(answer.message) if failed else prediction(answer))
         return answers
+
+
+@contextlib.contextmanager
+def _standard_error_held() -> Iterator[None]:
+    """Holds back what is written to standard error; shows it where the block fails.
+
+    TensorFlow 2.21 writes there as it is imported, before its own level of messages holds.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        saved = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(saved, held.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

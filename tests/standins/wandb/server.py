@@ -138,6 +138,11 @@ class WandbStandIn(HttpService):
                 run.state = "failed" if body.get("exitcode") else "finished"
         return Answer({"exitcode": body.get("exitcode"), "limits": {}})
 
+    @route("POST", r"/sdk/otel/v1/metrics")
+    def _telemetry(self, request: Request) -> Answer:
+        """What wandb 0.31 measures of itself: taken and thrown away."""
+        return self._denied(request) or Answer({})
+
     @route("PUT", r"/storage/(.+)")
     def _upload(self, request: Request, place: str) -> Answer:
         kind, _, rest = place.partition("/")
