@@ -96,27 +96,42 @@ def test_the_same_command_again_runs_nothing_up_to_the_trainer(photos, pushed_ru
     assert change["passed"] is True and change["baseline"] == pytest.approx(change["value"])
 
 
-def test_wrong_labels_are_refused_and_nothing_is_pushed(tmp_path):
-    samples.draw(tmp_path / "photos", count=80, size=64, wrong_labels=0.5)
+@pytest.fixture(scope="module")
+def wrong_labels(tmp_path_factory):
+    """Photos of which half have the wrong label."""
+    folder = tmp_path_factory.mktemp("wrong") / "photos"
+    samples.draw(folder, count=80, size=64, wrong_labels=0.5)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def refused_run(wrong_labels, tmp_path_factory):
+    """A run on them, which is refused."""
     bounds = "--set=gate.bounds=[{metric: accuracy, min: 0.95}]"
-    run = run_local("--images", tmp_path / "photos", QUICK[0], bounds, root=tmp_path / "root")
-    assert run.status == 3, run.output
-    assert list((tmp_path / "root").glob("serving/[0-9]*")) == []
-    assert run.summary["pushed_version"] is None and run.summary["status"] == "refused"
-    (row,) = run.summary["gates"]["quality"]["rows"]
+    settings = (QUICK[0], "--set=gate.cross_validate=false", bounds)
+    return run_local("--images", wrong_labels, *settings, root=tmp_path_factory.mktemp("refused"))
+
+
+def test_wrong_labels_are_refused_and_nothing_is_pushed(refused_run):
+    assert refused_run.status == 3, refused_run.output
+    assert list(refused_run.root.glob("serving/[0-9]*")) == []
+    summary = refused_run.summary
+    assert summary["pushed_version"] is None and summary["status"] == "refused"
+    (row,) = summary["gates"]["quality"]["rows"]
     assert row["passed"] is False and row["value"] < 0.95
-    assert "FAILED" in run.output and "nothing was pushed" in run.output
+    assert "FAILED" in refused_run.output and "nothing was pushed" in refused_run.output
 
 
-def test_a_failing_component_ends_the_run_with_its_name_and_log(photos, tmp_path):
+def test_a_failing_component_ends_the_run_with_its_name_and_log(refused_run, wrong_labels):
     run = run_local(
-        "--images", photos, *QUICK, "--set=trainer.class_weights={cat: 1}", root=tmp_path
+        *("--images", wrong_labels, *QUICK, "--set=trainer.class_weights={cat: 1}"),
+        root=refused_run.root,
     )
     assert run.status == 1, run.output
     assert "Trainer failed" in run.output and str(run.folder / "run.log") in run.output
     assert run.summary["status"] == "failed"
     assert states(run.summary)["Trainer"] == "failed"
-    assert states(run.summary)["Transform"] == "complete"
+    assert states(run.summary)["Transform"] == "cached"
 
 
 def test_the_resolved_config_is_kept(pushed_run):
