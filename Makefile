@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 VENV := .venv/bin/python
 DEMO := demo
+# Two processes, a file's tests in one of them: fixtures are shared by file, and each process takes 3 GiB.
+TWICE := -n 2 --dist loadfile
 export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 
@@ -18,10 +20,10 @@ demo: setup  ## draw sample photos and run the whole pipeline on them
 	@$(VENV) runner_local.py --images $(DEMO)/photos --root $(DEMO)/runs
 
 test: setup check  ## style, the import contract and the test suite without the slow whole-run proofs
-	@$(VENV) -m pytest -m "not slow"
+	@$(VENV) -m pytest -m "not slow" $(TWICE)
 
 test-slow: setup  ## the whole-run proofs
-	@$(VENV) -m pytest -m slow
+	@$(VENV) -m pytest -m slow $(TWICE)
 
 acceptance-wandb: setup  ## mirror a small store into a real W&B account (WANDB_API_KEY) and read it back
 	@$(VENV) -m tests.pipeline.lineage.acceptance
