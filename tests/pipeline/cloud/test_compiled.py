@@ -70,7 +70,7 @@ def test_beam_works_on_dataflow_with_the_projects_image(job):
 
 
 def test_the_trainer_is_a_custom_job_of_the_worker_pools(job):
-    from google.cloud.aiplatform_v1.types import CustomJob
+    from google.cloud.aiplatform_v1.types import AcceleratorType, CustomJob
 
     path = container(job, "Trainer")["args"][1]
     assert path == "pipeline.cloud.executors.Trainer"
@@ -81,7 +81,7 @@ def test_the_trainer_is_a_custom_job_of_the_worker_pools(job):
     chief, workers = spec.worker_pool_specs
     assert (chief.replica_count, workers.replica_count) == (1, 2)
     assert chief.machine_spec.machine_type == "n1-standard-16"
-    assert chief.machine_spec.accelerator_type.name == "NVIDIA_TESLA_T4"
+    assert chief.machine_spec.accelerator_type == AcceleratorType.NVIDIA_TESLA_T4
     assert chief.machine_spec.accelerator_count == 4
     assert spec.scheduling.timeout.total_seconds() == 4 * 3600
     assert settings["labels"] == {
