@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 VENV := .venv/bin/python
 DEMO := demo
-# Two processes, a file's tests in one of them: fixtures are shared by file, and each process takes 3 GiB.
+# Two processes, a file's tests in one of them: fixtures are shared by file, and each process takes 3 GiB. The slow
+# proofs start several processes each and gain little.
 TWICE := -n 2 --dist loadfile
 export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
@@ -23,7 +24,7 @@ test: setup check  ## style, the import contract and the test suite without the 
 	@$(VENV) -m pytest -m "not slow" $(TWICE)
 
 test-slow: setup  ## the whole-run proofs
-	@$(VENV) -m pytest -m slow $(TWICE)
+	@$(VENV) -m pytest -m slow
 
 acceptance-wandb: setup  ## mirror a small store into a real W&B account (WANDB_API_KEY) and read it back
 	@$(VENV) -m tests.pipeline.lineage.acceptance
