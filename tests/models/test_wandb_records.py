@@ -2,27 +2,37 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
 from models.wandb_records import records
 
 STEPS = 300
+_LOG = """
+import sys, wandb
+with wandb.init(project="paws") as run:
+    for step in range(int(sys.argv[1])):
+        run.log({"step": step, "text": "a" * 100})
+    run.log({"long": "b" * 80_000})
+"""
 
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
-    """A run whose records fill several blocks; one of them is longer than two blocks."""
-    import wandb
+    """A run whose records fill several blocks; one of them is longer than two blocks.
 
+    Logged by another process: the client's service writes on after `finish`, until it ends.
+    """
     folder = tmp_path_factory.mktemp("offline")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(folder))
-        run = wandb.init(mode="offline", project="paws", dir=str(folder))
-        for step in range(STEPS):
-            run.log({"step": step, "text": "a" * 100})
-        run.log({"long": "b" * 80_000})
-        run.finish()
+    subprocess.run(
+        [sys.executable, "-c", _LOG, str(STEPS)],
+        cwd=folder,
+        env=os.environ | {"HOME": str(folder), "WANDB_MODE": "offline"},
+        check=True,
+        capture_output=True,
+    )
     (found,) = folder.glob("wandb/offline-run-*")
     return found
 

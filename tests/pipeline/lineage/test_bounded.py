@@ -53,7 +53,7 @@ def test_it_ends_when_it_is_told_to(number, silent, tmp_path):
     process, connection = waiting(silent, tmp_path)
     with connection:
         process.send_signal(number)
-        output, errors = process.communicate(timeout=20)
+        output, errors = process.communicate(timeout=5)
     assert (process.returncode, errors) == (1, "")
     assert output.startswith("not mirrored: interrupted; catch up later by: ")
     assert list(tmp_path.iterdir()) == []
@@ -63,8 +63,8 @@ def test_nothing_outlives_a_mirror_that_is_killed(silent, tmp_path):
     process, connection = waiting(silent, tmp_path)
     with connection:
         process.kill()
-        process.communicate(timeout=20)
-        connection.settimeout(20)
+        process.communicate(timeout=5)
+        connection.settimeout(5)
         assert connection.recv(1) == b""
 
 

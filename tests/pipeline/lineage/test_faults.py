@@ -162,7 +162,7 @@ def test_nothing_is_left_running_or_lying_about(cheap, server, tmp_path):
     process = start(*arguments, environment=server.environment() | {"TMPDIR": str(temporary)})
     assert waits.wait(30)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=15)
     assert output.startswith("not mirrored: interrupted") and errors == ""
     assert os.listdir(temporary) == []
     time.sleep(0.5)
