@@ -1,10 +1,10 @@
 # The two commands of the README are `make demo` and `make test`. Both set everything up on their first call.
 SHELL := /bin/bash
-VENV := .venv/bin/python
+VENV_PYTHON := .venv/bin/python
 DEMO := demo
-# Two processes, a file's tests in one of them: fixtures are shared by file, and each process takes 3 GiB. The slow
-# proofs start several processes each and gain little.
-TWICE := -n 2 --dist loadfile
+# Run the tests in two processes of 3 GiB each. A file's tests share its fixtures, so they run in one process.
+# The slow proofs run in one: each starts several processes itself.
+PARALLEL := -n 2 --dist loadfile
 export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 
@@ -17,37 +17,37 @@ setup:  ## make .venv once: CPython, the locked packages, the project (PYTHON=3.
 	@scripts/setup.sh
 
 demo: setup  ## draw sample photos and run the whole pipeline on them
-	@$(VENV) -m data sample $(DEMO)/photos --if-absent
-	@$(VENV) runner_local.py --images $(DEMO)/photos --root $(DEMO)/runs
+	@$(VENV_PYTHON) -m data sample $(DEMO)/photos --if-absent
+	@$(VENV_PYTHON) runner_local.py --images $(DEMO)/photos --root $(DEMO)/runs
 
 test: setup check  ## style, the import contract and the test suite without the slow whole-run proofs
-	@$(VENV) -m pytest -m "not slow" $(TWICE)
+	@$(VENV_PYTHON) -m pytest -m "not slow" $(PARALLEL)
 
 test-slow: setup  ## the whole-run proofs
-	@$(VENV) -m pytest -m slow
+	@$(VENV_PYTHON) -m pytest -m slow
 
 acceptance-wandb: setup  ## mirror a small store into a real W&B account (WANDB_API_KEY) and read it back
-	@$(VENV) -m tests.pipeline.lineage.acceptance
+	@$(VENV_PYTHON) -m tests.pipeline.lineage.acceptance
 
 acceptance-gcp: setup  ## the pipeline in a real Google project: CONFIG=conf/production.yaml BUDGET=20 (USD a run)
-	@$(VENV) -m tests.pipeline.cloud.acceptance $(CONFIG) $(BUDGET)
+	@$(VENV_PYTHON) -m tests.pipeline.cloud.acceptance $(CONFIG) $(BUDGET)
 
 check: setup
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/lint-imports
 
 COMPILE := uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
-OLD := $(COMPILE) --python-version 3.10
+COMPILE_310 := $(COMPILE) --python-version 3.10
 # One file for CPython 3.12 and 3.13, Linux and macOS: where they differ, a line has a marker.
-NEW := $(COMPILE) --universal --python-version 3.12
+COMPILE_312 := $(COMPILE) --universal --python-version 3.12
 # What Jupyter's pages and IPython's prompt use is left out of the images; docs/images.md says why the rest stays.
 LEFT_OUT := jedi jupyterlab-widgets parso widgetsnbextension
-OF_IMAGES := $(COMPILE) --python-version 3.12 --python-platform x86_64-manylinux_2_40 \
+COMPILE_IMAGE := $(COMPILE) --python-version 3.12 --python-platform x86_64-manylinux_2_40 \
   $(addprefix --no-emit-package=,$(LEFT_OUT)) -c requirements/py312.txt
 lock:  ## resolve requirements/*.in into the hash-locked requirements/*.txt
-	@$(OLD) requirements/py310.in requirements/dev.in -o requirements/py310.txt
-	@$(NEW) requirements/py312.in requirements/dev.in -o requirements/py312.txt
-	@$(OF_IMAGES) requirements/py312.in -o requirements/image.txt
-	@$(OF_IMAGES) requirements/py312.in requirements/gpu.in -o requirements/image-gpu.txt
+	@$(COMPILE_310) requirements/py310.in requirements/dev.in -o requirements/py310.txt
+	@$(COMPILE_312) requirements/py312.in requirements/dev.in -o requirements/py312.txt
+	@$(COMPILE_IMAGE) requirements/py312.in -o requirements/image.txt
+	@$(COMPILE_IMAGE) requirements/py312.in requirements/gpu.in -o requirements/image-gpu.txt
 
 IMAGE := pawprint
 COMMIT := $(shell git rev-parse HEAD 2>/dev/null)

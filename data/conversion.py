@@ -163,7 +163,7 @@ def read_source(
                 f"Found: {listing(source.columns, 20)}.",
             )
         rows = table.check_table(source[list(names)] if names else source, schema)
-        return _judged(rows, schema, conflicts), "table"
+        return _check_conflicts(rows, schema, conflicts), "table"
     if not isinstance(source, str | os.PathLike):
         raise DataError(
             f"Cannot convert a {type(source).__name__}",
@@ -172,7 +172,7 @@ def read_source(
     path = files.checked(source)
     if files.is_file(path):
         rows = table.read_csv(path, schema, header=header, names=names)
-        return _judged(rows, schema, conflicts), path
+        return _check_conflicts(rows, schema, conflicts), path
     if not files.exists(path):
         raise NotFoundError(f"No such file or folder: {path}", f"Looked from {Path.cwd()}.")
     if schema != IMAGE_CSV_SCHEMA:
@@ -183,7 +183,7 @@ def read_source(
     return folders.list_table(path, conflicts=conflicts), path
 
 
-def _judged(rows: pd.DataFrame, schema: Schema, conflicts: str) -> pd.DataFrame:
+def _check_conflicts(rows: pd.DataFrame, schema: Schema, conflicts: str) -> pd.DataFrame:
     """The rows, once no photo stands under two labels, unless that is let through."""
     if conflicts == "keep":
         return rows

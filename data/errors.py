@@ -1,4 +1,4 @@
-"""The errors a user of `data` can cause. One class, and two that are TFRecorder's classes too."""
+"""Errors that a user of `data` can cause, of the built-in classes that TFRecorder raised too."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class DataError(ValueError):
 
 
 class MissingError(DataError, AttributeError, KeyError):
-    """A column, a split, a runner or an option that is asked for is not there.
+    """A schema, table or call lacks a column, a split, a runner or an option.
 
-    TFRecorder raises AttributeError, and KeyError for `names` that a table lacks.
+    An AttributeError and a KeyError too, which TFRecorder raised.
     """
 
 
 class NotFoundError(DataError, FileNotFoundError):
-    """A file, a folder or its records are not there."""
+    """A file, a folder or its records do not exist."""
 
 
 def listing(items, limit: int = 5) -> str:

@@ -65,7 +65,7 @@ def scan(
 def list_table(
     folder: str, *, split: tuple[float, float, float] = (0.8, 0.1, 0.1), conflicts: str
 ) -> pd.DataFrame:
-    """`scan` of a folder that may have one label only."""
+    """Lists a folder as `scan` does, and allows a single label."""
     check_split_options(split, conflicts)
     photos = list_photos(folder)
     table = pd.DataFrame(

@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from data import files, photos, records
-from data.cells import text_cell
+from data.csv_cells import escape_formula
 from data.errors import DataError, listing
 from data.local import fresh_folder
 from data.record_set import describe, read_shard, shards_of
@@ -126,9 +126,9 @@ def _write(shown: list[dict], folder: Path) -> None:
     pictures = ["picture"] if records.IMAGE in shown[0] else []
     with (folder / DATA_CSV).open("w", newline="", errors="surrogateescape") as stream:
         writer = csv.writer(stream)
-        writer.writerow([text_cell(name) for name in (*columns, *pictures)])
+        writer.writerow([escape_formula(name) for name in (*columns, *pictures)])
         for number, features in enumerate(shown):
-            row = [text_cell(_cell(features.get(name, ""))) for name in columns]
+            row = [escape_formula(_cell(features.get(name, ""))) for name in columns]
             if pictures:
                 row.append(_save_picture(features, number, folder))
             writer.writerow(row)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from importlib import metadata
 
 from data import files
-from data.cells import text_cell
+from data.csv_cells import escape_formula
 from data.errors import DataError
 from data.plan import FORMAT_VERSION, Plan
 from data.records import IMAGE_ENCODING, IMAGE_FEATURES, JPEG, SPLITS
@@ -92,7 +92,7 @@ def discarded_csv(rows: list[dict]) -> bytes:
     text = io.StringIO()
     writer = csv.DictWriter(text, DISCARDED_COLUMNS, lineterminator="\r\n")
     writer.writeheader()
-    writer.writerows({name: text_cell(value) for name, value in row.items()} for row in rows)
+    writer.writerows({name: escape_formula(value) for name, value in row.items()} for row in rows)
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 

@@ -27,7 +27,7 @@ _PACKAGES = ["tfx", "tensorflow", "tf-keras", "apache-beam", "ml-metadata", "pro
 _PROJECT = Path(__file__).resolve().parent.parent
 _LOCK = "requirements/py310.txt" if sys.version_info < (3, 11) else "requirements/py312.txt"
 _SETUP = "Run `make setup`"
-_NEW_LANE, _NEW_LANE_GLIBC = ("3.12", "3.13"), (2, 39)
+_PY312, _PY312_GLIBC = ("3.12", "3.13"), (2, 39)
 _GIB = 1 << 30
 # Error and warning below: 400 to 4,000 photos take 1.9 GiB, 20,000 take 2.6 (docs/training.md).
 _MEMORY = (1.9, 2.6)
@@ -70,10 +70,10 @@ def supported_pythons(system: str, machine: str, glibc: tuple[int, ...] | None) 
         Versions such as `3.12`, the best first; none for a system without builds.
     """
     if (system, machine) == ("Darwin", "arm64"):
-        return _NEW_LANE
+        return _PY312
     if (system, machine) != ("Linux", "x86_64") or glibc is None:
         return ()
-    return (*_NEW_LANE, "3.10") if glibc >= _NEW_LANE_GLIBC else ("3.10",)
+    return (*_PY312, "3.10") if glibc >= _PY312_GLIBC else ("3.10",)
 
 
 def locked_versions(lock: str) -> dict[str, str]:

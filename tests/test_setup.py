@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from pipeline import doctor
 from tests.conftest import REPOSITORY
 
 
@@ -62,6 +63,9 @@ def setup(checkout, system="Linux x86_64", glibc="2.41", pythons=(), **environme
 def test_a_system_gets_the_newest_lane_that_it_can_have(checkout, system, glibc, pythons, chosen):
     done = setup(checkout, system, glibc, pythons)
     assert done.returncode == 0, done.stderr
+    version = tuple(map(int, glibc.split("."))) if glibc else None
+    supported = doctor.supported_pythons(*system.split(), version)
+    assert chosen == next(python for python in supported if python in pythons), "as the doctor says"
     lock = "py310" if chosen == "3.10" else "py312"
     assert f"uv venv --quiet --clear --python {checkout}/tools/python{chosen}" in done.stdout
     assert f"--require-hashes --compile-bytecode requirements/{lock}.txt" in done.stdout

@@ -122,7 +122,7 @@ def beam(
     _check(config, source)
     _check_budget(cost.upper_bound(config, _converts(config, source), tasks=False), budget)
     if config.cloud.dataflow:
-        dataflow.warn_of_other_versions()
+        dataflow.warn_of_version_mismatch()
     bucket.check(config.cloud)
     return local_run.run(source, config, verbose, forced)
 

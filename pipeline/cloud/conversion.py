@@ -38,7 +38,7 @@ def convert(config: Config, table: pd.DataFrame, folder: str, **options) -> None
     if not on_dataflow(config, table["image_uri"]):
         data.convert(table, tfrecord_dir=folder, **options)
         return
-    dataflow.warn_of_other_versions()
+    dataflow.warn_of_version_mismatch()
     settings = placement.dataflow_options(config)
     settings["job_name"] = _job_name(folder)
     job = jobs.active(config, settings["job_name"])

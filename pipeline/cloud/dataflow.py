@@ -36,10 +36,10 @@ _CODE = (
 _TRANSPORT = ("apitools.", "httplib2", "http.client", "requests.exceptions", "urllib3.exceptions")
 
 
-def warn_of_other_versions() -> None:
-    """Warns where a job that is sent from here would not be understood by this checkout's image.
+def warn_of_version_mismatch() -> None:
+    """Warns when this environment's Python or Beam differs from the worker image's.
 
-    A worker unpickles what the sender has pickled: both need the same Python and the same Beam.
+    A worker unpickles what the sender pickled: both need the same Python and the same Beam.
     """
     python, beam = f"{sys.version_info[0]}.{sys.version_info[1]}", metadata.version("apache-beam")
     if (python, beam) != (IMAGE_PYTHON, IMAGE_BEAM):

@@ -33,7 +33,7 @@ class LocalModel:
                 raise ModelError(f"{path} is no SavedModel and has no version of one")
             folder = folder / str(version)
         # TensorFlow takes seconds to import: only now, when there is something to load.
-        with _standard_error_held():
+        with _buffered_stderr():
             from pipeline.serve.loaded_model import LoadedModel
 
         try:
@@ -57,7 +57,7 @@ class LocalModel:
 
 
 @contextlib.contextmanager
-def _standard_error_held() -> Iterator[None]:
+def _buffered_stderr() -> Iterator[None]:
     """Holds back what is written to standard error; shows it where the block fails.
 
     TensorFlow 2.21 writes there as it is imported, before its own level of messages holds.

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from data import records, tfrecord
-from data.cells import text_cell
+from data.csv_cells import escape_formula
 from pipeline.predict.photo_folder import ROW
 
 
@@ -35,7 +35,7 @@ def write_predictions(
         writer = csv.writer(out)
         writer.writerow(["path", "label", *(f"probability_{name}" for name in names)])
         for row, label, probabilities in found:
-            cells = (text_cell(paths[row]), text_cell(label))
+            cells = (escape_formula(paths[row]), escape_formula(label))
             writer.writerow([*cells, *(f"{p:.6g}" for p in probabilities)])
     os.replace(partial, file)
     return [label for _, label, _ in found]

@@ -84,7 +84,7 @@ def create_app(options: ServeOptions, ready: Callable[[Versions], None] = lambda
     handlers = {
         RequestError: _refused,
         HTTPException: _not_found,
-        ClientDisconnect: _gone,
+        ClientDisconnect: _client_disconnected,
         Exception: _failed,
     }
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
@@ -118,11 +118,11 @@ class _Server:
         model = await self._model(request)
         body = await _body(request, self._options.max_body)
         if encoding := request.headers.get("content-encoding"):
-            body = await self._aside(_unpacked, body, encoding, self._options.max_body)
+            body = await self._run_in_thread(_unpacked, body, encoding, self._options.max_body)
         read = partial(payload.read, body, model.signatures, self._options.max_instances)
-        asked = await self._aside(read) if len(body) > _LARGE else read()
-        if asked.has_other_photos:
-            await self._aside(asked.make_jpegs)
+        asked = await self._run_in_thread(read) if len(body) > _LARGE else read()
+        if asked.needs_conversion:
+            await self._run_in_thread(asked.convert_photos)
         answers = await model.ask(asked.signature, asked.rows)
         for number, answer in enumerate(answers):
             if isinstance(answer, RowError):
@@ -155,7 +155,7 @@ class _Server:
         model = await self._model(request)
         return replies.reply(await asyncio.to_thread(lineage_of, model.path, model.version))
 
-    async def _aside(self, work: Callable[..., Any], *arguments: Any) -> Any:
+    async def _run_in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """The result of what would hold up all other requests on the event loop."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, work, *arguments)
@@ -252,7 +252,7 @@ async def _not_found(request: Request, error: HTTPException) -> Response:
     return replies.reply({"error": text}, error.status_code, error.headers)
 
 
-async def _gone(request: Request, error: ClientDisconnect) -> Response:
+async def _client_disconnected(request: Request, error: ClientDisconnect) -> Response:
     client = request.client.host if request.client else "a client"
     LOG.warning("%r: %s ended before the request had arrived", request.url.path, client)
     return Response(status_code=400)  # which nobody reads any more

@@ -17,18 +17,18 @@ class Limits:
     Attributes:
       header: bytes of a request's header.
       patience: seconds until a request has arrived whole, and between two requests.
-      connections: at the same time; for one more, the one that is waited for longest is closed.
-      waited_for: connections without a request that has arrived whole, the longest first.
+      connections: open at the same time; one more closes the one that is idle longest.
+      idle: connections that owe the server a request or the rest of one, the oldest first.
     """
 
     header: int
     patience: float
     connections: int
-    waited_for: "dict[Connection, None]" = dataclasses.field(default_factory=dict)
+    idle: "dict[Connection, None]" = dataclasses.field(default_factory=dict)
 
 
 class Connection(HttpToolsProtocol):
-    """Uvicorn's connection, which by itself waits for ever for a header and for a body.
+    """Uvicorn's connection with time limits: uvicorn has none for a header or a body.
 
     Args:
       limits: the server's.
@@ -46,12 +46,12 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport):
         super().connection_made(transport)
-        self._wait()
+        self._start_timer()
         if len(self.connections) > self._limits.connections:
-            next(iter(self._limits.waited_for))._close()
+            next(iter(self._limits.idle))._close()
 
     def connection_lost(self, exc):
-        self._wait_no_more()
+        self._stop_timer()
         super().connection_lost(exc)
 
     def data_received(self, data):
@@ -71,7 +71,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self):
         super().on_message_begin()
         self._in_header, self._header_size = True, 0
-        self._wait()
+        self._start_timer()
 
     def on_headers_complete(self):
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
@@ -83,42 +83,42 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self):
         super().on_message_complete()
-        if self._is_working():
-            self._wait_no_more()
+        if self._is_answering():
+            self._stop_timer()
 
     def on_response_complete(self):
         super().on_response_complete()
-        self._wait()
+        self._start_timer()
 
     def shutdown(self):
         super().shutdown()
         if self._timer:
-            self._wait(_LAST_S)
+            self._start_timer(_LAST_S)
 
-    def _is_working(self) -> bool:
-        """Whether the client waits: it has sent a whole request and no reply is complete."""
+    def _is_answering(self) -> bool:
+        """Whether a whole request has arrived and its reply is not complete."""
         cycle = self.cycle
         if self.pipeline:
             return True
         return bool(cycle and not cycle.more_body and not cycle.response_complete)
 
-    def _wait(self, seconds: float | None = None):
-        """Waits for the client from now on, unless it is the client that waits."""
-        if self._is_working() or self.transport.is_closing():
+    def _start_timer(self, seconds: float | None = None):
+        """Starts the time limit, unless the client waits for an answer."""
+        if self._is_answering() or self.transport.is_closing():
             return
-        self._wait_no_more()
-        self._limits.waited_for[self] = None
-        self._timer = self.loop.call_later(seconds or self._limits.patience, self._expire)
+        self._stop_timer()
+        self._limits.idle[self] = None
+        self._timer = self.loop.call_later(seconds or self._limits.patience, self._on_timeout)
 
-    def _wait_no_more(self):
-        self._limits.waited_for.pop(self, None)
+    def _stop_timer(self):
+        self._limits.idle.pop(self, None)
         if self._timer:
             self._timer.cancel()
             self._timer = None
 
-    def _expire(self):
+    def _on_timeout(self):
         if self.flow.read_paused:  # the server has not taken yet what has come
-            self._wait()
+            self._start_timer()
         else:
             self._refuse(408, "the request took too long to arrive")
 
@@ -134,7 +134,7 @@ class Connection(HttpToolsProtocol):
         """
         unanswered = self.cycle and self.cycle.more_body and not self.cycle.response_started
         begun = self._in_header or unanswered
-        if self._refused or self._is_working() or self.transport.is_closing() or not begun:
+        if self._refused or self._is_answering() or self.transport.is_closing() or not begun:
             self._close()
             return
         content = json.dumps({"error": message}).encode()
@@ -146,8 +146,8 @@ class Connection(HttpToolsProtocol):
         self._refused = True
         self.transport.write(head.encode() + content)
         self.transport.write_eof()
-        self._wait(_LAST_S)
+        self._start_timer(_LAST_S)
 
     def _close(self):
-        self._wait_no_more()
+        self._stop_timer()
         self.transport.close()

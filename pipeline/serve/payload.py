@@ -18,7 +18,7 @@ from pipeline.serve.photo_check import (
     check_photo,
     check_record,
     check_size,
-    is_taken_as_it_is,
+    is_native,
 )
 
 DEFAULT = "serving_default"
@@ -39,19 +39,19 @@ class Ask:
     """Whether the request has TensorFlow Serving's column format, whose reply has columns too."""
 
     @property
-    def has_other_photos(self) -> bool:
-        """Whether there are photos that `make_jpegs` must make what the model takes."""
-        return self.signature.name == PHOTOS and not all(map(is_taken_as_it_is, self.rows))
+    def needs_conversion(self) -> bool:
+        """Whether there are photos that `convert_photos` must make what the model takes."""
+        return self.signature.name == PHOTOS and not all(map(is_native, self.rows))
 
-    def make_jpegs(self) -> None:
+    def convert_photos(self) -> None:
         """Decodes photos of other formats than the model takes; this may take seconds.
 
         Raises:
           RequestError: 400, for a photo that is none; it names the instance.
         """
         for number, photo in enumerate(self.rows):
-            if not is_taken_as_it_is(photo):
-                with _named(number):
+            if not is_native(photo):
+                with _naming_instance(number):
                     self.rows[number] = as_jpeg(photo)
 
 
@@ -75,13 +75,13 @@ def read(body: bytes, signatures: Mapping[str, Signature], max_instances: int) -
     signature = _chosen(name, instances[0], signatures)
     rows = []
     for number, instance in enumerate(instances):
-        with _named(number):
+        with _naming_instance(number):
             rows.append(_row(instance, signature))
     return Ask(signature, rows, columns)
 
 
 @contextlib.contextmanager
-def _named(number: int) -> Iterator[None]:
+def _naming_instance(number: int) -> Iterator[None]:
     """Makes what is wrong with an instance a refusal that names it."""
     try:
         yield
@@ -164,7 +164,7 @@ def _row(instance: Any, signature: Signature) -> Row:
     content = _bytes(instance, signature)
     if signature.name != PHOTOS:
         check_record(content)
-    elif is_taken_as_it_is(content):
+    elif is_native(content):
         check_photo(content)
     return content
 

@@ -25,7 +25,7 @@ def check_photo(content: bytes) -> None:
     check_size(*_size(content))
 
 
-def is_taken_as_it_is(photo: bytes) -> bool:
+def is_native(photo: bytes) -> bool:
     """Whether a photo needs no `as_jpeg`: the model decodes its format."""
     return photo.startswith(PHOTO_MAGIC)
 

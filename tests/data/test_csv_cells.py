@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import data
-from data.cells import text_cell
+from data.csv_cells import escape_formula
 from tests.data.drawn import image_table
 from tests.data.test_convert import convert
 
@@ -30,8 +30,8 @@ FORMULA = "=HYPERLINK(1)"
     ],
 )
 def test_only_text_that_would_run_is_marked(value, cell):
-    assert text_cell(value) == cell
-    assert text_cell(text_cell(value)) == cell
+    assert escape_formula(value) == cell
+    assert escape_formula(escape_formula(value)) == cell
 
 
 def test_a_name_that_would_run_is_text_in_every_report(tmp_path):
