@@ -27,7 +27,7 @@ _SOURCES = {
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    from pipeline.gate import forced
+    from pipeline.config.command_line import add_bless, add_config
 
     parser = argparse.ArgumentParser(
         prog="runner_dataflow.py",
@@ -36,19 +36,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument(
-        "--config",
-        type=os.path.expanduser,
-        default="conf/production.yaml",
-        help="default: %(default)s",
-    )
-    shared.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a setting over the config file, e.g. cloud.region=europe-west4; may be repeated",
-    )
+    add_config(shared, "conf/production.yaml", "cloud.region=europe-west4")
 
     def command(name: str, text: str, source: bool | None = None) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, description=text, parents=[shared])
@@ -74,7 +62,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
             "--budget", type=_usd, metavar="USD", help="refuse a run that may cost more"
         )
     for name in ("compile", "submit", "beam"):
-        forced.add_option(commands.choices[name])
+        add_bless(commands.choices[name])
     made = command("status", "what each task of a run did, what failed and where its log is")
     made.add_argument("run", help="id of the run")
     made = command("cancel", "cancel a run and its jobs, or delete a schedule")
@@ -96,18 +84,19 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
     arguments = parse_arguments(argv)
     warnings.simplefilter("ignore", FutureWarning)  # of Google's clients, about Python's version
-    from pipeline import config_files
-    from pipeline.gate import forced, tfserving
-    from pipeline.ingest import Source
+    from pipeline.components import tfserving
+    from pipeline.config.command_line import read_bless
+    from pipeline.config.files import ConfigError, load_config
+    from pipeline.run.ingest import Source
 
     try:
-        config = config_files.load(arguments.config, arguments.set)
+        config = load_config(arguments.config, arguments.set)
         if arguments.command in ("plan", "compile", "submit"):
             tfserving.preflight(config)
-        blessing = forced.read(getattr(arguments, "bless", None))
+        blessing = read_bless(getattr(arguments, "bless", None))
         if blessing and getattr(arguments, "schedule", None):
-            raise config_files.ConfigError("--bless is for one run: it does not go with --schedule")
-    except config_files.ConfigError as error:
+            raise ConfigError("--bless is for one run: it does not go with --schedule")
+    except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if config.cloud is None:
@@ -116,14 +105,15 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    from pipeline.cloud import commands, placement
+    from pipeline import placement
+    from pipeline.vertex import commands
 
     if arguments.command in ("plan", "compile", "submit", "beam"):
-        from pipeline.model_preflight import preflight
+        from pipeline.run.model_preflight import preflight
 
         try:
             preflight(config, away=arguments.command != "beam" or bool(config.cloud.training))
-        except config_files.ConfigError as error:
+        except ConfigError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
     config = placement.with_labels(config)
@@ -144,7 +134,7 @@ def main(argv: list[str] | None = None) -> int:
                 budget=arguments.budget,
                 expression=arguments.schedule,
                 wait=arguments.wait,
-                forced=blessing,
+                override=blessing,
             )
         case "beam":
             return commands.guarded(

@@ -16,7 +16,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    from pipeline.gate import forced
+    from pipeline.config.command_line import add_bless, add_config, add_root
 
     parser = argparse.ArgumentParser(
         prog="runner_local.py",
@@ -48,21 +48,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="FOLDER",
         help="unlabelled photos: the model that the root serves labels them, in a CSV",
     )
-    parser.add_argument("--root", help="folder for everything that runs leave (default: runs)")
-    parser.add_argument(
-        "--config",
-        type=os.path.expanduser,
-        default="conf/local.yaml",
-        help="default: %(default)s",
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a setting over the config file, e.g. trainer.epochs=3; may be repeated",
-    )
-    forced.add_option(parser)
+    add_root(parser)
+    add_config(parser)
+    add_bless(parser)
     parser.add_argument("--verbose", action="store_true", help="show the libraries' output too")
     arguments = parser.parse_args(argv)
     if arguments.predict and arguments.bless:
@@ -73,17 +61,19 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Runs once; returns the exit status."""
     arguments = parse_arguments(argv)
-    from pipeline import config_files, lazy_imports
-    from pipeline.gate import forced, tfserving
-    from pipeline.ingest import Source
+    from pipeline.components import tfserving
+    from pipeline.config.command_line import read_bless
+    from pipeline.config.files import ConfigError, load_config
+    from pipeline.run import lazy_imports
+    from pipeline.run.ingest import Source
 
     try:
-        config = config_files.load(arguments.config, arguments.set, arguments.root)
+        config = load_config(arguments.config, arguments.set, arguments.root)
         # A cloud's config serves here too, all of it but the place.
         config = config.model_copy(update={"cloud": None})
         tfserving.preflight(config)
-        blessing = forced.read(arguments.bless)
-    except config_files.ConfigError as error:
+        blessing = read_bless(arguments.bless)
+    except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     lazy_imports.install()
@@ -91,15 +81,15 @@ def main(argv: list[str] | None = None) -> int:
         from pipeline.predict.bulk import predict_folder
 
         return predict_folder(arguments.predict, config, arguments.verbose)
-    from pipeline.model_preflight import preflight
+    from pipeline.run.model_preflight import preflight
 
     try:
         preflight(config)  # May import TensorFlow, so the deferred imports come before it.
-    except config_files.ConfigError as error:
+    except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     kind = next(kind for kind in ("images", "csv", "tfrecords") if getattr(arguments, kind))
-    from pipeline.local_run import run
+    from pipeline.run.local_run import run
 
     source = Source(kind, getattr(arguments, kind))
     return run(source, config, arguments.verbose, blessing)

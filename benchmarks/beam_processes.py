@@ -27,11 +27,9 @@ def measure(photos: str, processes: int) -> dict[str, float]:
       photos: folder with one folder of photos a label.
       processes: of Beam.
     """
-    from pipeline import lazy_imports
+    from pipeline.run import lazy_imports
 
     lazy_imports.install()
-    import pipeline.local_dag_runner
-    import pipeline.pipeline  # noqa: F401  imports are not counted
 
     settings = ("model.image_size=224", f"beam.processes={processes}")
     before = _processor_time()

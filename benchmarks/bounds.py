@@ -12,9 +12,9 @@ import argparse
 from collections import defaultdict
 from dataclasses import dataclass
 
-from pipeline.config_files import load
+from pipeline.config.files import load_config
+from pipeline.config.gate import Bound, GateConfig
 from pipeline.gate.intervals import binomial_tail, fewest_right, photos_needed, wilson
-from pipeline.gate.options import Bound, GateConfig
 
 _MINIMA = (0.8, 0.9, 0.95, 0.99)
 _ERRORS = (0, 1, 2, 5, 10)
@@ -80,7 +80,7 @@ def main() -> None:
     """Prints the tables of docs/gate.md."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config", nargs="?")
-    gate = load(parser.parse_args().config, []).gate
+    gate = load_config(parser.parse_args().config, []).gate
 
     print("| model | test photos | passes |")
     print("|---|---|---:|")

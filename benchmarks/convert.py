@@ -40,8 +40,8 @@ print(json.dumps({"seconds": seconds, "good": made["metrics"]["good_images"]}))
 LIST = """
 import sys
 import data
-from data.photos import EncodeOptions
-from data.planning import make_plan
+from data.record.photos import EncodeOptions
+from data.conversion.planning import make_plan
 source, folder, photos = sys.argv[1], sys.argv[2], int(sys.argv[3])
 def used():
     with open("/proc/self/status") as status:
@@ -140,7 +140,7 @@ def large(path: Path, megapixels: int) -> Path:
     """A drawing, enlarged."""
     from PIL import Image
 
-    from data.sample_faces import draw_face
+    from data.sources.sample_faces import draw_face
 
     width = 6000
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,7 +155,7 @@ def import_seconds() -> float:
     for _ in range(5):
         start = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-c", "import data.worker"],
+            [sys.executable, "-c", "import data.conversion.worker"],
             env=os.environ | {"PAWPRINT_DATA_WORKER": "1"},
             check=True,
         )
@@ -165,7 +165,7 @@ def import_seconds() -> float:
 
 def drawn(folder: Path) -> Path:
     """Sixty pictures of 300, 400 and 500 px, as `<folder>/<label>/*.jpg`."""
-    from data import samples
+    from data.sources import samples
 
     for size in (300, 400, 500):
         samples.draw(folder / str(size), count=20, size=size, seed=size)

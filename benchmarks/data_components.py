@@ -48,11 +48,11 @@ def run_to_transform(side: str, photos: str, root: str, *settings: str):
     Returns:
       The config with its records, and the components' seconds by name.
     """
-    from pipeline import config_files
-    from pipeline.ingest import Source, ingest
+    from pipeline.config.files import load_config
+    from pipeline.run.ingest import Source, ingest
 
     encoding = "jpeg" if side == "ours" else "raw"
-    config = config_files.load(None, [f"root={root}", f"data.encoding={encoding}", *settings])
+    config = load_config(None, [f"root={root}", f"data.encoding={encoding}", *settings])
     Path(root).mkdir(parents=True, exist_ok=True)
     records = ingest(Source("images", photos), config, lambda done, total: None).records
     config = config.model_copy(update={"records": records})
@@ -60,8 +60,8 @@ def run_to_transform(side: str, photos: str, root: str, *settings: str):
     from tfx import v1 as tfx
     from tfx.orchestration.pipeline import RunOptions
 
-    from pipeline.local_dag_runner import LocalDagRunner
     from pipeline.pipeline import create_pipeline
+    from pipeline.run.dag_runner import LocalDagRunner
 
     seconds: dict[str, float] = {}
 

@@ -90,7 +90,7 @@ def _measure(runs: Path, count: int, intervals: str | None) -> dict[str, float]:
     import tensorflow as tf
     from tfx import v1  # noqa: F401  (its imports are not the evaluation's memory)
 
-    from pipeline.gate.options import GateConfig
+    from pipeline.config.gate import GateConfig
 
     (*_, summary) = sorted(runs.glob("runs/*/summary.json"))
     labels = json.loads(summary.read_text())["dataset"]["labels"]

@@ -28,7 +28,8 @@ def main() -> None:
 
     import tensorflow as tf
 
-    from models import autograph, devices, extraction, optimization, options, registry
+    from models import autograph, extraction, optimization, options, registry
+    from models.distributed import devices
 
     autograph.leave_keras_alone()
     given = {"mixed_precision": arguments.mixed_precision, "xla": arguments.xla}

@@ -12,7 +12,7 @@ import time
 import zlib
 from pathlib import Path
 
-from data.photos import EncodeOptions, photo_features
+from data.record.photos import EncodeOptions, photo_features
 
 
 def main() -> None:

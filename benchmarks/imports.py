@@ -1,4 +1,4 @@
-"""Seconds to import the libraries of a local run, and what `pipeline.lazy_imports` saves of them.
+"""Seconds to import a local run's libraries, and what `pipeline.run.lazy_imports` saves.
 
     python -m benchmarks.imports
 
@@ -16,11 +16,11 @@ _CODE = """
 import os, sys, time
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-import pipeline.ingest, pipeline.local_run  # before the libraries, as in a run
-from pipeline import lazy_imports
+import pipeline.run.ingest, pipeline.run.local_run  # before the libraries, as in a run
+from pipeline.run import lazy_imports
 lazy_imports.install({modules})
 wall, processor = time.monotonic(), time.process_time()
-import pipeline.local_dag_runner, pipeline.pipeline, pipeline.summary
+import pipeline.run.dag_runner, pipeline.pipeline, pipeline.run.summary
 print([time.monotonic() - wall, time.process_time() - processor])
 """
 
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--each", action="store_true", help="also without one module at a time")
     arguments = parser.parse_args()
-    from pipeline.lazy_imports import MODULES
+    from pipeline.run.lazy_imports import MODULES
 
     rows = {"everything": "()", "deferred": ""}
     if arguments.each:

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.metadata_reader import sqlite_store
+from pipeline.metadata.reader import sqlite_store
 from tests.standins.wandb.server import WandbStandIn
 
 _NODES = 10

@@ -5,25 +5,25 @@ from importlib import import_module
 
 _PUBLIC = {
     "DataError": "data.errors",
-    "FloatInput": "data.types",
-    "IMAGE_CSV_SCHEMA": "data.input_schema",
-    "ImageUri": "data.types",
-    "IntegerInput": "data.types",
-    "IntegerLabel": "data.types",
+    "FloatInput": "data.record.types",
+    "IMAGE_CSV_SCHEMA": "data.record.input_schema",
+    "ImageUri": "data.record.types",
+    "IntegerInput": "data.record.types",
+    "IntegerLabel": "data.record.types",
     "RecordSet": "data.record_set",
-    "Schema": "data.input_schema",
-    "SplitKey": "data.types",
-    "StringInput": "data.types",
-    "StringLabel": "data.types",
-    "check_classes": "data.table",
-    "check_photos": "data.folders",
-    "convert": "data.conversion",
+    "Schema": "data.record.input_schema",
+    "SplitKey": "data.record.types",
+    "StringInput": "data.record.types",
+    "StringLabel": "data.record.types",
+    "check_classes": "data.sources.table",
+    "check_photos": "data.sources.folders",
+    "convert": "data.conversion.convert",
     "convert_and_load": "data.loading",
     "describe": "data.record_set",
     "inspect": "data.inspection",
     "load": "data.loading",
-    "read_csv": "data.table",
-    "scan": "data.folders",
+    "read_csv": "data.sources.table",
+    "scan": "data.sources.folders",
 }
 
 __all__ = [*_PUBLIC]
@@ -36,5 +36,7 @@ def __getattr__(name: str):
     raise AttributeError(f"module 'data' has no attribute {name!r}")
 
 
-if "PAWPRINT_DATA_WORKER" not in os.environ:  # set by data.pool; a worker needs no pandas
+if (
+    "PAWPRINT_DATA_WORKER" not in os.environ
+):  # set by data.conversion.pool; a worker needs no pandas
     import_module("data.accessor")

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from data.input_schema import IMAGE_CSV_SCHEMA
-from data.types import ColumnType
+from data.record.input_schema import IMAGE_CSV_SCHEMA
+from data.record.types import ColumnType
 
 
 @pd.api.extensions.register_dataframe_accessor("tensorflow")
@@ -33,7 +33,7 @@ class TensorFlowAccessor:
         **options,
     ):
         """`data.convert` of this table; see there for all arguments, errors and the result."""
-        from data.conversion import convert
+        from data.conversion.convert import convert
 
         return convert(
             self._table,

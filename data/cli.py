@@ -7,8 +7,8 @@ import logging
 import sys
 
 from data.errors import DataError
-from data.records import ENCODINGS, SPLITS
-from data.splitting import CONFLICTS
+from data.record.records import ENCODINGS, SPLITS
+from data.sources.splitting import CONFLICTS
 
 _EXAMPLES = {
     "csv": "python -m data csv photos data.csv",
@@ -130,8 +130,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _csv(arguments: argparse.Namespace) -> None:
-    from data import files, folders
-    from data.table import image_csv
+    from data.sources import folders
+    from data.sources.table import image_csv
+    from data.storage import files
 
     output = files.checked(arguments.output)
     if files.exists(output) and not files.is_file(output):
@@ -145,8 +146,8 @@ def _csv(arguments: argparse.Namespace) -> None:
 
 
 def _convert(arguments: argparse.Namespace) -> None:
-    from data.conversion import convert
-    from data.photos import MAX_PIXELS
+    from data.conversion.convert import convert
+    from data.record.photos import MAX_PIXELS
 
     options: dict[str, list[str]] = {}
     for text in arguments.dataflow_option:
@@ -192,7 +193,7 @@ def _load_check(arguments: argparse.Namespace) -> None:
 
 
 def _sample(arguments: argparse.Namespace) -> None:
-    from data import samples
+    from data.sources import samples
 
     counts = samples.draw(
         arguments.folder,

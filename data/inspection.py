@@ -14,11 +14,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from data import files, photos, records
-from data.csv_cells import escape_formula
+from data.conversion.local import fresh_folder
 from data.errors import DataError, listing
-from data.local import fresh_folder
+from data.record import photos, records
 from data.record_set import describe, read_shard, shards_of
+from data.storage import files
+from data.storage.csv_cells import escape_formula
 
 DATA_CSV = "data.csv"
 _NAME_LENGTH = 100  # of a picture's name; file systems allow 255 bytes

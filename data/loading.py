@@ -6,12 +6,12 @@ import itertools
 import os
 from typing import TYPE_CHECKING
 
-from data import files
-from data.conversion import convert
+from data.conversion.convert import convert
+from data.conversion.manifest import read_manifest
 from data.errors import DataError, NotFoundError
-from data.manifest import read_manifest
+from data.record.records import IMAGE, IMAGE_CHANNELS, IMAGE_HEIGHT, IMAGE_WIDTH, JPEG_MAGIC
 from data.record_set import check_sizes, read_shard, shards_of
-from data.records import IMAGE, IMAGE_CHANNELS, IMAGE_HEIGHT, IMAGE_WIDTH, JPEG_MAGIC
+from data.storage import files
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -30,8 +30,8 @@ def load(tfrecord_dir: str | os.PathLike, *, decode: bool = False) -> dict[str, 
 
     Returns:
         `TRAIN`, `VALIDATION` and `TEST`, those with shards. Each element is a dict of the features
-        in `data.records`, scalars of string, int64 or float32, in the order of the shards. A split
-        whose shards are empty has the features of the others.
+        in `data.record.records`, scalars of string, int64 or float32, in the order of the shards. A
+        split whose shards are empty has the features of the others.
 
     Raises:
         DataError: No TensorFlow, no such folder, no records, an unfinished conversion, shards that

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
-from data import files, tfrecord
+from data.conversion.journal import refuse_unfinished
+from data.conversion.manifest import number_labels, read_manifest
+from data.conversion.transform_metadata import read_vocabularies, read_vocabulary, vocabulary_lines
 from data.errors import DataError, NotFoundError, listing
-from data.input_schema import Schema
-from data.manifest import number_labels, read_manifest
-from data.metadata import read_vocabularies, read_vocabulary, vocabulary_lines
-from data.records import IMAGE, JPEG, JPEG_MAGIC, LABEL, RAW, SPLITS, parse
-from data.types import ColumnType
-from data.work import refuse_unfinished
+from data.record import tfrecord
+from data.record.input_schema import Schema
+from data.record.records import IMAGE, JPEG, JPEG_MAGIC, LABEL, RAW, SPLITS, parse
+from data.record.types import ColumnType
+from data.storage import files
 
 _SHARD_NAME = "Expected files like train-00000-of-00001.tfrecord.gz."
 
@@ -137,7 +138,7 @@ def shards_of(folder: str) -> dict[str, list[str]]:
 
 
 def read_shard(path: str) -> Iterator[dict]:
-    """The features of each record of a shard, as `data.records.parse` gives them.
+    """The features of each record of a shard, as `data.record.records.parse` gives them.
 
     Raises:
         DataError: The file or a record is broken.

@@ -1,7 +1,7 @@
 """Names of the features on both sides of Transform, and of what the served model returns."""
 
 # Raw side: the record that `data` writes and TFRecorder wrote before it.
-from data.records import IMAGE, IMAGE_CHANNELS, IMAGE_HEIGHT, IMAGE_WIDTH, LABEL
+from data.record.records import IMAGE, IMAGE_CHANNELS, IMAGE_HEIGHT, IMAGE_WIDTH, LABEL
 
 __all__ = [
     "CHANNELS",

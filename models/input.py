@@ -206,17 +206,17 @@ def evaluation(source: Examples, batch_size: int, steps: int, shard: Shard, *, c
 
 def once(source: Source, batch_size: int, shard: Shard):
     """One pass over a worker's examples, in order: dataset of serialised examples [batch_size]."""
-    # Without tuning: to end an iterator TensorFlow waits for its thread, see `Continued`.
+    # Without tuning: to end an iterator TensorFlow waits for its thread, see `PersistentIterator`.
     batches = source.evaluation(shard).batch(batch_size)
     return batches.with_options(_options(deterministic=True)).prefetch(1)
 
 
-class Continued(tf.distribute.DistributedDataset):
+class PersistentIterator(tf.distribute.DistributedDataset):
     """A dataset without end, each pass over which goes on where the one before it ended.
 
     Keras makes an iterator for every validation. To end one, TensorFlow waits for the threads that
     tune it, which sleep for as long as the iterator is old, a minute at most, and often miss that
-    they are to wake (2.16: after every third epoch on two cores). See `let_go`, too.
+    they are to wake (2.16: after every third epoch on two cores). See `close`, too.
 
     Args:
         dataset: repeated without end; a pass takes as many batches of it as make one.
@@ -234,7 +234,7 @@ class Continued(tf.distribute.DistributedDataset):
         return self._dataset.element_spec
 
 
-def let_go(datasets: list[Continued]) -> None:
+def close(datasets: list[PersistentIterator]) -> None:
     """Empties the list, and ends the iterators while the caller goes on."""
 
     def end() -> None:
@@ -293,7 +293,8 @@ def _one(elements: tuple) -> tuple:
 def _options(deterministic: bool) -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = deterministic
-    # For its thread, see `Continued`; as many calls as cores are as fast (benchmarks/input.py).
+    # Its thread is why: see `PersistentIterator`. As many calls as cores are as fast
+    # (benchmarks/input.py).
     options.autotune.enabled = False
     # The shards are cut here, by worker; a second cut would lose examples.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF

@@ -143,7 +143,7 @@ class Options:
     model: ModelOptions = dataclasses.field(default_factory=ModelOptions)
     wandb: WandbOptions = dataclasses.field(default_factory=WandbOptions)
     store: str = ""
-    """Identity of the metadata store; part of the W&B run's id, see `models.run_id`."""
+    """Identity of the metadata store; part of the W&B run's id, see `models.tracking.run_id`."""
     checkpoint_dir: str | None = None
     """Where to resume from, the same for a re-run; None takes a folder beside model_run_dir."""
     counts: Mapping[str, int] = dataclasses.field(default_factory=dict)

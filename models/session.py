@@ -16,21 +16,21 @@ import tf_keras
 from models import (
     cache,
     checkpoints,
-    devices,
     export,
     extraction,
     features,
+    golden_predictions,
     optimization,
     phases,
     progress,
-    reference,
-    tracking,
 )
 from models import input as examples
-from models.cluster import Task
+from models.distributed import devices
+from models.distributed.cluster import Task
 from models.options import Options
 from models.phases import Phase
 from models.registry import Training
+from models.tracking import wandb_tracker
 from models.transfer import Pretrained
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def train_and_export(
         callbacks: list[tf_keras.callbacks.Callback] = [history]
         tracker = None
         if task.is_chief:
-            tracker = stack.enter_context(tracking.tracking(config, fn_args.model_run_dir))
+            tracker = stack.enter_context(wandb_tracker.tracking(config, fn_args.model_run_dir))
         if tracker:
             callbacks += tracked(tracker, session, history.epochs)
         trained: list[Phase] = []
@@ -226,9 +226,9 @@ def train_and_export(
         _check_finite(weights, history.epochs, config)
         model.set_weights(weights)  # A worker's own batch statistics are not what is exported.
         if task.is_chief:
-            reference.save(
+            golden_predictions.save(
                 fn_args.serving_model_dir.rstrip("/").rpartition("/")[0],
-                reference.answers(model, session.validation),
+                golden_predictions.answers(model, session.validation),
             )
             history.save(fn_args.model_run_dir)
             exported = exported_epoch(history.epochs, trained[-1], config)
@@ -286,18 +286,16 @@ def train(
 
 
 def tracked(
-    tracker: tracking.Tracker, session: Session, earlier: Sequence[dict[str, float]]
+    tracker: wandb_tracker.Tracker, session: Session, earlier: Sequence[dict[str, float]]
 ) -> list[tf_keras.callbacks.Callback]:
     """The callbacks that tell W&B of a training."""
-    from models import tracking_callbacks
+    from models.tracking import callbacks
 
     config = session.config
-    found: list[tf_keras.callbacks.Callback] = [tracking_callbacks.Metrics(tracker, earlier)]
+    found: list[tf_keras.callbacks.Callback] = [callbacks.Metrics(tracker, earlier)]
     if every := config.wandb.images_every:
         found.append(
-            tracking_callbacks.Predictions(
-                tracker, session.model, session.validation, config.labels, every
-            )
+            callbacks.Predictions(tracker, session.model, session.validation, config.labels, every)
         )
     return found
 
@@ -340,7 +338,7 @@ def fit(
     size *= (phase.train.count + phase.validation.count) // session.task.workers
     with cache.locations(kind, size) as places:
         splits = [
-            examples.Continued(strategy.distribute_datasets_from_function(split))
+            examples.PersistentIterator(strategy.distribute_datasets_from_function(split))
             for split in (train, validation)
         ]
         model.fit(
@@ -353,7 +351,7 @@ def fit(
             callbacks=list(callbacks),
             verbose=0,
         )
-        examples.let_go(splits)
+        examples.close(splits)
 
 
 def exported_epoch(

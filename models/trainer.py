@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 # MultiWorkerMirroredStrategy, so every use below is of tf_keras by its own name.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
-from models import cluster, options, registry
+from models import options, registry
+from models.distributed import cluster
 
 if TYPE_CHECKING:
     from tfx.components import FnArgs
@@ -37,7 +38,7 @@ def run_fn(fn_args: FnArgs) -> None:
     Raises:
         ValueError: invalid settings, or too few examples; before training starts.
         RuntimeError: the machine was ordered with GPUs and none is seen; before training starts.
-        models.rendezvous.ClusterError: a process of the cluster did not come, or was lost.
+        ClusterError: a process of the cluster did not come, or was lost.
         TimeoutError: in an evaluator, no model came within a week.
     """
     config = options.parse(fn_args.custom_config)
@@ -48,7 +49,8 @@ def run_fn(fn_args: FnArgs) -> None:
         return
 
     # TensorFlow from here on.
-    from models import autograph, devices, session
+    from models import autograph, session
+    from models.distributed import devices
 
     autograph.leave_keras_alone()
     # One machine alone is the chief, whatever TF_CONFIG calls it.

@@ -180,7 +180,7 @@ def _run(command: list[str]) -> tuple[str, str]:
 
 
 def _memory() -> Iterator[Finding]:
-    from data.pool import cores
+    from data.conversion.pool import cores
     from models.cache import free_memory
 
     yield Finding("ok", "cores", str(cores()))
@@ -196,13 +196,13 @@ def _room(check: str, free: int, what: str, bounds: tuple[float, float], remedy:
 
 
 def _configured(given: argparse.Namespace) -> Iterator[Finding]:
-    from pipeline import config_files
-    from pipeline.gate import tfserving
+    from pipeline.components import tfserving
+    from pipeline.config.files import ConfigError, load_config
 
     try:
-        config = config_files.load(given.config, given.set, given.root)
+        config = load_config(given.config, given.set, given.root)
         tfserving.preflight(config)
-    except config_files.ConfigError as error:
+    except ConfigError as error:
         yield Finding("error", "config", str(error))
         return
     yield Finding("ok", "config", given.config)
@@ -216,7 +216,7 @@ def _configured(given: argparse.Namespace) -> Iterator[Finding]:
 
 
 def _root(root: Path) -> Iterator[Finding]:
-    from pipeline.run_folder import RootError, check_metadata
+    from pipeline.run.run_folder import RootError, check_metadata
 
     path = root.absolute()
     existing = next(folder for folder in (path, *path.parents) if os.path.exists(folder))
@@ -234,8 +234,8 @@ def _root(root: Path) -> Iterator[Finding]:
 def _weights(config, deep: bool) -> Finding:
     from models import registry
     from models.architectures import pretrained
-    from pipeline.config_files import ConfigError
-    from pipeline.model_preflight import preflight
+    from pipeline.config.files import ConfigError
+    from pipeline.run.model_preflight import preflight
 
     name, arguments = config.model.name, config.model.arguments
     given = str(arguments.get("weights"))
@@ -252,12 +252,13 @@ def _weights(config, deep: bool) -> Finding:
 
 def _cloud(config) -> Iterator[Finding]:
     warnings.filterwarnings("ignore", category=FutureWarning, module="google")
-    from pipeline.cloud import bucket, client, errors, preflight
+    from pipeline.cloud import bucket, client, errors
+    from pipeline.vertex import preflight
 
     for wrong in preflight.check(config).errors:
         yield Finding("error", "cloud", wrong)
     try:
-        with errors.in_words(config.cloud, "log in"):
+        with errors.translate_errors(config.cloud, "log in"):
             client.login()
         yield Finding("ok", "credentials", "accepted")
         yield Finding("ok", "bucket", f"{config.cloud.address} {bucket.check(config.cloud)}")

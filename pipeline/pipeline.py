@@ -9,32 +9,33 @@ from tfx import v1 as tfx
 
 import models
 from models import registry
-from pipeline.anomalies import StrictExampleValidator
-from pipeline.cloud import placement
-from pipeline.config import Config
-from pipeline.digests import file_digest, folder_digest, settings_digest
-from pipeline.gate import cross_validation, extractors
-from pipeline.gate import quality_gate as gate_1
-from pipeline.gate import serving_check as gate_2
+from pipeline import placement
+from pipeline.artifacts.digests import file_digest, folder_digest, settings_digest
+from pipeline.components import cross_validation
+from pipeline.components import quality_gate as gate_1
+from pipeline.components import serving_check as gate_2
+from pipeline.components.evaluator import RecordingEvaluator
+from pipeline.components.example_validator import StrictExampleValidator
+from pipeline.components.pusher import BlessedPusher
+from pipeline.components.record_schema import PIXELS, RecordSchema, known_layout
+from pipeline.config.gate import Override
+from pipeline.config.schema import Config
+from pipeline.gate import extractors
 from pipeline.gate.evaluation import eval_config
-from pipeline.gate.options import Forced
-from pipeline.gate.recording import RecordingEvaluator
-from pipeline.push.component import BlessedPusher
-from pipeline.record_schema import PIXELS, RecordSchema, known_layout
-from pipeline.store_identity import store_identity
+from pipeline.metadata.store_identity import store_identity
 
 _MODELS = Path(models.__file__).parent
 
 
 def create_pipeline(
-    config: Config, present: str = "", forced: Forced | None = None
+    config: Config, cache_nonce: str = "", override: Override | None = None
 ) -> tfx.dsl.Pipeline:
     """From TFRecords to a pushed model, on this machine or, with `config.cloud`, on Google Cloud.
 
     Args:
       config: with `records` filled in.
-      present: what `Target.preflight` said; a push is not taken from the cache after it changed.
-      forced: a blessing against the bounds of gate 1; None leaves it to them.
+      cache_nonce: the answer of `Target.preflight`; another one keeps a push out of the cache.
+      override: a blessing against the bounds of gate 1; None leaves it to them.
     """
     records = config.records
     settings = training_settings(config)
@@ -113,7 +114,7 @@ def create_pipeline(
         evaluator,
         trainer.outputs["model"],
         config,
-        forced,
+        override,
         all_photos and all_photos.outputs["evaluation"],
     )
     serving_check = gate_2.create(trainer.outputs["model"], examples.outputs["examples"], config)
@@ -123,7 +124,7 @@ def create_pipeline(
         infra_blessing=serving_check.outputs["blessing"],
         options=config.push,
         folder=serving_folder(config),
-        present=present,
+        cache_nonce=cache_nonce,
     ).with_id("Pusher")
     return tfx.dsl.Pipeline(
         pipeline_name=config.name,

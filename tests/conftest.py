@@ -58,7 +58,7 @@ WHOLE = (*QUICK, "--set=gate.cross_validate=true")
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory) -> Path:
     """80 drawn photos of cats and dogs, one of them broken."""
-    from data import samples
+    from data.sources import samples
 
     folder = tmp_path_factory.mktemp("drawn") / "photos"
     samples.draw(folder, count=80, size=64)

@@ -1,1 +1,1 @@
-"""The pipeline on Google Cloud: settings, checks, cost, the compiled spec, runs and status."""
+"""Google Cloud's services: clients, errors, Dataflow jobs, training jobs."""

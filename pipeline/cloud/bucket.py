@@ -1,7 +1,7 @@
 """The bucket: whether it is there, and near."""
 
-from pipeline.cloud.errors import CloudError, in_words
-from pipeline.cloud.options import CloudConfig
+from pipeline.cloud.errors import CloudError, translate_errors
+from pipeline.config.cloud import CloudConfig
 
 
 def check(cloud: CloudConfig) -> str:
@@ -13,7 +13,7 @@ def check(cloud: CloudConfig) -> str:
     from google.api_core.exceptions import NotFound
     from google.cloud import storage
 
-    with in_words(cloud, f"look at {cloud.address}"):
+    with translate_errors(cloud, f"look at {cloud.address}"):
         try:
             bucket = storage.Client(project=cloud.project).get_bucket(cloud.bucket, timeout=30)
         except NotFound:

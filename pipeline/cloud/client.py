@@ -1,6 +1,6 @@
 """Google's client for Vertex AI: logged in, and pointed at the project."""
 
-from pipeline.cloud.options import CloudConfig
+from pipeline.config.cloud import CloudConfig
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 

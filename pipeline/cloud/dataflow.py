@@ -1,4 +1,4 @@
-"""What went wrong with a job on Dataflow, in words that say what to do.
+"""Jobs on Dataflow: their options, the client, and what went wrong with one in words.
 
 Beam's own types are recognised by name: this is asked about every error, and Beam's Dataflow client
 takes seconds to import.
@@ -15,12 +15,14 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from pipeline.cloud import placement
+from pipeline.cloud import resources
 from pipeline.cloud.errors import LOGIN, CloudError, NoAnswerError
 
 if TYPE_CHECKING:
-    from pipeline.config import Config
+    from pipeline.config.schema import Config
 
+COMPONENTS = ("ImportExampleGen", "StatisticsGen", "Transform", "Evaluator")
+"""Components that are one Dataflow job each."""
 _LOG = logging.getLogger("pawprint.cloud")
 
 IMAGE_PYTHON, IMAGE_BEAM = "3.12", "2.77.0"
@@ -55,17 +57,43 @@ def warn_of_version_mismatch() -> None:
         )
 
 
+def options(config: Config) -> dict[str, str | int | bool | list[str]]:
+    """Beam pipeline options of Dataflow's jobs, by name; the workers run the project's image."""
+    cloud, dataflow = config.cloud, config.cloud.dataflow
+    chosen = {
+        "project": cloud.project,
+        "region": cloud.region,
+        "temp_location": f"{resources.home(config)}/tmp",
+        "staging_location": f"{resources.home(config)}/staging",
+        "service_account_email": cloud.service_account,
+        "sdk_container_image": cloud.image,
+        "sdk_location": "container",
+        "experiments": ["use_runner_v2"],
+        "machine_type": dataflow.machine_type,
+        "max_num_workers": dataflow.max_workers,
+        "disk_size_gb": dataflow.disk_gb,
+        "dataflow_service_options": [
+            f"max_workflow_runtime_walltime_seconds={resources.seconds(dataflow.timeout_h)}"
+        ],
+        "labels": [f"{key}={value}" for key, value in resources.labels(config).items()],
+    }
+    if dataflow.endpoint:
+        chosen["dataflow_endpoint"] = dataflow.endpoint
+    if cloud.subnetwork:
+        chosen |= {"subnetwork": cloud.subnetwork, "use_public_ips": False}
+    return chosen
+
+
 def client(config: Config):
     """Beam's own client of Dataflow."""
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.dataflow.internal import apiclient
 
-    options = PipelineOptions(flags=[], **placement.dataflow_options(config))
-    return apiclient.DataflowApplicationClient(options)
+    return apiclient.DataflowApplicationClient(PipelineOptions(flags=[], **options(config)))
 
 
 @contextlib.contextmanager
-def in_words() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Raises CloudError in place of what Dataflow's client raises."""
     try:
         yield
@@ -120,7 +148,7 @@ _VERB = {"failed": "failed", "cancelled": "was cancelled", "drained": "was drain
 
 
 def _ended(error) -> CloudError:
-    from data.beam_options import dataflow_url
+    from data.conversion.beam_options import dataflow_url
 
     job = error.result._job
     page = dataflow_url(job.id, job.projectId, job.location)

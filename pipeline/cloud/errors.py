@@ -4,7 +4,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 
-from pipeline.cloud.options import CloudConfig
+from pipeline.config.cloud import CloudConfig
 
 LOGIN = (
     "Run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a "
@@ -21,7 +21,7 @@ class NoAnswerError(CloudError):
 
 
 @contextlib.contextmanager
-def in_words(cloud: CloudConfig, doing: str) -> Iterator[None]:
+def translate_errors(cloud: CloudConfig, doing: str) -> Iterator[None]:
     """Turns errors of Google's clients into CloudError.
 
     Args:

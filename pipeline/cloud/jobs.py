@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pipeline.cloud import client, dataflow, placement
-from pipeline.cloud.errors import in_words
+from pipeline.cloud import client, dataflow
+from pipeline.cloud.errors import translate_errors
 
 if TYPE_CHECKING:
-    from pipeline.config import Config
+    from pipeline.config.schema import Config
 
 LABEL = "run"
 _LABEL_LENGTH, _NAME_LENGTH = 63, 63  # what the services allow
@@ -37,7 +37,7 @@ def active(config: Config, name: str) -> str | None:
     Raises:
       CloudError: Dataflow did not answer, or refused to.
     """
-    with dataflow.in_words():
+    with dataflow.translate_errors():
         service = dataflow.client(config)
         return next((job.id for job in _active(service) if job.name == name), None)
 
@@ -52,7 +52,7 @@ def cancel(config: Config, run: str) -> list[str]:
     if config.cloud.training:
         done += _cancel_training(config, run)
     if config.cloud.dataflow:
-        names = [name_on_dataflow(one, run) for one in placement.BEAM_COMPONENTS]
+        names = [name_on_dataflow(one, run) for one in dataflow.COMPONENTS]
         done += _cancel_on_dataflow(config, names)
     return done
 
@@ -61,7 +61,7 @@ def _cancel_training(config: Config, run: str) -> list[str]:
     from google.cloud import aiplatform
 
     done = []
-    with in_words(config.cloud, f"cancel the training of {run}"):
+    with translate_errors(config.cloud, f"cancel the training of {run}"):
         client.connect(config.cloud)
         for job in aiplatform.CustomJob.list(filter=f'labels.{LABEL}="{label(run)}"'):
             if job.state.name in _UNDER_WAY:
@@ -72,7 +72,7 @@ def _cancel_training(config: Config, run: str) -> list[str]:
 
 def _cancel_on_dataflow(config: Config, names: list[str]) -> list[str]:
     done = []
-    with dataflow.in_words():
+    with dataflow.translate_errors():
         service = dataflow.client(config)
         for job in _active(service):
             if job.name in names:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from tensorflow_model_analysis.proto import config_pb2
 
-from pipeline.digests import file_digest, settings_digest
-from pipeline.gate.names import PROBABILITIES
-from pipeline.gate.options import GateConfig
+from pipeline.artifacts.digests import file_digest, settings_digest
+from pipeline.artifacts.names import PROBABILITIES
+from pipeline.config.gate import GateConfig
 from pipeline.gate.slicing import slice_feature
 
 _LABEL = "label"

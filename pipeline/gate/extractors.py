@@ -6,9 +6,9 @@ import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.extractors import unbatch_extractor
 
-from pipeline.gate.names import BASELINE, PROBABILITIES
+from pipeline.artifacts.label_file import FILE, parse_labels
+from pipeline.artifacts.names import BASELINE, PROBABILITIES
 from pipeline.gate.slicing import range_features, ranged_features
-from pipeline.label_file import FILE, parse_labels
 
 _BATCH = 32
 _PIXELS = "image"

@@ -2,10 +2,10 @@
 
 import math
 
+from pipeline.artifacts.names import FEW_PHOTOS
+from pipeline.config.gate import SHARES, Bound, GateConfig
 from pipeline.gate.intervals import binomial_tail, fewest_right, photos_needed, wilson
 from pipeline.gate.measurements import Measurements, Slice
-from pipeline.gate.names import FEW_PHOTOS
-from pipeline.gate.options import SHARES, Bound, GateConfig
 from pipeline.gate.verdict import condition, places, too_few
 
 _WIDE = 0.1

@@ -6,9 +6,9 @@ import math
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.writers import eval_config_writer
 
+from pipeline.artifacts.names import BASELINE
+from pipeline.config.gate import SHARES
 from pipeline.gate.intervals import ROUNDING, wilson
-from pipeline.gate.names import BASELINE
-from pipeline.gate.options import SHARES
 from pipeline.gate.slicing import feature_name
 
 _LABEL = "label"

@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 
-from pipeline.gate.names import IMAGE_SIZE
+from pipeline.artifacts.names import IMAGE_SIZE
 
 _SIDES = ("image_height", "image_width")
 _RANGED = re.compile(r"(?P<name>.+)\[(?P<edges>[^\[\]]+)\]")

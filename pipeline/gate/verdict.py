@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 
+from pipeline.config.gate import CROSS_VALIDATED, PER_LABEL, SHARES, Bound, GateConfig
 from pipeline.gate.intervals import at_least, wilson
 from pipeline.gate.measurements import (
     OVERALL,
@@ -12,7 +13,6 @@ from pipeline.gate.measurements import (
     metric_name,
     slice_name,
 )
-from pipeline.gate.options import CROSS_VALIDATED, PER_LABEL, SHARES, Bound, GateConfig
 
 FORMAT_VERSION = 1
 _LABEL = "label"

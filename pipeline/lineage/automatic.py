@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pipeline.lineage import catch_up
 
 if TYPE_CHECKING:
-    from pipeline.config import Config
+    from pipeline.config.schema import Config
 
 _GRACE = 5
 """Seconds beyond the deadline in which the mirror ends itself."""

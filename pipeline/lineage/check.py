@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.lineage.expected import Expectations, Expected, excess, lacking
-from pipeline.lineage.graph import FINISHED, Graph, Source, load
 from pipeline.lineage.naming import Naming
 from pipeline.lineage.target import Target
+from pipeline.metadata.graph import FINISHED, Graph, Source, load
 
 _CHUNK = 20
 

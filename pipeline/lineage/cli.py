@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pipeline.lineage.stores import FORMS, StoreError, opened
+from pipeline.metadata.graph import StoreError
+from pipeline.metadata.stores import FORMS, opened
 
 DEFAULT_STORE = "runs/metadata.sqlite"
 DEADLINE = 600
@@ -87,7 +88,8 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _html(arguments: argparse.Namespace) -> int:
-    from pipeline.lineage import graph, page
+    from pipeline.lineage import page
+    from pipeline.metadata import graph
 
     with opened(arguments.metadata, arguments.run) as source:
         if arguments.run:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from pipeline.lineage.graph import Id, Source
 from pipeline.lineage.lease import CLOCKS, Notes
+from pipeline.metadata.graph import Id, Source
 
 _OVERLAP = CLOCKS * 1000
 """Milliseconds looked back."""

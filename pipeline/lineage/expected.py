@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Iterator
 
 from pipeline.lineage import naming
-from pipeline.lineage.graph import Artifact, Edge, Execution, Graph, Id, Source
 from pipeline.lineage.naming import Naming
+from pipeline.metadata.graph import Artifact, Edge, Execution, Graph, Id, Source
 
 
 @dataclasses.dataclass(frozen=True, order=True)

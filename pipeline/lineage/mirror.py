@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 
 from pipeline.lineage.cursor import Cursor
 from pipeline.lineage.expected import Expectations, Expected, Version, lacking
-from pipeline.lineage.graph import FINISHED, Artifact, Execution, Id, Source, load
 from pipeline.lineage.lease import exclusive
 from pipeline.lineage.naming import Naming
 from pipeline.lineage.target import Target, TargetError, reason
+from pipeline.metadata.graph import FINISHED, Artifact, Execution, Id, Source, load
 
 _CHUNK = 20
 """Executions that are read, written and confirmed together."""

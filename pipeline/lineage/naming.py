@@ -7,8 +7,8 @@ import json
 import math
 import re
 
-from models.run_id import training_run_id
-from pipeline.lineage.graph import Artifact, Edge, Execution, Graph
+from models.tracking.run_id import training_run_id
+from pipeline.metadata.graph import Artifact, Edge, Execution, Graph
 
 _TYPES = {
     "PhotoSet": "dataset",

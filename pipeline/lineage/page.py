@@ -8,8 +8,8 @@ import os
 import re
 from pathlib import Path
 
-from pipeline.lineage.graph import Artifact, Execution, Graph
 from pipeline.lineage.naming import plain
+from pipeline.metadata.graph import Artifact, Execution, Graph
 
 _HERE = Path(__file__).parent
 

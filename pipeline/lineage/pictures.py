@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from data import tfrecord
+from data.record import tfrecord
 
 _PAD, _ROW, _NAME, _CELL = 14, 64, 190, 210
 _WIDE = 186

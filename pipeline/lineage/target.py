@@ -13,7 +13,7 @@ from pipeline.lineage.expected import Expected, Labels, Seen, Version
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipeline.lineage.graph import Artifact
+    from pipeline.metadata.graph import Artifact
 
 TIMEOUT = 10
 """Seconds that one request may take."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.lineage.graph import Artifact, Edge, Execution, Graph, Source, of_run
+from pipeline.metadata.graph import Artifact, Edge, Execution, Graph, Source, of_run
 
 
 def show_runs(source: Source) -> Iterator[str]:

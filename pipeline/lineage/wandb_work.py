@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 from pipeline.lineage import target as wandb_target
 from pipeline.lineage.check import check as compare
-from pipeline.lineage.graph import Source
 from pipeline.lineage.mirror import mirror as copy
 from pipeline.lineage.quiet import Quiet
-from pipeline.lineage.stores import StoreError, opened
+from pipeline.metadata.graph import Source, StoreError
+from pipeline.metadata.stores import opened
 
 Ended = tuple[int | None, str]
 """Exit status and last line; None and a reason where the work failed."""

@@ -34,7 +34,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Predicts and prints; returns the exit status."""
     arguments = parse_arguments(argv)
-    from pipeline.predict.asking import ModelError, Prediction, predict
+    from pipeline.predict.answers import ModelError, Prediction
+    from pipeline.predict.client import predict
     from pipeline.predict.table import table
 
     try:

@@ -8,16 +8,16 @@ import time
 from pathlib import Path
 
 from data.errors import DataError
-from pipeline.cloud import placement
-from pipeline.config import Config
-from pipeline.console import Console
-from pipeline.label_file import read_labels
-from pipeline.local_run import Exit
+from pipeline import placement
+from pipeline.artifacts.label_file import read_labels
+from pipeline.config.schema import Config
+from pipeline.metadata.pushed_models import PushedModel, push_of, pushed_models
 from pipeline.predict.photo_folder import Unlabelled, convert_folder, list_folder
 from pipeline.push.target import PushError
 from pipeline.push.targets import make_target
-from pipeline.pushed_models import PushedModel, push_of, pushed_models
-from pipeline.run_folder import RootError, RunFolder, locked_root
+from pipeline.run.console import Console
+from pipeline.run.local_run import Exit
+from pipeline.run.run_folder import RootError, RunFolder, locked_root
 
 RESULT = "predictions.csv"
 
@@ -60,7 +60,7 @@ def latest_model(config: Config) -> PushedModel:
     file = Path(config.root) / "metadata.sqlite"
     pushes = []
     if file.is_file():
-        from pipeline.metadata_reader import sqlite_store
+        from pipeline.metadata.reader import sqlite_store
 
         pushes = pushed_models(sqlite_store(str(file)))
     if not pushes:
@@ -129,9 +129,9 @@ def _infer(
     """Runs the components, writes the CSV and returns the labels in it."""
     loading = time.monotonic()
     # TFX and TensorFlow take seconds to import: only now, when everything else has been checked.
-    from pipeline.local_dag_runner import LocalDagRunner, NodeReport
     from pipeline.predict.bulk_pipeline import INFERENCE, create_prediction_pipeline
     from pipeline.predict.results import write_predictions
+    from pipeline.run.dag_runner import LocalDagRunner, NodeReport
 
     console.line("libraries", "TFX and TensorFlow loaded", time.monotonic() - loading)
     reports: dict[str, NodeReport] = {}

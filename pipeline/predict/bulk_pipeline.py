@@ -2,10 +2,10 @@
 
 from tfx import v1 as tfx
 
-from pipeline.cloud import placement
-from pipeline.config import Config
+from pipeline import placement
+from pipeline.components.bulk_inferrer import StringsBulkInferrer
+from pipeline.config.schema import Config
 from pipeline.pipeline import metadata_file
-from pipeline.predict.bulk_inferrer import StringsBulkInferrer
 from pipeline.predict.photo_folder import PATTERN, Unlabelled
 
 INFERENCE = "BulkInferrer"

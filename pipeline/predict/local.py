@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.predict.asking import Failure, ModelError, Prediction, prediction
-from pipeline.push.folder import served_version
+from pipeline.artifacts.version_folder import served_version
+from pipeline.predict.answers import Failure, ModelError, Prediction, prediction
 
 _BATCH = 16
 _SIGNATURE = "serving_default"

@@ -9,8 +9,8 @@ import pandas as pd
 
 import data
 from data.errors import DataError
-from data.layout import visible_files
-from pipeline.digests import settings_digest
+from data.sources.layout import visible_files
+from pipeline.artifacts.digests import settings_digest
 
 ROW = "row"
 """Feature of a record: the number of its photo in the sorted list of paths."""

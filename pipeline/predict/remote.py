@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from pipeline.predict.asking import Failure, ModelError, Prediction, prediction
+from pipeline.predict.answers import Failure, ModelError, Prediction, prediction
 
 _VERB = ":predict"
 _AT_ONCE = 8

@@ -8,8 +8,8 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from data import records, tfrecord
-from data.csv_cells import escape_formula
+from data.record import records, tfrecord
+from data.storage.csv_cells import escape_formula
 from pipeline.predict.photo_folder import ROW
 
 

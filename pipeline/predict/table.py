@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipeline.predict.asking import Failure, Prediction
+from pipeline.predict.answers import Failure, Prediction
 
 _HEAD = ("label", "probability", "photo")
 

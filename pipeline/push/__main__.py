@@ -9,13 +9,13 @@ Exit status: 0 done; 2 wrong arguments or config; 1 the target could not do it.
 import argparse
 import dataclasses
 import json
-import os
 import sys
 import warnings
 
-from pipeline import config_files
-from pipeline.cloud import placement
-from pipeline.push.options import TARGETS
+from pipeline import placement
+from pipeline.config.command_line import add_config, add_root
+from pipeline.config.files import ConfigError, load_config
+from pipeline.config.push import TARGETS
 from pipeline.push.target import PushError, Status
 from pipeline.push.targets import make_target
 
@@ -35,20 +35,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     }.items():
         command = actions.add_parser(action, help=described, description=described)
         command.add_argument("--target", choices=TARGETS, help="default: push.target of the config")
-        command.add_argument(
-            "--config",
-            type=os.path.expanduser,
-            default="conf/local.yaml",
-            help="default: %(default)s",
-        )
-        command.add_argument("--root", help="root folder of the runs (default: of the config)")
-        command.add_argument(
-            "--set",
-            action="append",
-            default=[],
-            metavar="KEY=VALUE",
-            help="a setting over the config file; may be repeated",
-        )
+        add_config(command, example="push.target=vertex")
+        add_root(command)
         if action == "status":
             command.add_argument("--json", action="store_true", help="for machines")
         else:
@@ -63,8 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     overrides = [*arguments.set]
     overrides += [f"push.target={arguments.target}"] if arguments.target else []
     try:
-        config = config_files.load(arguments.config, overrides, arguments.root)
-    except config_files.ConfigError as error:
+        config = load_config(arguments.config, overrides, arguments.root)
+    except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     try:

@@ -12,10 +12,10 @@ import time
 from google.auth.exceptions import GoogleAuthError
 from googleapiclient import errors
 
-from pipeline.digests import settings_digest
+from pipeline.artifacts.digests import settings_digest
+from pipeline.config.push import AiPlatformConfig
 from pipeline.push import tfx_runner
 from pipeline.push.google_errors import not_ended, not_logged_in, refused
-from pipeline.push.options import AiPlatformConfig
 from pipeline.push.target import (
     Pushed,
     PushError,
@@ -64,7 +64,7 @@ class AiPlatformTarget(Target):
         version = self._ready(name)
         # The service makes the first version the default by itself.
         default = version.get("isDefault", False)
-        if (self._options.set_default or default) and not (default and _went_out(version)):
+        if (self._options.set_default or default) and not (default and _promoted_at(version)):
             self._let_out(name)
         self._remove_old()
         return Pushed(name, f"{self._name}/versions/{name}")
@@ -201,7 +201,7 @@ class AiPlatformTarget(Target):
         under_way = (_now() - made).total_seconds() < self._options.timeout_s
         ended = version["state"] in ("READY", "FAILED") and not _was_rolled_back(version)
         ours = _OURS.fullmatch(_short(version))
-        return bool(ours) and ended and (_went_out(version) or not under_way)
+        return bool(ours) and ended and (_promoted_at(version) or not under_way)
 
     def _known(self, version: str, versions: list[dict]) -> dict:
         for known in versions:
@@ -243,14 +243,14 @@ def _was_rolled_back(version: dict) -> bool:
     return version.get("description", "").startswith(_ROLLED_BACK)
 
 
-def _went_out(version: dict) -> str:
+def _promoted_at(version: dict) -> str:
     """When a version last became the default, other than by a rollback; empty for never."""
     return version.get("description", "").partition(f"{_WENT_OUT} ")[2]
 
 
 def _since(version: dict) -> str:
     """Orders versions as they went out, or were made where they did not."""
-    return _went_out(version) or version.get("createTime", "")
+    return _promoted_at(version) or version.get("createTime", "")
 
 
 def _made(version: dict) -> str:
@@ -264,7 +264,7 @@ def _now() -> datetime.datetime:
 def _before(versions: list[dict]) -> dict | None:
     """The last version that went out before the default and was not rolled back."""
     default = next((i for i, v in enumerate(versions) if v.get("isDefault")), 0)
-    good = [v for v in versions[:default] if _can_serve(v) and _went_out(v)]
+    good = [v for v in versions[:default] if _can_serve(v) and _promoted_at(v)]
     return good[-1] if good else None
 
 

@@ -1,47 +1,21 @@
-"""The folder of versions that TensorFlow Serving watches; the highest number is the one served.
-
-    serving/1/  serving/2/      one SavedModel each
-    serving/LATEST              `2`: the version served, for scripts
-    serving/.rolled-back-3/     set aside by a rollback, for good; servers do not see it
-    serving/.incoming-4/        being copied, or left by a push that died
-    serving/.lock               held by whoever changes the folder
-
-A version appears, is set aside and comes back by one rename, so that a server sees it whole or not
-at all. Numbers only increase: that of a version set aside is not given to another model.
-"""
+"""Pushes into a folder of versions; `pipeline.artifacts.version_folder` has its layout."""
 
 import contextlib
 import datetime
 import fcntl
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.digests import folder_digest
+from pipeline.artifacts.digests import folder_digest
+from pipeline.artifacts.version_folder import ROLLED_BACK, rolled_back, served_version, versions
 from pipeline.push.target import Pushed, PushError, Status, Target, VersionStatus, rolled_back_error
 
 LATEST = "LATEST"
 _INCOMING = ".incoming-"
 _OUTGOING = ".outgoing-"
-_ROLLED_BACK = ".rolled-back-"
-
-
-def versions(folder: Path) -> list[int]:
-    """Versions that a server sees, ascending; none if the folder does not exist."""
-    return _numbers(folder, "")
-
-
-def served_version(folder: Path) -> int | None:
-    """The version that answers requests: the highest that a server sees; None without any."""
-    return max(versions(folder), default=None)
-
-
-def rolled_back(folder: Path) -> list[int]:
-    """Versions that a rollback set aside, ascending."""
-    return _numbers(folder, _ROLLED_BACK)
 
 
 class FolderTarget(Target):
@@ -65,7 +39,7 @@ class FolderTarget(Target):
         with self._locked():
             digest = folder_digest(Path(model))
             for number in rolled_back(self._folder):
-                if folder_digest(self._path(number, _ROLLED_BACK)) == digest:
+                if folder_digest(self._path(number, ROLLED_BACK)) == digest:
                     raise rolled_back_error(str(number), str(self._folder))
             number = served_version(self._folder)
             if number is None or folder_digest(self._path(number)) != digest:
@@ -78,7 +52,7 @@ class FolderTarget(Target):
         rows = []
         for number in sorted(versions(self._folder) + rolled_back(self._folder)):
             aside = not self._path(number).is_dir()
-            path = self._path(number, _ROLLED_BACK if aside else "")
+            path = self._path(number, ROLLED_BACK if aside else "")
             state = "rolled back" if aside else "served" if number == served else "kept"
             with contextlib.suppress(FileNotFoundError):  # removed while we look
                 made = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.timezone.utc)
@@ -104,7 +78,7 @@ class FolderTarget(Target):
                 )
             number = self._number(version, [*versions(self._folder), *aside])
             if number in aside:
-                os.rename(self._path(number, _ROLLED_BACK), self._path(number))
+                os.rename(self._path(number, ROLLED_BACK), self._path(number))
             if number != served_version(self._folder):
                 version = self._path(number)
                 number = self._add(version, folder_digest(version))
@@ -124,7 +98,7 @@ class FolderTarget(Target):
             number = self._number(version, present)
             # Ascending: the one served goes last, so that a rollback that dies changed nothing.
             for newer in present[present.index(number) + 1 :]:
-                os.rename(self._path(newer), self._path(newer, _ROLLED_BACK))
+                os.rename(self._path(newer), self._path(newer, ROLLED_BACK))
             self._clear()
         return str(number)
 
@@ -180,14 +154,6 @@ class FolderTarget(Target):
                         ) from None
                     time.sleep(0.1)
             yield
-
-
-def _numbers(folder: Path, prefix: str) -> list[int]:
-    if not folder.is_dir():
-        return []
-    named = re.compile(re.escape(prefix) + "[0-9]+")
-    found = (p.name for p in folder.iterdir() if named.fullmatch(p.name) and p.is_dir())
-    return sorted(int(name.removeprefix(prefix)) for name in found)
 
 
 def _listed(numbers: list[int]) -> str:

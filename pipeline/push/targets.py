@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.push.options import PushConfig
+from pipeline.config.push import PushConfig
 from pipeline.push.target import PushError, Target
 
 

@@ -16,8 +16,8 @@ from google.auth.exceptions import GoogleAuthError
 from googleapiclient import discovery, errors, http
 from httplib2 import HttpLib2Error
 
+from pipeline.config.push import AiPlatformConfig
 from pipeline.push.google_errors import not_ended, not_logged_in, refused
-from pipeline.push.options import AiPlatformConfig
 from pipeline.push.target import PushError
 
 NO_ANSWER = (OSError, HttpLib2Error)

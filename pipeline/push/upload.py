@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from data import gs
 from data.errors import DataError
-from pipeline import saved_model
+from data.storage import gs
+from pipeline.artifacts import saved_model
 from pipeline.push.target import PushError
 
 

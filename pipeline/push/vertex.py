@@ -8,9 +8,9 @@ import datetime
 import logging
 import time
 
-from pipeline.digests import settings_digest
+from pipeline.artifacts.digests import settings_digest
+from pipeline.config.push import VertexConfig
 from pipeline.push import vertex_history as history
-from pipeline.push.options import VertexConfig
 from pipeline.push.target import (
     Pushed,
     PushError,
@@ -190,8 +190,8 @@ class VertexTarget(Target):
 
     def _make_default(self, version: vertex.Model, back=False):
         default = "default" in version.version_aliases
-        if not back and not (default and history.WENT_OUT in version.labels):
-            self._service.mark(version, history.WENT_OUT, str(time.time_ns() // 1_000_000))
+        if not back and not (default and history.PROMOTED_AT in version.labels):
+            self._service.mark(version, history.PROMOTED_AT, str(time.time_ns() // 1_000_000))
         if not default:
             self._service.make_default(version.version_id)
 
@@ -222,7 +222,7 @@ class VertexTarget(Target):
         """
         age = datetime.datetime.now(datetime.timezone.utc) - version.version_create_time
         under_way = age.total_seconds() < self._options.timeout_s
-        done = history.WENT_OUT in version.labels or not under_way
+        done = history.PROMOTED_AT in version.labels or not under_way
         return done and not history.was_rolled_back(version)
 
     def _try(self, tidying, *arguments):

@@ -11,7 +11,7 @@ STATE = "pawprint_state"
 """Label of a version that was rolled back."""
 ROLLED_BACK = "rolled-back"
 """Its value."""
-WENT_OUT = "pawprint_went_out"
+PROMOTED_AT = "pawprint_went_out"
 """Label of a version that was pushed or promoted to all of the traffic: when, in ms since 1970."""
 
 
@@ -20,9 +20,9 @@ def since(version: vertex.Model) -> tuple[int, int]:
 
     Their numbers have another order where an older model was pushed or promoted again.
     """
-    went_out = int(version.labels.get(WENT_OUT, 0))
+    promoted_at = int(version.labels.get(PROMOTED_AT, 0))
     made = int(version.version_create_time.timestamp() * 1000)
-    return went_out or made, number(version)
+    return promoted_at or made, number(version)
 
 
 def number(version: vertex.Model) -> int:
@@ -61,5 +61,5 @@ def before(served: str | None, versions: list[vertex.Model]) -> str | None:
     """
     numbers = [v.version_id for v in versions]
     earlier = versions[: numbers.index(served)] if served in numbers else []
-    good = [v.version_id for v in earlier if WENT_OUT in v.labels and not was_rolled_back(v)]
+    good = [v.version_id for v in earlier if PROMOTED_AT in v.labels and not was_rolled_back(v)]
     return good[-1] if good else None

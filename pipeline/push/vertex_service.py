@@ -14,8 +14,8 @@ from google.api_core.future.polling import DEFAULT_POLLING
 from google.auth.exceptions import GoogleAuthError
 from requests import exceptions as transport
 
+from pipeline.config.push import VertexConfig
 from pipeline.push.google_errors import not_ended, not_logged_in, refused
-from pipeline.push.options import VertexConfig
 from pipeline.push.target import PushError
 from pipeline.push.vertex_history import since
 

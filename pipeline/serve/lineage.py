@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.label_file import read_labels
+from pipeline.artifacts.label_file import read_labels
 
 CARD = "model_card.json"
 METADATA = "metadata.sqlite"
@@ -47,8 +47,8 @@ def _run(path: Path, version: int) -> dict[str, Any]:
     if not file.is_file():
         raise _Unknown(f"there is no {METADATA} beside the folder that is served")
     # ML Metadata takes a moment to import, and is not needed to serve.
-    from pipeline.metadata_reader import run_executions, sqlite_store
-    from pipeline.pushed_models import push_of, pushed_models
+    from pipeline.metadata.pushed_models import push_of, pushed_models
+    from pipeline.metadata.reader import run_executions, sqlite_store
 
     store = sqlite_store(str(file))
     push = push_of(path, pushed_models(store))

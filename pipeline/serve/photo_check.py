@@ -7,8 +7,8 @@ import struct
 
 from google.protobuf.message import DecodeError
 
-from data import records
-from data.photos import AS_TRAINED, FORMATS, MAX_PIXELS, BadPhotoError, photo_features
+from data.record import records
+from data.record.photos import AS_TRAINED, FORMATS, MAX_PIXELS, BadPhotoError, photo_features
 
 PHOTO_MAGIC = (b"\xff\xd8\xff", b"\x89PNG")
 # As libjpeg looks for them: what is no marker, or one without a length, is passed over.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data import records
+from data.record import records
 from pipeline.serve.batching import Batcher
 from pipeline.serve.errors import RowError
 from pipeline.serve.loaded_model import Answer, LoadedModel, Row, Signature

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.push.folder import served_version, versions
+from pipeline.artifacts.version_folder import served_version, versions
 from pipeline.serve.errors import RequestError, StartError
 from pipeline.serve.served_model import ServedModel
 

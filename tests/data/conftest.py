@@ -11,7 +11,7 @@ from tests.standins.accounts import TokenStandIn, forget_login
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory):
     """A store that the process's client talks to, with a real login at a local token service."""
-    from data import gs
+    from data.storage import gs
 
     with Store("bucket", page=7) as service, TokenStandIn() as tokens:
         key = tokens.write_key(tmp_path_factory.mktemp("key") / "key.json")

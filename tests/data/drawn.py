@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from data import records, tfrecord
+from data.record import records, tfrecord
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 

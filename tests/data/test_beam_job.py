@@ -1,7 +1,8 @@
 import pytest
 
 import data
-from data import DataError, beam_job
+from data import DataError
+from data.conversion import beam_job
 from tests.data.drawn import image_table, manifest_of
 from tests.data.stored import remote_table
 from tests.data.test_convert import convert, tree
@@ -146,7 +147,7 @@ def test_what_dataflow_would_refuse_is_told_before_anything_is_sent(tmp_path, mo
 
 
 def test_job_names_are_fit_for_dataflow():
-    from data.beam_options import job_name
+    from data.conversion.beam_options import job_name
 
     assert job_name("gs://b/tfrecorder-20260101-000000-My_Cats", "My_Cats") == (
         "tfrecorder-20260101-000000-my-cats"
@@ -158,7 +159,7 @@ def test_job_names_are_fit_for_dataflow():
 
 
 def test_options_are_read_as_beam_reads_flags():
-    from data.beam_options import typed
+    from data.conversion.beam_options import typed
 
     given = {"num_workers": "4", "labels": "team=cats", "experiments": ("a", "b"), "region": None}
     switches = {"save_main_session": "true", "use_public_ips": False, "streaming": "false"}

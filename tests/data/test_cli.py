@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from data import cli
-from data.beam_options import typed
+from data.conversion.beam_options import typed
 from tests.data.drawn import encoded, photo_folder, picture, read_all
 
 
@@ -99,7 +99,9 @@ def test_convert_takes_a_folder_to_write_and_how_photos_are_read(tmp_path, capsy
 
 def test_options_of_beam_come_typed_from_the_command_line(tmp_path, monkeypatch):
     given = {}
-    monkeypatch.setattr("data.conversion.convert", lambda *_, **options: given.update(options))
+    monkeypatch.setattr(
+        "data.conversion.convert.convert", lambda *_, **options: given.update(options)
+    )
     texts = ("num_workers=4", "labels=team=cats", "labels=cost=low")
     flags = [part for text in texts for part in ("--dataflow-option", text)]
     assert cli.main(["convert", "x", *flags]) == 0

@@ -92,7 +92,7 @@ def test_an_unfinished_conversion_in_the_store_is_refused_and_goes_on(tmp_path, 
 
 
 def test_no_credentials_is_an_error_that_says_so(monkeypatch, bucket):
-    from data import gs
+    from data.storage import gs
 
     address, _ = bucket
     monkeypatch.delenv("STORAGE_EMULATOR_HOST")

@@ -11,9 +11,9 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 import data
 from data import DataError
-from data.photos import EncodeOptions, pixels
-from data.planning import make_plan
-from data.table import check_table
+from data.conversion.planning import make_plan
+from data.record.photos import EncodeOptions, pixels
+from data.sources.table import check_table
 from tests.data.drawn import image_table, manifest_of, photo_folder, read_all
 
 SPLITS = {"TRAIN": 6, "VALIDATION": 2, "TEST": 2}
@@ -144,7 +144,7 @@ def test_nothing_is_overwritten_and_a_finished_plan_is_returned(tmp_path):
 
 
 def test_two_conversions_in_the_same_second_do_not_collide(tmp_path, monkeypatch):
-    monkeypatch.setattr("data.conversion.folder_name", lambda label: "tfrecorder-now")
+    monkeypatch.setattr("data.conversion.convert.folder_name", lambda label: "tfrecorder-now")
     table = image_table(tmp_path / "photos", SPLITS)
     made, errors = [], []
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import data
-from data.csv_cells import escape_formula
+from data.storage.csv_cells import escape_formula
 from tests.data.drawn import image_table
 from tests.data.test_convert import convert
 

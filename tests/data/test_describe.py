@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 import data
-from data import DataError, records, tfrecord
+from data import DataError
 from data.inspection import check_records
+from data.record import records, tfrecord
 from tests.data.drawn import image_table, shared
 from tests.data.test_convert import convert, quiet
 

@@ -9,12 +9,12 @@ import pytest
 
 import data
 from data import DataError
-from data.photos import EncodeOptions
-from data.plan import Plan
-from data.planning import make_plan
-from data.shard import write_shard
-from data.table import check_table
-from data.work import check_bad
+from data.conversion.journal import check_bad
+from data.conversion.plan import Plan
+from data.conversion.planning import make_plan
+from data.conversion.shard import write_shard
+from data.record.photos import EncodeOptions
+from data.sources.table import check_table
 from tests.data.drawn import encoded, image_table, picture
 from tests.data.test_convert import SPLITS, convert
 
@@ -101,7 +101,7 @@ def test_what_is_no_fault_of_the_photo_discards_nothing(tmp_path, monkeypatch, e
         raise error
 
     table = image_table(tmp_path, {"TRAIN": 2})
-    monkeypatch.setattr("data.files.read", fail)
+    monkeypatch.setattr("data.storage.files.read", fail)
     plan = make_plan(check_table(table), data.IMAGE_CSV_SCHEMA, EncodeOptions(), gzip=False)
     with pytest.raises(type(error)):
         write_shard(plan.shards[0], str(tmp_path))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data.photos import BadPhotoError, EncodeOptions, photo_features, pixels
+from data.record.photos import BadPhotoError, EncodeOptions, photo_features, pixels
 from tests.data.drawn import encoded, picture, shared
 
 JPEG = EncodeOptions("jpeg")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, TiffImagePlugin
 
-from data.photos import (
+from data.record.photos import (
     BadPhotoError,
     EncodeOptions,
     photo_features,
@@ -253,7 +253,7 @@ def test_max_pixels_is_an_option():
 
 def test_max_pixels_goes_beyond_pillows_own_limit(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow refuses twice as many
-    monkeypatch.setattr("data.photos.MAX_PIXELS", 100)
+    monkeypatch.setattr("data.record.photos.MAX_PIXELS", 100)
     content = encoded(picture(7, (24, 16)))
     with pytest.raises(BadPhotoError, match="too many pixels"):
         photo_features(content, EncodeOptions(max_pixels=100))
@@ -302,7 +302,7 @@ def test_a_large_deep_picture_takes_few_times_its_pixels():
     code = (
         "import io\n"
         "from PIL import Image\n"
-        "from data.photos import EncodeOptions, photo_features\n"
+        "from data.record.photos import EncodeOptions, photo_features\n"
         "file = io.BytesIO()\n"
         "Image.new('I;16', (6000, 6000)).save(file, 'PNG')\n"
         "photo_features(file.getvalue(), EncodeOptions('jpeg'))\n"

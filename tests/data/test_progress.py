@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from data import progress
+from data.conversion import progress
 
 
 class Terminal(io.StringIO):

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import data
-from data import records
-from data.photos import pixels, to_grey_or_rgb
-from data.table import image_csv
+from data.record import records
+from data.record.photos import pixels, to_grey_or_rgb
+from data.sources.table import image_csv
 from tests.data.drawn import encoded, picture, read_all
 
 MODES = {

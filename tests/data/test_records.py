@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from data import DataError, records, tfrecord
+from data import DataError
+from data.record import records, tfrecord
 
 FEATURES = {
     "image": b"\xff\xd8\xff\x00",
@@ -33,7 +34,7 @@ def test_a_value_that_is_no_feature_is_refused():
 def test_tensorflow_reads_the_same_example():
     code = (
         "import sys, tensorflow as tf\n"
-        "from data import records\n"
+        "from data.record import records\n"
         "record = records.serialize({'image': b'\\xff\\xd8', 'label': -1, 'weight': 0.5})\n"
         "example = tf.train.Example.FromString(record)\n"
         "feature = example.features.feature\n"

@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 
 import data
-from data import DataError, local
-from data.plan import Plan
+from data import DataError
+from data.conversion import local
+from data.conversion.plan import Plan
 from tests.data.drawn import image_table, manifest_of
 from tests.data.test_convert import convert, quiet, tree
 
@@ -146,7 +147,9 @@ def test_a_whole_partial_beside_another_folder_is_no_reason_to_crash(photos, tmp
 def test_a_worker_that_is_killed_stops_the_conversion_which_can_be_resumed(tmp_path, monkeypatch):
     table = image_table(tmp_path / "photos", {"TRAIN": 4})
     with monkeypatch.context() as patch, pytest.raises(DataError) as told:
-        patch.setattr("data.pool._COMMAND", "import os; input(); os.kill(os.getpid(), 9)")
+        patch.setattr(
+            "data.conversion.pool._COMMAND", "import os; input(); os.kill(os.getpid(), 9)"
+        )
         convert(table, tmp_path / "out")
     for part in ("train-00000-of-00001", "status -9", "memory runs out", "resume=True"):
         assert part in str(told.value)
@@ -168,7 +171,7 @@ def test_finished_shards_are_told_first(tmp_path):
 def test_another_conversion_at_work_is_refused(photos, tmp_path):
     table = image_table(tmp_path / "photos", {"TRAIN": 2})
     folder = str(tmp_path / "out")
-    with local.at_work(folder, PLAN, False), pytest.raises(DataError, match="Another conversion"):
+    with local.claimed(folder, PLAN, False), pytest.raises(DataError, match="Another conversion"):
         data.convert(table, tfrecord_dir=folder, progress=quiet)
 
 

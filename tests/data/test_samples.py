@@ -1,7 +1,8 @@
 import pytest
 from PIL import Image
 
-from data import DataError, samples
+from data import DataError
+from data.sources import samples
 
 
 def contents(folder):

@@ -9,7 +9,7 @@ import pytest
 import data
 from data import DataError
 from data.cli import main
-from data.table import DIGEST
+from data.sources.table import DIGEST
 from tests.data.drawn import encoded, photo_folder, picture
 
 

@@ -9,8 +9,9 @@ from google.resumable_media import DataCorruption
 from urllib3.exceptions import ProtocolError
 
 import data
-from data import DataError, files, gs
+from data import DataError
 from data.inspection import check_records
+from data.storage import files, gs
 from tests.data.drawn import encoded, photo_folder, picture
 from tests.data.stored import remote_table, remote_tree, upload
 from tests.data.test_convert import quiet
@@ -141,7 +142,7 @@ def test_resume_finds_the_unfinished_folder_by_itself(tmp_path, bucket, runner):
 def test_two_conversions_in_the_same_second_do_not_collide(tmp_path, bucket, monkeypatch, runner):
     address, _ = bucket
     there, _ = remote_table(tmp_path, bucket, {"TRAIN": 4})
-    monkeypatch.setattr("data.conversion.folder_name", lambda label: "tfrecorder-now")
+    monkeypatch.setattr("data.conversion.convert.folder_name", lambda label: "tfrecorder-now")
     made = []
 
     def work():

@@ -4,7 +4,7 @@ import pytest
 
 import data
 from data import DataError, Schema
-from data.table import DIGEST, check_table, image_csv, vocabulary
+from data.sources.table import DIGEST, check_table, image_csv, vocabulary
 
 
 def csv_file(folder, text: str):

@@ -46,7 +46,7 @@ def test_every_feature_is_tfrecorders(tmp_path, monkeypatch, expected, route, en
                 assert hashlib.sha256(image).hexdigest() == row["image_sha256"]
                 image = base64.urlsafe_b64decode(image)
             else:
-                from data.photos import pixels
+                from data.record.photos import pixels
 
                 image = pixels(features).tobytes()
             assert hashlib.sha256(image).hexdigest() == row["pixels_sha256"]

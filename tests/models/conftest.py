@@ -10,7 +10,7 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
 import pytest
 
-from data import records
+from data.record import records
 from models import autograph
 from tests.models import drawn
 

@@ -8,7 +8,7 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw
 
-from data import records
+from data.record import records
 
 LABELS = ("disc", "square")
 

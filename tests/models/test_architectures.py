@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import devices, optimization, registry
+from models import optimization, registry
+from models.distributed import devices
 from models.options import TrainerOptions
 
 SIZE = 48

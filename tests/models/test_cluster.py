@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from models import cluster, rendezvous
+from models.distributed import cluster, rendezvous
 
 ADDRESSES = ["host:1", "host:2", "host:3"]
 

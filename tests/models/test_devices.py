@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from models import cluster, devices, session, trainer
+from models import session, trainer
+from models.distributed import cluster, devices
 from models.options import TrainerOptions
 
 ALL = TrainerOptions(mixed_precision=True, xla=True, collective="nccl", memory_growth=False)

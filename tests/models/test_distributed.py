@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import rendezvous
+from models.distributed import rendezvous
 from tests.models import cluster_of
 
 pytestmark = pytest.mark.slow
@@ -247,7 +247,8 @@ import json, os, sys
 import numpy as np
 from types import SimpleNamespace
 import tf_keras
-from models import autograph, cluster, input, options, registry, session
+from models import autograph, input, options, registry, session
+from models.distributed import cluster
 autograph.leave_keras_alone()
 args = json.loads(sys.argv[1])
 config = options.parse(args["custom_config"])

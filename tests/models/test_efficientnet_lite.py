@@ -11,7 +11,7 @@ import tensorflow_transform as tft
 import tf_keras
 from PIL import Image
 
-from data import records
+from data.record import records
 from models import extraction, preprocessing, registry, signatures
 from models.backbones import efficientnet_lite, package, torch_file
 from tests.models import conftest, drawn

@@ -69,7 +69,7 @@ def test_every_replica_trains_by_the_command_of_vertex(transformed, tmp_path, wo
     for log in folder.glob("*.log"):
         imports = re.findall(r"^import time:.*\|\s+(\S+)$", log.read_text(), re.MULTILINE)
         keras_3 = next(i for i, name in enumerate(imports) if name.startswith("keras.src"))
-        assert keras_3 < imports.index("models.cluster"), "Keras 3 did not come first"
+        assert keras_3 < imports.index("models.distributed.cluster"), "Keras 3 did not come first"
     assert [row["epoch"] for row in history(tmp_path)] == [1, 2]
     settings = card(tmp_path)["provenance"]["settings"]["trainer"]
     assert settings["workers"] == workers

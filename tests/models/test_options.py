@@ -86,7 +86,8 @@ def test_an_architecture_with_an_unknown_optimizer_is_told():
 
 def test_settings_are_checked_without_tensorflow():
     code = (
-        "import sys, models, models.options, models.registry, models.cluster, models.trainer\n"
+        "import sys, models, models.options, models.registry, models.trainer\n"
+        "import models.distributed.cluster\n"
         "models.registry.names(); models.options.parse({'labels': ['a', 'b'], 'image_size': 48})\n"
         "print(sorted({'tensorflow', 'tfx', 'wandb', 'apache_beam'} & set(sys.modules)))"
     )

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from models import rendezvous
+from models.distributed import rendezvous
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from models.run_id import training_run_id
+from models.tracking.run_id import training_run_id
 
 
 def test_the_id_is_what_its_documentation_says():

@@ -12,8 +12,9 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from models import cluster, options, registry, session
 from models import input as examples
+from models import options, registry, session
+from models.distributed import cluster
 from tests.models.test_trainer import fn_args
 
 
@@ -92,7 +93,7 @@ def test_every_validation_takes_each_photo_once_by_one_and_the_same_iterator(
     def score(epoch, logs):
         losses.append(logs["val_loss"])
 
-    monkeypatch.setattr(examples.Continued, "__iter__", begin)
+    monkeypatch.setattr(examples.PersistentIterator, "__iter__", begin)
     scores = tf_keras.callbacks.LambdaCallback(on_epoch_end=score)
     session.fit(plan, begun, callbacks=[scores])
     training, *validations = map(id, iterators)
@@ -103,12 +104,12 @@ def test_every_validation_takes_each_photo_once_by_one_and_the_same_iterator(
 
 
 def test_iterators_end_while_the_training_goes_on():
-    split = examples.Continued(tf.data.Dataset.range(3).repeat())
+    split = examples.PersistentIterator(tf.data.Dataset.range(3).repeat())
     split.itself = split  # As in Keras, where only the garbage collector finds it.
     gone = weakref.ref(iter(split))
     splits = [split]
     del split
-    examples.let_go(splits)
+    examples.close(splits)
     for thread in threading.enumerate():
         if thread.name == "iterators":
             thread.join()

@@ -11,7 +11,7 @@ import tensorflow_transform as tft
 import tf_keras
 from PIL import Image
 
-from data import photos, records
+from data.record import photos, records
 from models import preprocessing, signatures
 from tests.models import drawn
 

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from models import input as examples
-from models import options, tracking, wandb_records
-from models.run_id import training_run_id
+from models import options
+from models.tracking import wandb_records, wandb_tracker
+from models.tracking.run_id import training_run_id
 from tests.standins.wandb import broken
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -32,11 +33,11 @@ def log_epochs(folder: Path, mode: str, earlier=(), timeout=3):
     """Two epochs of a tiny model, tracked."""
     import tf_keras
 
-    from models.tracking_callbacks import Metrics
+    from models.tracking.callbacks import Metrics
 
     model = tf_keras.Sequential([tf_keras.layers.Dense(1, input_shape=[1])])
     model.compile("sgd", "mse")
-    with tracking.tracking(config_of(mode, upload_timeout=timeout), str(folder)) as tracker:
+    with wandb_tracker.tracking(config_of(mode, upload_timeout=timeout), str(folder)) as tracker:
         assert (tracker is None) == (mode == "disabled")
         callbacks = [Metrics(tracker, earlier)] if tracker else []
         data = np.ones([4, 1])
@@ -105,7 +106,7 @@ def test_disabled_writes_nothing(tmp_path):
 def test_predictions_are_logged_as_pictures(transformed, tmp_path):
     import tf_keras
 
-    from models.tracking_callbacks import Predictions
+    from models.tracking.callbacks import Predictions
 
     size = transformed.image_size
     model = tf_keras.Sequential(
@@ -116,7 +117,7 @@ def test_predictions_are_logged_as_pictures(transformed, tmp_path):
         ]
     )
     source = examples.Source.of([f"{transformed.root}/eval/*"], size, 2)
-    with tracking.tracking(config_of("offline"), str(tmp_path)) as tracker:
+    with wandb_tracker.tracking(config_of("offline"), str(tmp_path)) as tracker:
         callback = Predictions(tracker, model, source, transformed.labels, every=2)
         callback.set_model(model.layers[-1])  # What is trained may be a part of what predicts.
         for epoch in range(4):
@@ -152,7 +153,7 @@ def test_a_broken_server_holds_nothing_up(server, tmp_path, monkeypatch, caplog)
 def test_a_remote_folder_gets_the_files_and_the_upload_is_waited_for(tmp_path, monkeypatch, caplog):
     with broken.broken_server("refused") as address:
         monkeypatch.setenv("WANDB_BASE_URL", address)
-        monkeypatch.setattr(tracking, "_REMOTE_UPLOAD_SECONDS", 60)
+        monkeypatch.setattr(wandb_tracker, "_REMOTE_UPLOAD_SECONDS", 60)
         monkeypatch.setenv("TMPDIR", str(tmp_path))
         tracker = log_epochs(f"file://{tmp_path}/run", "online")
     assert tracker._upload.poll() == 1
@@ -174,7 +175,7 @@ def test_a_failure_inside_wandb_does_not_reach_the_training(tmp_path, caplog):
 
     with (
         caplog.at_level(logging.WARNING, "pawprint"),
-        tracking.tracking(config_of("offline"), str(tmp_path)) as tracker,
+        wandb_tracker.tracking(config_of("offline"), str(tmp_path)) as tracker,
     ):
         tracker.submit(broken)
         tracker.submit(lambda run: run.log({"after": 1}))
@@ -183,10 +184,10 @@ def test_a_failure_inside_wandb_does_not_reach_the_training(tmp_path, caplog):
 
 
 def test_a_hanging_client_is_left_behind(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(tracking, "_FINISH_SECONDS", 1)
+    monkeypatch.setattr(wandb_tracker, "_FINISH_SECONDS", 1)
     answered = threading.Event()
     with caplog.at_level(logging.WARNING, "pawprint"):
-        with tracking.tracking(config_of("offline"), str(tmp_path)) as tracker:
+        with wandb_tracker.tracking(config_of("offline"), str(tmp_path)) as tracker:
             tracker.submit(lambda run: answered.wait())
         assert tracker._thread.is_alive()
     assert "is not done after 1 s" in caplog.text
@@ -229,7 +230,13 @@ def test_a_server_that_fails_in_the_middle_gets_the_run_later(wandb_server, tmp_
     assert tracker._upload.wait(60) == 1
     assert "not uploaded: " in upload_log(tmp_path)
     wandb_server.heal()
-    command = [sys.executable, "-m", "models.wandb_upload", tracker._folder, tracker.run_id]
+    command = [
+        sys.executable,
+        "-m",
+        "models.tracking.wandb_upload",
+        tracker._folder,
+        tracker.run_id,
+    ]
     done = subprocess.run([*command, "--project", "paws"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     run = wandb_server.run("paws", tracker.run_id)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from data import records
+from data.record import records
 from tests.models import drawn
 
 SERVE = """

@@ -12,16 +12,8 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from models import (
-    checkpoints,
-    cluster,
-    export,
-    extraction,
-    options,
-    registry,
-    session,
-    trainer,
-)
+from models import checkpoints, export, extraction, options, registry, session, trainer
+from models.distributed import cluster
 from tests.models import tiny
 from tests.models.test_trainer import fn_args
 

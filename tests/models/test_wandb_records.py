@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from models.wandb_records import records
+from models.tracking.wandb_records import records
 
 STEPS = 300
 _LOG = """

@@ -8,7 +8,7 @@ import sys
 
 HANG = """
 import ctypes, sys
-from models import watchdog
+from models.distributed import watchdog
 with watchdog.limit(float(sys.argv[1]), "it hangs"):
     ctypes.PyDLL(None).usleep(int(float(sys.argv[2]) * 1e6))  # Keeps the interpreter's lock.
 print("done")

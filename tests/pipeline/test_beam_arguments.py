@@ -2,9 +2,9 @@ import tempfile
 
 import pytest
 
-from pipeline.cloud import placement
-from pipeline.config import RecordsConfig
-from pipeline.config_files import load
+from pipeline import placement
+from pipeline.config.files import load_config
+from pipeline.config.schema import RecordsConfig
 from tests.pipeline.cloud.settings import cloud_config
 
 LOCAL = ["--runner=FnApiRunner", "--sdk_container_image=none"]
@@ -18,7 +18,7 @@ def config_of(*settings: str, photos: int = 400):
         counts={"train": {"cat": photos // 2, "dog": photos - photos // 2}},
         features=("image",),
     )
-    return load(None, [*settings]).model_copy(update={"records": records})
+    return load_config(None, [*settings]).model_copy(update={"records": records})
 
 
 def test_few_photos_take_one_process():

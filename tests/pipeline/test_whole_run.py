@@ -5,9 +5,9 @@ import csv
 import pytest
 import yaml
 
-from data import samples
-from pipeline.lineage import photos as before
-from pipeline.metadata_reader import run_executions, sqlite_store
+from data.sources import samples
+from pipeline.metadata.reader import run_executions, sqlite_store
+from pipeline.run import photo_recorder as before
 from tests.conftest import QUICK, WHOLE, run_local, shared
 
 NODES = [

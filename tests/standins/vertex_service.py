@@ -20,7 +20,7 @@ from google.cloud.aiplatform_v1.types import (
 )
 from google.protobuf import json_format
 
-from pipeline.cloud.compiled import check
+from pipeline.vertex.compiled import check
 from tests.standins.http_service import Answer, HttpService, Request, error, route
 from tests.standins.vertex_pipelines import PipelinesStandIn, TaskRun, now
 

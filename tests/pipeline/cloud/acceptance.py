@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from data import samples
+from data.sources import samples
 from tests.conftest import QUICK, REPOSITORY
 
 

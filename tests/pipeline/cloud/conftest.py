@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from data import gs
+from data.storage import gs
 from tests.pipeline.cloud.settings import BUCKET, cloud_config
 from tests.standins.accounts import TokenStandIn, forget_login
 from tests.standins.dataflow import DataflowStandIn
@@ -63,7 +63,7 @@ def on_dataflow(service: DataflowStandIn) -> str:
 @pytest.fixture(scope="session")
 def spec(tmp_path_factory):
     """A compiled pipeline."""
-    from pipeline.cloud import compiled
+    from pipeline.vertex import compiled
 
     path = tmp_path_factory.mktemp("spec") / "pipeline.json"
     compiled.write(compiled.compile_pipeline(cloud_config()), path)

@@ -1,7 +1,7 @@
 """What Dataflow was asked for by a job that it received, against what the config says."""
 
-from pipeline.cloud import placement
-from pipeline.config import Config
+from pipeline.cloud import resources
+from pipeline.config.schema import Config
 
 
 def check_job(job: dict, config: Config, **labels: str) -> None:
@@ -19,4 +19,4 @@ def check_job(job: dict, config: Config, **labels: str) -> None:
     seconds = f"{cloud.dataflow.timeout_h * 3600:.0f}"
     (limit,) = job["environment"]["serviceOptions"]
     assert limit == f"max_workflow_runtime_walltime_seconds={seconds}"
-    assert (placement.labels(config) | labels).items() <= job["labels"].items()
+    assert (resources.labels(config) | labels).items() <= job["labels"].items()

@@ -1,7 +1,7 @@
 """A config of the cloud for tests; its records are described, not made."""
 
-from pipeline import config_files
-from pipeline.config import Config, RecordsConfig
+from pipeline.config.files import load_config
+from pipeline.config.schema import Config, RecordsConfig
 
 PROJECT, REGION, BUCKET = "my-project", "us-central1", "my-bucket"
 IMAGE = f"{REGION}-docker.pkg.dev/{PROJECT}/pawprint/pipeline:1.0"
@@ -29,5 +29,5 @@ RECORDS = RecordsConfig(
 
 def cloud_config(*overrides: str) -> Config:
     """The base config on Google Cloud, with records."""
-    config = config_files.load(None, [*SETTINGS, *overrides])
+    config = load_config(None, [*SETTINGS, *overrides])
     return config.model_copy(update={"records": RECORDS})

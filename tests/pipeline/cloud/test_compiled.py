@@ -7,7 +7,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import aiplatform
 from google.protobuf import json_format
 
-from pipeline.cloud import compiled
+from pipeline.vertex import compiled
 from tests.pipeline.cloud.settings import BUCKET, IMAGE, PROJECT, REGION, cloud_config
 
 
@@ -73,7 +73,7 @@ def test_the_trainer_is_a_custom_job_of_the_worker_pools(job):
     from google.cloud.aiplatform_v1.types import AcceleratorType, CustomJob
 
     path = container(job, "Trainer")["args"][1]
-    assert path == "pipeline.cloud.executors.Trainer"
+    assert path == "pipeline.components.google_executors.Trainer"
     given = parameter(job, "Trainer", "custom_config")
     assert given["gpus"] == {"chief": 4, "worker": 4}
     settings = given["ai_platform_training_args"]

@@ -8,8 +8,8 @@ import time
 import pandas as pd
 import pytest
 
-from pipeline.cloud import conversion
 from pipeline.cloud.errors import CloudError
+from pipeline.run import conversion
 from tests.pipeline.cloud.conftest import on_dataflow
 from tests.pipeline.cloud.received import check_job
 from tests.pipeline.cloud.settings import BUCKET

@@ -4,8 +4,9 @@ import datetime
 
 import pytest
 
-from pipeline.cloud import cost, placement
-from pipeline.cloud.catalog import catalog
+from pipeline.cloud import dataflow
+from pipeline.config.catalog import catalog
+from pipeline.vertex import cost
 from tests.pipeline.cloud.settings import cloud_config
 
 
@@ -114,4 +115,4 @@ def test_each_beam_component_is_reckoned():
 
     nodes = create_pipeline(cloud_config("cloud.training=null")).components
     with_beam = {node.id for node in nodes if isinstance(node.executor_spec, BeamExecutorSpec)}
-    assert with_beam == set(placement.BEAM_COMPONENTS)
+    assert with_beam == set(dataflow.COMPONENTS)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pipeline.cloud import cron
+from pipeline.vertex import cron
 
 
 @pytest.mark.parametrize(

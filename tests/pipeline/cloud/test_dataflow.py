@@ -74,7 +74,7 @@ def fails(said):
     return machines
 
 
-@pytest.mark.parametrize("module", ["models", "pipeline.gate.evaluation", "data.records"])
+@pytest.mark.parametrize("module", ["models", "pipeline.gate.evaluation", "data.record.records"])
 def test_workers_without_the_project_are_told_as_that(google, module):
     machines = fails(f"ModuleNotFoundError: No module named '{module}'")
     with DataflowStandIn(machines) as dataflow, pytest.raises(CloudError) as told:

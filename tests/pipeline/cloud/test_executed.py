@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cloud import commands, compiled, status, vertex
-from pipeline.config import Config
-from pipeline.ingest import describe
+from pipeline.config.schema import Config
+from pipeline.run.ingest import describe
+from pipeline.vertex import commands, compiled, runs, status
 from tests.conftest import QUICK
 from tests.pipeline.cloud import up_to_transform
 from tests.pipeline.cloud.conftest import Cloud
@@ -69,11 +69,11 @@ def executed(pushed_run, tmp_path_factory):
         spec = folder / "pipeline.json"
         compiled.write(compiled.compile_pipeline(config), spec)
         service.broken.add("Evaluator")
-        failed = vertex.submit(config, spec)
+        failed = runs.submit(config, spec)
         vertex_ai.finish(failed)
         service.broken.clear()
         time.sleep(1)  # the id of a run is its second
-        run = vertex.submit(config, spec)
+        run = runs.submit(config, spec)
         vertex_ai.finish(run)
         yield Executed(
             Cloud(vertex_ai, storage, tokens), service, bucket, config, spec, failed, run
@@ -81,14 +81,14 @@ def executed(pushed_run, tmp_path_factory):
 
 
 def read(executed, run):
-    return status.read(executed.config, vertex.get(executed.config, run))
+    return status.read(executed.config, runs.get(executed.config, run))
 
 
 def output(executed, task, key) -> Path:
     """The folder of an output of the run."""
     (detail,) = (
         detail
-        for detail in vertex.get(executed.config, executed.run).job_detail.task_details
+        for detail in runs.get(executed.config, executed.run).job_detail.task_details
         if detail.task_name == task
     )
     (artifact,) = detail.outputs[key].artifacts
@@ -221,7 +221,7 @@ def test_the_exported_models_have_the_same_labels_and_signatures(executed, pushe
 
 def test_the_next_run_finds_the_blessed_model(executed):
     time.sleep(1)  # the id of a run is its second
-    run = vertex.submit(executed.config, executed.spec)
+    run = runs.submit(executed.config, executed.spec)
     executed.cloud.vertex.finish(run)
     tasks = executed.cloud.vertex.jobs[run]["jobDetail"]["taskDetails"]
     (baseline,) = (t for t in tasks if t["taskName"] == "LatestBlessedModel-model-resolver")
@@ -268,7 +268,7 @@ def trained_by_a_job(executed, tmp_path_factory):
         config = executed.config.model_copy(update={"cloud": cloud})
         spec = executed.spec.with_name("with-a-job.json")
         compiled.write(compiled.compile_pipeline(config), spec)
-        run = vertex.submit(config, spec)
+        run = runs.submit(config, spec)
         executed.cloud.vertex.finish(run)
         yield replace(executed, config=config, run=run), training, proxy
 

@@ -10,9 +10,12 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.proto.orchestration import pipeline_pb2
 from tfx.utils import json_utils
 
-from pipeline.cloud import compiled, executors, jobs, placement, vertex
+from pipeline import placement
+from pipeline.cloud import dataflow, jobs
 from pipeline.cloud.errors import CloudError
-from pipeline.gate.recording import RecordingEvaluator
+from pipeline.components import google_executors
+from pipeline.components.evaluator import RecordingEvaluator
+from pipeline.vertex import compiled, runs
 from tests.pipeline.cloud.conftest import on_dataflow
 from tests.pipeline.cloud.settings import PROJECT, REGION, cloud_config
 from tests.standins.vertex_pipelines import PipelinesStandIn
@@ -36,10 +39,10 @@ def from_here(run: str, **options) -> BaseBeamExecutor.Context:
 
 
 @pytest.mark.parametrize("context", [on_vertex, from_here])
-@pytest.mark.parametrize("component", placement.BEAM_COMPONENTS)
+@pytest.mark.parametrize("component", dataflow.COMPONENTS)
 def test_a_job_on_dataflow_is_named_after_component_and_run(component, context):
     flags = placement.beam_arguments(cloud_config("cloud.labels={team: cats}"))
-    made = getattr(executors, component)(context(RUN, beam_pipeline_args=flags))
+    made = getattr(google_executors, component)(context(RUN, beam_pipeline_args=flags))
     options = PipelineOptions(made._beam_pipeline_args).view_as(GoogleCloudOptions)
     assert options.job_name == f"{component.lower()}-{RUN}"
     assert {f"run={RUN}", "team=cats", "application=pawprint"} < {*options.labels}
@@ -49,10 +52,10 @@ def test_a_job_on_dataflow_is_named_after_component_and_run(component, context):
 def test_a_training_job_is_labelled_with_its_run(context, monkeypatch):
     sent = []
     monkeypatch.setattr(
-        executors.trainer.runner, "start_cloud_training", lambda *a, **_: sent.append(a)
+        google_executors.trainer.runner, "start_cloud_training", lambda *a, **_: sent.append(a)
     )
     settings = placement.training_job(cloud_config("cloud.labels={team: cats}"))
-    executors.Trainer(context(RUN)).Do({}, {}, {"custom_config": json_utils.dumps(settings)})
+    google_executors.Trainer(context(RUN)).Do({}, {}, {"custom_config": json_utils.dumps(settings)})
     ((_, _, _, _, job, *_),) = sent
     assert job["labels"] == {
         "application": "pawprint",
@@ -65,7 +68,7 @@ def test_a_training_job_is_labelled_with_its_run(context, monkeypatch):
 def test_names_of_long_runs_are_names_still():
     run = f"{'1-' * 60}20260101000000"
     assert re.fullmatch(r"[a-z0-9_-]{63}", jobs.label(run))
-    names = {jobs.name_on_dataflow(component, run) for component in placement.BEAM_COMPONENTS}
+    names = {jobs.name_on_dataflow(component, run) for component in dataflow.COMPONENTS}
     assert len(names) == 4
     for name in names:
         assert re.fullmatch(r"[a-z][-a-z0-9]{0,61}[a-z0-9]", name)
@@ -77,16 +80,16 @@ def test_the_spec_does_not_change_with_the_run(spec):
     again = compiled.compile_pipeline(cloud_config())
     assert again == json.loads(spec.read_text())
     deployed = again["pipelineSpec"]["deploymentSpec"]["executors"]
-    for name in (*placement.BEAM_COMPONENTS, "Trainer"):
+    for name in (*dataflow.COMPONENTS, "Trainer"):
         arguments = deployed[f"{name}_executor"]["container"]["args"]
-        assert f"pipeline.cloud.executors.{name}" in arguments
+        assert f"pipeline.components.google_executors.{name}" in arguments
         assert not any("--job_name" in argument for argument in arguments)
 
 
 @pytest.fixture
 def under_way(cloud, dataflow, spec, tmp_path, monkeypatch):
     """A run whose containers do nothing but stay; its config, its service and its id."""
-    monkeypatch.setattr(vertex, "_POLL_S", 0.1)
+    monkeypatch.setattr(runs, "_POLL_S", 0.1)
     job = json.loads(spec.read_text())
     for executor in job["pipelineSpec"]["deploymentSpec"]["executors"].values():
         if "container" in executor:
@@ -96,7 +99,7 @@ def under_way(cloud, dataflow, spec, tmp_path, monkeypatch):
     containers = PipelinesStandIn(tmp_path / "containers", {"my-bucket": tmp_path / "bucket"})
     with VertexStandIn(containers) as service:
         config = cloud.config(on_dataflow(dataflow), f"cloud.endpoint={service.url}")
-        run = vertex.submit(config, staying)
+        run = runs.submit(config, staying)
         while not containers.commands:
             time.sleep(0.05)
         yield config, service, run
@@ -119,21 +122,21 @@ def test_a_cancelled_run_leaves_no_job(under_way, dataflow, monkeypatch):
     # The service's own cancelling ends the containers, and nothing else.
     with monkeypatch.context() as without:
         without.setattr(jobs, "cancel", lambda *_: [])
-        assert vertex.cancel(config, run) == [f"run {run} is cancelled"]
+        assert runs.cancel(config, run) == [f"run {run} is cancelled"]
     tasks = service.jobs[run]["jobDetail"]["taskDetails"]
     assert "CANCELLED" in {task["state"] for task in tasks if "state" in task}
     assert not any(ended())
 
-    assert vertex.cancel(config, run) == [
+    assert runs.cancel(config, run) == [
         f"run {run} is over",
         "  training job 0 is being cancelled",
         "  Dataflow's job 0 is being cancelled",
     ]
     assert ended() == [True, False, False, True, False, False]
     with pytest.raises(CloudError, match="it is over, and none of its jobs goes on"):
-        vertex.cancel(config, run)
+        runs.cancel(config, run)
 
 
 def test_the_evaluator_on_dataflow_records_the_model_as_that_of_a_local_run_does():
     local = RecordingEvaluator.EXECUTOR_SPEC.executor_class
-    assert issubclass(executors.Evaluator, local)
+    assert issubclass(google_executors.Evaluator, local)

@@ -9,8 +9,9 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
-from data.beam_options import job_options
-from pipeline.cloud import placement
+from data.conversion.beam_options import job_options
+from pipeline import placement
+from pipeline.cloud import dataflow
 from tests.pipeline.cloud.settings import cloud_config
 
 
@@ -20,7 +21,7 @@ def config(request):
 
 
 def test_options_by_name_and_flags_say_the_same(config):
-    by_name = PipelineOptions(flags=[], **placement.dataflow_options(config))
+    by_name = PipelineOptions(flags=[], **dataflow.options(config))
     by_flag = PipelineOptions(placement.beam_arguments(config))
     for kind in (WorkerOptions, GoogleCloudOptions):
         options = by_name.view_as(kind).get_all_options(current_only=True)
@@ -32,7 +33,7 @@ def test_options_by_name_and_flags_say_the_same(config):
 
 
 def test_the_conversion_takes_the_options(config):
-    options = placement.dataflow_options(config)
+    options = dataflow.options(config)
     place = options.pop("project"), options.pop("region")
     plan = SimpleNamespace(shards=[])
     taken = job_options(plan, "gs://bucket/records", "DataflowRunner", *place, options, "convert")

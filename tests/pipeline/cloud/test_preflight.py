@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.cloud import preflight
-from pipeline.cloud.catalog import catalog
-from pipeline.config_files import ConfigError
+from pipeline.config.catalog import catalog
+from pipeline.config.files import ConfigError
+from pipeline.vertex import preflight
 from tests.pipeline.cloud.settings import cloud_config
 
 

@@ -12,7 +12,7 @@ from tfx import v1 as tfx
 
 import runner_dataflow
 from pipeline.cloud.errors import CloudError
-from pipeline.run_folder import locked_root
+from pipeline.run.run_folder import locked_root
 from tests.conftest import REPOSITORY
 from tests.pipeline.cloud.conftest import on_dataflow
 from tests.pipeline.cloud.settings import BUCKET, SETTINGS
@@ -126,12 +126,12 @@ def test_an_unknown_run_is_told(cloud, capsys):
 
 
 def test_an_interrupted_wait_says_that_the_run_goes_on(cloud, spec, monkeypatch):
-    from pipeline.cloud import commands, vertex
+    from pipeline.vertex import commands, runs
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    run = vertex.submit(cloud.config(), spec)
+    run = runs.submit(cloud.config(), spec)
     monkeypatch.setattr(commands.time, "sleep", interrupted)
     with pytest.raises(CloudError, match=f"the run {run} goes on; .*`cancel {run}` ends it"):
         commands._wait(cloud.config(), run, SimpleNamespace(line=print))
@@ -160,7 +160,7 @@ def _end(service, pushed: bool):
 def test_photos_are_converted_compiled_submitted_and_waited_for(
     cloud, photos, tmp_path, monkeypatch, capfd, pushed
 ):
-    from pipeline.cloud import commands
+    from pipeline.vertex import commands
 
     monkeypatch.setattr(commands, "make_target", lambda *_: _Target())
     monkeypatch.setattr(commands, "_POLL_S", 0.2)
@@ -218,7 +218,7 @@ def test_an_interrupted_run_from_here_leaves_no_job(
             ),
         )
 
-    monkeypatch.setattr("pipeline.local_run.make_target", lambda *_: _Target())
+    monkeypatch.setattr("pipeline.run.local_run.make_target", lambda *_: _Target())
     monkeypatch.setattr("pipeline.pipeline.create_pipeline", stopped)
     arguments = ["beam", *_SET, "--images", str(photos)]
     settings = (f"root={tmp_path}", f"cloud.endpoint={cloud.vertex.url}", on_dataflow(dataflow))

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from pipeline.cloud import status, vertex
 from pipeline.cloud.errors import CloudError
+from pipeline.vertex import runs, status
 from tests.pipeline.cloud.settings import BUCKET, PROJECT, REGION
 from tests.standins.vertex_metadata import MetadataStore
 from tests.standins.vertex_pipelines import TaskRun
@@ -16,7 +16,7 @@ from tests.standins.vertex_pipelines import TaskRun
 def test_a_run_is_sent_with_labels_account_and_network(cloud, spec):
     network = "projects/123/global/networks/main"
     config = cloud.config("cloud.labels={team: cats}", f"cloud.network={network}")
-    run = vertex.submit(config, spec)
+    run = runs.submit(config, spec)
     assert re.fullmatch(r"pawprint-\d{14}", run)
     job = cloud.vertex.jobs[run]
     assert job["name"] == f"projects/{PROJECT}/locations/{REGION}/pipelineJobs/{run}"
@@ -29,37 +29,37 @@ def test_a_run_is_sent_with_labels_account_and_network(cloud, spec):
 
 def test_a_schedule_starts_such_runs_and_is_deleted(cloud, spec):
     config = cloud.config()
-    made = vertex.schedule(config, spec, "TZ=Europe/Berlin 0 3 * * 1")
+    made = runs.schedule(config, spec, "TZ=Europe/Berlin 0 3 * * 1")
     schedule = cloud.vertex.schedules[made]
     assert schedule["cron"] == "TZ=Europe/Berlin 0 3 * * 1"
     assert schedule["maxConcurrentRunCount"] == "1"
     asked = schedule["createPipelineJobRequest"]["pipelineJob"]
     assert asked["serviceAccount"] == config.cloud.service_account
-    assert vertex.cancel(config, made)[0].startswith(f"schedule {made} deleted")
+    assert runs.cancel(config, made)[0].startswith(f"schedule {made} deleted")
     assert cloud.vertex.schedules == {}
 
 
 def test_a_schedule_whose_answer_was_lost_is_found(cloud, spec):
     config = cloud.config()
-    earlier = vertex.schedule(config, spec, "0 3 * * 1")
+    earlier = runs.schedule(config, spec, "0 3 * * 1")
     cloud.vertex.schedules[earlier]["displayName"] = "pawprint-20200101000000"
     cloud.vertex.lose_answers = 1
-    made = vertex.schedule(config, spec, "0 3 * * 1")
+    made = runs.schedule(config, spec, "0 3 * * 1")
     assert [*cloud.vertex.schedules] == [earlier, made]
 
 
 def test_a_cancellation_that_takes_long_is_told_as_that(cloud, spec, monkeypatch):
-    monkeypatch.setattr(vertex, "_CANCEL_S", 0)
+    monkeypatch.setattr(runs, "_CANCEL_S", 0)
     config = cloud.config("cloud.dataflow=null")
-    run = vertex.submit(config, spec)
-    (told,) = vertex.cancel(config, run)
+    run = runs.submit(config, spec)
+    (told,) = runs.cancel(config, run)
     assert f"run {run} is being cancelled; give the command again" in told
-    assert status.read(config, vertex.get(config, run)).state == "being cancelled"
+    assert status.read(config, runs.get(config, run)).state == "being cancelled"
 
 
 def test_a_run_whose_answer_was_lost_is_found(cloud, spec):
     cloud.vertex.lose_answers = 1
-    run = vertex.submit(cloud.config(), spec)
+    run = runs.submit(cloud.config(), spec)
     assert [*cloud.vertex.jobs] == [run]
 
 
@@ -80,7 +80,7 @@ def test_a_run_whose_answer_was_lost_is_found(cloud, spec):
 def test_a_refusal_is_told_in_words(cloud, spec, answer, told):
     cloud.vertex.refuse(*answer, times=3 if answer[0] == 401 else 1)  # the client asks again
     with pytest.raises(CloudError, match=told) as raised:
-        vertex.submit(cloud.config(), spec)
+        runs.submit(cloud.config(), spec)
     assert str(raised.value).startswith("cannot submit the run: ")
     assert cloud.vertex.jobs == {}
 
@@ -89,14 +89,14 @@ def test_without_credentials_the_login_is_named(cloud, spec, monkeypatch):
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS")
     monkeypatch.setenv("CLOUDSDK_CONFIG", "/nonexistent")
     with pytest.raises(CloudError, match=r"no credentials\. Run `gcloud auth application-default"):
-        vertex.submit(cloud.config(), spec)
+        runs.submit(cloud.config(), spec)
 
 
 def test_over_grpc_too_an_expired_login_is_told_as_that_and_at_once(cloud, spec):
     cloud.tokens.expired = True
     config = cloud.config("cloud.endpoint=localhost:1")
     started = time.monotonic()
-    for ask in (vertex.get, vertex.cancel, lambda *_: vertex.submit(config, spec)):
+    for ask in (runs.get, runs.cancel, lambda *_: runs.submit(config, spec)):
         with pytest.raises(CloudError, match=r"expired or were revoked .*gcloud auth"):
             ask(config, "pawprint-1")
     assert time.monotonic() - started < 30
@@ -104,12 +104,12 @@ def test_over_grpc_too_an_expired_login_is_told_as_that_and_at_once(cloud, spec)
 
 def test_an_unknown_run_is_told(cloud):
     with pytest.raises(CloudError, match="cannot read the run nope: not found"):
-        vertex.get(cloud.config(), "nope")
+        runs.get(cloud.config(), "nope")
 
 
 def test_the_failed_task_and_its_log_are_named(cloud, spec, tmp_path):
     config = cloud.config()
-    run = vertex.submit(config, spec)
+    run = runs.submit(config, spec)
     log = tmp_path / "7" / "log.txt"
     cloud.vertex.set_state(
         run,
@@ -119,7 +119,7 @@ def test_the_failed_task_and_its_log_are_named(cloud, spec, tmp_path):
         TaskRun("Evaluator", "NOT_TRIGGERED"),
         message="The DAG failed because some tasks failed. The failed tasks are: [Trainer].",
     )
-    found = status.read(config, vertex.get(config, run))
+    found = status.read(config, runs.get(config, run))
     assert {task.name: task.state for task in found.tasks} == {
         "ImportExampleGen": "cached",
         "Trainer": "failed",
@@ -143,10 +143,10 @@ def test_the_failed_task_and_its_log_are_named(cloud, spec, tmp_path):
 )
 def test_a_task_without_image_or_quota_is_explained(cloud, spec, error, told):
     config = cloud.config()
-    run = vertex.submit(config, spec)
+    run = runs.submit(config, spec)
     failed = TaskRun("Transform", "FAILED", error=error)
     cloud.vertex.set_state(run, "PIPELINE_STATE_FAILED", failed)
-    assert told in status.read(config, vertex.get(config, run)).text()
+    assert told in status.read(config, runs.get(config, run)).text()
 
 
 def row(metric, passed):
@@ -175,9 +175,9 @@ def judged(cloud, passed):
 
 def test_a_refusal_is_explained_by_the_gates_verdicts(cloud, spec):
     config = cloud.config()
-    run = vertex.submit(config, spec)
+    run = runs.submit(config, spec)
     cloud.vertex.set_state(run, "PIPELINE_STATE_SUCCEEDED", *judged(cloud, passed=False))
-    text = status.read(config, vertex.get(config, run)).text()
+    text = status.read(config, runs.get(config, run)).text()
     assert "Quality gate: REFUSED" in text
     failed, passed = (text.index(name) for name in ("accuracy", "auc"))
     assert failed < passed
@@ -187,8 +187,8 @@ def test_a_refusal_is_explained_by_the_gates_verdicts(cloud, spec):
 
 def test_without_the_verdicts_a_refusal_is_told_all_the_same(cloud, spec):
     config = cloud.config()
-    run = vertex.submit(config, spec)
+    run = runs.submit(config, spec)
     tasks = judged(cloud, passed=False)
     cloud.storage.buckets[BUCKET].clear()
     cloud.vertex.set_state(run, "PIPELINE_STATE_SUCCEEDED", *tasks)
-    assert "a gate refused the model" in status.read(config, vertex.get(config, run)).text()
+    assert "a gate refused the model" in status.read(config, runs.get(config, run)).text()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.label_file import read_labels
+from pipeline.artifacts.label_file import read_labels
 from pipeline.predict import photo_folder, results
 from tests.pipeline.cloud import up_to_transform
 from tests.pipeline.cloud.received import check_job

@@ -37,12 +37,12 @@ def examples(split: Path) -> list[bytes]:
 def _main(records: str, *settings: str) -> None:
     from tfx.orchestration.pipeline import RunOptions
 
-    from pipeline import config_files
-    from pipeline.ingest import describe
-    from pipeline.local_dag_runner import LocalDagRunner
+    from pipeline.config.files import load_config
     from pipeline.pipeline import create_pipeline
+    from pipeline.run.dag_runner import LocalDagRunner
+    from pipeline.run.ingest import describe
 
-    config = config_files.load(None, settings).model_copy(update={"records": describe(records)})
+    config = load_config(None, settings).model_copy(update={"records": describe(records)})
     failed = []
 
     def listener(report):

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import config_files
-from pipeline.config import Config
+from pipeline.config.files import load_config
+from pipeline.config.schema import Config
 from tests.pipeline.cloud import dataflow_cloud
 from tests.pipeline.cloud.dataflow_cloud import Cloud
 from tests.standins.vertex_hosts import VertexOnHosts
@@ -29,15 +29,15 @@ _SETTINGS = (
 _SUBMIT = """
 import sys
 from pathlib import Path
-from pipeline import config_files
-from pipeline.cloud import vertex
+from pipeline.config.files import load_config
+from pipeline.vertex import runs
 spec, *settings = sys.argv[1:]
-print(vertex.submit(config_files.load("conf/production.yaml", settings), Path(spec)))
+print(runs.submit(load_config("conf/production.yaml", settings), Path(spec)))
 """
 _PREDICT = """
 import base64, json, sys
 from google.cloud import aiplatform
-from data import records
+from data.record import records
 photo = open(sys.argv[1], "rb").read()
 aiplatform.init(project=sys.argv[2], location=sys.argv[3])
 (endpoint,) = aiplatform.Endpoint.list(filter='labels.pawprint_model="pawprint"')
@@ -47,12 +47,12 @@ print(json.dumps({"version": answer.model_version_id, "predictions": answer.pred
 """
 _PREDICT_IN_BULK = """
 import sys
-from pipeline import config_files
-from pipeline.local_dag_runner import LocalDagRunner
+from pipeline.config.files import load_config
+from pipeline.run.dag_runner import LocalDagRunner
 from pipeline.predict.bulk_pipeline import INFERENCE, create_prediction_pipeline
 from pipeline.predict.photo_folder import Unlabelled
 records, model, *settings = sys.argv[1:]
-config = config_files.load("conf/production.yaml", settings)
+config = load_config("conf/production.yaml", settings)
 photos = Unlabelled([], records, 0, [], False)
 reports = {}
 runner = LocalDagRunner("bulk", lambda report: reports.update({report.node_id: report}))
@@ -145,7 +145,7 @@ class WholeCloud:
     @property
     def config(self) -> Config:
         """What the commands read."""
-        return config_files.load("conf/production.yaml", self._settings)
+        return load_config("conf/production.yaml", self._settings)
 
     @property
     def _settings(self) -> tuple[str, ...]:

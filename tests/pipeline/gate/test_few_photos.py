@@ -1,7 +1,7 @@
 import pytest
 
+from pipeline.config.gate import GateConfig
 from pipeline.gate.few_photos import few_photos
-from pipeline.gate.options import GateConfig
 from tests.pipeline.gate.counted import counted
 
 FIVE = ("daisy", "dandelion", "rose", "sunflower", "tulip")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from data import samples
-from pipeline.metadata_reader import run_executions, sqlite_store
-from pipeline.saved_model import model_digest
+from data.sources import samples
+from pipeline.artifacts.saved_model import model_digest
+from pipeline.metadata.reader import run_executions, sqlite_store
 from tests.conftest import run_local
 
 pytestmark = pytest.mark.slow
@@ -147,9 +147,9 @@ def test_a_model_whose_export_is_broken_is_refused_and_not_pushed(runs, root, tm
     import tensorflow as tf
     from tfx import v1 as tfx
 
-    from pipeline import config_files
-    from pipeline.gate import serving_check
-    from pipeline.local_dag_runner import LocalDagRunner
+    from pipeline.components import serving_check
+    from pipeline.config.files import load_config
+    from pipeline.run.dag_runner import LocalDagRunner
 
     _, summary = runs["better"]
     artifacts = root / "runs" / "pipeline"
@@ -176,7 +176,7 @@ def test_a_model_whose_export_is_broken_is_refused_and_not_pushed(runs, root, tm
     ]
     imported, examples, blessing = (node.outputs["result"] for node in nodes)
     resolved = root / "runs" / "runs" / summary["run_id"] / "config.yaml"
-    check = serving_check.create(imported, examples, config_files.load(resolved))
+    check = serving_check.create(imported, examples, load_config(resolved))
     pusher = tfx.components.Pusher(
         model=imported,
         model_blessing=blessing,

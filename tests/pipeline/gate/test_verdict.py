@@ -11,10 +11,10 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 from tfx_bsl.arrow import table_util
 
+from pipeline.config.gate import GateConfig
 from pipeline.gate import extractors
 from pipeline.gate.evaluation import eval_config
 from pipeline.gate.measurements import Measurements
-from pipeline.gate.options import GateConfig
 from pipeline.gate.verdict import judge
 from tests.pipeline.gate.counted import counted
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tfx import v1 as tfx
 
-from pipeline.local_dag_runner import LocalDagRunner
+from pipeline.run.dag_runner import LocalDagRunner
 
 _Examples = tfx.types.standard_artifacts.Examples
 _Model = tfx.types.standard_artifacts.Model

@@ -10,7 +10,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from pipeline.lineage.expected import Expected, Seen, Version
 from pipeline.lineage.naming import Naming
 from pipeline.lineage.target import TargetError
-from pipeline.metadata_reader import sqlite_store
+from pipeline.metadata.reader import sqlite_store
 
 COMPLETE, RUNNING = mlmd.Execution.COMPLETE, mlmd.Execution.RUNNING
 

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from pipeline import config_files
+from pipeline.config.files import load_config
 from pipeline.lineage.automatic import mirror_after_run
-from pipeline.metadata_reader import sqlite_store
+from pipeline.metadata.reader import sqlite_store
 from tests.conftest import QUICK, run_local
 from tests.pipeline.lineage.conftest import run
 from tests.pipeline.lineage.truth import Held, recorded
@@ -19,7 +19,7 @@ ONLINE = ("--set=wandb.mode=online", "--set=wandb.project=paws")
 
 
 def after_run(root, *settings) -> str:
-    config = config_files.load(None, [f"root={root}", "wandb.project=paws", *settings])
+    config = load_config(None, [f"root={root}", "wandb.project=paws", *settings])
     return mirror_after_run(config, root / "log")
 
 

@@ -9,8 +9,8 @@ import sys
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.lineage.graph import load
-from pipeline.lineage.stores import PASSWORD, StoreError, open_source
+from pipeline.metadata.graph import StoreError, load
+from pipeline.metadata.stores import PASSWORD, open_source
 from tests.conftest import REPOSITORY
 from tests.pipeline.lineage.conftest import PROJECT, run, start
 from tests.pipeline.lineage.truth import recorded
@@ -138,7 +138,7 @@ def _other_host() -> list[str]:
 
 _NOTER = """
 import sys
-from pipeline.lineage.stores import open_source
+from pipeline.metadata.stores import open_source
 source = open_source(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
@@ -147,7 +147,7 @@ print(*[name for name in ("first", "second") if source.create_note(name, "text")
 _HOLDER = """
 import sys, time
 from pipeline.lineage.lease import exclusive
-from pipeline.lineage.stores import open_source
+from pipeline.metadata.stores import open_source
 with exclusive(open_source(sys.argv[1]), "hosts", 60, 0):
     print("held", flush=True)
     time.sleep(60)
@@ -155,7 +155,7 @@ with exclusive(open_source(sys.argv[1]), "hosts", 60, 0):
 _WAITER = """
 import sys
 from pipeline.lineage.lease import exclusive
-from pipeline.lineage.stores import open_source
+from pipeline.metadata.stores import open_source
 with exclusive(open_source(sys.argv[1]), "hosts", 60, 0):
     pass
 """

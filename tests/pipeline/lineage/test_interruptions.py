@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.lineage import lease
 from pipeline.lineage.lease import LeaseError, exclusive
-from pipeline.lineage.stores import open_source
+from pipeline.metadata.stores import open_source
 from tests.conftest import REPOSITORY
 from tests.pipeline.lineage.conftest import PROJECT, mirror, start
 from tests.pipeline.lineage.truth import Held, recorded, states, versions
@@ -98,7 +98,7 @@ def test_many_at_once_take_a_lease_in_turn(cheap, tmp_path):
 _TAKER = """
 import os, sys, time
 from pipeline.lineage.lease import exclusive
-from pipeline.lineage.stores import open_source
+from pipeline.metadata.stores import open_source
 source = open_source(sys.argv[1])
 with exclusive(source, "turns", 60, 50), open(sys.argv[2], "a", buffering=1) as log:
     print(os.getpid(), file=log)

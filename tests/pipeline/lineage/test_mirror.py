@@ -10,7 +10,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from PIL import Image
 
-from pipeline.metadata_reader import sqlite_store
+from pipeline.metadata.reader import sqlite_store
 from tests.pipeline.lineage.conftest import PROJECT, mirror, run
 from tests.pipeline.lineage.small_store import SmallStore
 from tests.pipeline.lineage.truth import Held, recorded, states, versions

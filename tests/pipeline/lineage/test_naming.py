@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wandb.sdk.artifacts import _validators as wandb_rules
 
-from models.run_id import training_run_id
+from models.tracking.run_id import training_run_id
 from pipeline.lineage import naming
-from pipeline.lineage.graph import Artifact, Edge, Execution, Graph
+from pipeline.metadata.graph import Artifact, Edge, Execution, Graph
 
 NAMES = st.text(min_size=1, max_size=300)
 

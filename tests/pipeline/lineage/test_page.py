@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from pipeline.lineage.graph import Artifact, Edge, Execution, Graph
 from pipeline.lineage.page import render, write
+from pipeline.metadata.graph import Artifact, Edge, Execution, Graph
 from tests.pipeline.lineage.conftest import run
 
 NODES = (

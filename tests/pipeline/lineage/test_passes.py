@@ -11,8 +11,8 @@ from pipeline.lineage import mirror as mirror_module
 from pipeline.lineage.check import check
 from pipeline.lineage.mirror import mirror
 from pipeline.lineage.naming import Naming
-from pipeline.lineage.stores import open_source
 from pipeline.lineage.target import TargetError
+from pipeline.metadata.stores import open_source
 from tests.pipeline.lineage.small_store import COMPLETE, RUNNING, Project, SmallStore
 
 

@@ -10,14 +10,20 @@ import sys
 import pytest
 
 from models import options
-from models.tracking import Tracker
+from models.tracking.wandb_tracker import Tracker
 from tests.conftest import REPOSITORY
 from tests.standins.wandb.records import Run
 from tests.standins.wandb.server import WandbStandIn
 
 
 def upload(tracker: Tracker, server: WandbStandIn) -> tuple[int, str]:
-    command = [sys.executable, "-m", "models.wandb_upload", tracker._folder, tracker.run_id]
+    command = [
+        sys.executable,
+        "-m",
+        "models.tracking.wandb_upload",
+        tracker._folder,
+        tracker.run_id,
+    ]
     done = subprocess.run(
         [*command, "--project", "paws"],
         cwd=REPOSITORY,

@@ -8,13 +8,13 @@ import json
 import pytest
 from google.cloud import aiplatform_v1 as vertex
 
-from models.run_id import training_run_id
-from pipeline.lineage import vertex_source
+from models.tracking.run_id import training_run_id
 from pipeline.lineage.cli import main
-from pipeline.lineage.graph import ancestry, load, of_run
 from pipeline.lineage.lease import LeaseError, exclusive
 from pipeline.lineage.naming import Naming
-from pipeline.lineage.stores import StoreError, open_source
+from pipeline.metadata import vertex_source
+from pipeline.metadata.graph import StoreError, ancestry, load, of_run
+from pipeline.metadata.stores import open_source
 from tests.pipeline.lineage.conftest import PROJECT, run
 from tests.standins.metadata_service import VertexMetadataStandIn
 from tests.standins.wandb.server import WandbStandIn

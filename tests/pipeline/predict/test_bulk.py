@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from pipeline.metadata_reader import run_executions, sqlite_store
+from pipeline.metadata.pushed_models import pushed_models
+from pipeline.metadata.reader import run_executions, sqlite_store
 from pipeline.predict.bulk import latest_model
-from pipeline.pushed_models import pushed_models
 from tests.conftest import REPOSITORY, run_local
 from tests.pipeline.serve.conftest import Server, b64
 
@@ -119,7 +119,7 @@ def test_what_is_wrong_with_the_photos_is_said_first(root, tmp_path):
 
 @pytest.mark.slow
 def test_the_model_asked_is_the_one_that_is_served(root):
-    from pipeline import config_files
+    from pipeline.config.files import load_config
 
-    config = config_files.load(None, [f"root={root}"])
+    config = load_config(None, [f"root={root}"])
     assert latest_model(config).version == "1"

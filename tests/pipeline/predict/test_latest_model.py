@@ -5,13 +5,13 @@ import json
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline import config_files
-from pipeline.metadata_reader import sqlite_store
+from pipeline.config.files import load_config
+from pipeline.metadata.pushed_models import pushed_models
+from pipeline.metadata.reader import sqlite_store
 from pipeline.predict import bulk
 from pipeline.predict.bulk import NoModelError, latest_model
 from pipeline.push.folder import FolderTarget
 from pipeline.push.target import Pushed, PushError, Status, VersionStatus
-from pipeline.pushed_models import pushed_models
 from pipeline.serve.lineage import lineage_of
 
 
@@ -95,7 +95,7 @@ def root(tmp_path):
 
 
 def config(root):
-    return config_files.load(None, [f"root={root.path}"])
+    return load_config(None, [f"root={root.path}"])
 
 
 def test_no_push_is_no_model(root):
@@ -130,14 +130,14 @@ def test_google_is_asked_which_version_it_serves(root, monkeypatch):
     monkeypatch.setattr(bulk, "make_target", lambda options, folder: Target())
     section = "{project: my-project, region: us-central1, models_at: gs://bucket/models}"
     given = [f"root={root.path}", "push.target=vertex", f"push.vertex={section}"]
-    found = latest_model(config_files.load(None, given))
+    found = latest_model(load_config(None, given))
     assert (found.version, found.model_uri) == ("1", models[0])
     states |= {"1": "kept", "3": "served"}
     with pytest.raises(NoModelError, match=r"models/cats-dogs@3 was not pushed by a run of"):
-        latest_model(config_files.load(None, given))
+        latest_model(load_config(None, given))
     states.clear()
     with pytest.raises(NoModelError, match="no credentials for Google Cloud"):
-        latest_model(config_files.load(None, given))
+        latest_model(load_config(None, given))
 
 
 def test_a_model_that_is_gone_is_told(root):

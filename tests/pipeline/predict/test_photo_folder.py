@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from data import records, tfrecord
 from data.errors import DataError
+from data.record import records, tfrecord
 from pipeline.predict.photo_folder import convert_folder, list_folder
 from tests.pipeline.serve.conftest import photo
 

@@ -11,8 +11,8 @@ import urllib.request
 import pytest
 
 from pipeline.predict import remote
-from pipeline.predict.asking import Failure, ModelError, Prediction, prediction
-from pipeline.predict.asking import predict as ask
+from pipeline.predict.answers import Failure, ModelError, Prediction, prediction
+from pipeline.predict.client import predict as ask
 from pipeline.predict.remote import RemoteModel
 from pipeline.push.folder import FolderTarget
 from tests.conftest import REPOSITORY

@@ -5,7 +5,7 @@ import csv
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from data import records, tfrecord
+from data.record import records, tfrecord
 from pipeline.predict.photo_folder import ROW
 from pipeline.predict.results import write_predictions
 

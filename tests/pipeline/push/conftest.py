@@ -15,7 +15,7 @@ def _store(tmp_path_factory):
 @pytest.fixture
 def storage(_store, monkeypatch):
     """A Storage stand-in that this process and its children talk to, with a real login."""
-    from data import gs
+    from data.storage import gs
 
     service, key = _store
     service.buckets["bucket"].clear()

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
+from pipeline.config.push import AiPlatformConfig
 from pipeline.push import tfx_runner
 from pipeline.push.ai_platform import AiPlatformTarget
-from pipeline.push.options import AiPlatformConfig
 from pipeline.push.target import PushError
 from tests.conftest import REPOSITORY
 from tests.standins.ai_platform import AiPlatformStandIn
@@ -260,7 +260,7 @@ def test_two_pushes_at_once(target, model, service):
 _PUSH = """
 import sys
 from pipeline.push.ai_platform import AiPlatformTarget
-from pipeline.push.options import AiPlatformConfig
+from pipeline.config.push import AiPlatformConfig
 AiPlatformTarget(AiPlatformConfig.model_validate_json(sys.argv[1])).push(sys.argv[2])
 """
 

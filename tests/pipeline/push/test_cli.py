@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from pipeline.push.folder import FolderTarget, served_version
+from pipeline.artifacts.version_folder import served_version
+from pipeline.push.folder import FolderTarget
 from tests.conftest import REPOSITORY
 
 

@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from pipeline.push.folder import FolderTarget, rolled_back, served_version, versions
+from pipeline.artifacts.version_folder import rolled_back, served_version, versions
+from pipeline.push.folder import FolderTarget
 from pipeline.push.target import PushError
 
 

@@ -4,13 +4,13 @@ import pytest
 from tfx import v1 as tfx
 from tfx.types import standard_artifacts
 
-from pipeline.local_dag_runner import LocalDagRunner
-from pipeline.metadata_reader import run_executions, sqlite_store
-from pipeline.push.component import BlessedPusher
-from pipeline.push.options import PushConfig, VertexConfig
+from pipeline.artifacts.saved_model import DIGEST, model_digest
+from pipeline.components.pusher import BlessedPusher
+from pipeline.config.push import PushConfig, VertexConfig
+from pipeline.metadata.reader import run_executions, sqlite_store
 from pipeline.push.target import PushError
 from pipeline.push.targets import make_target
-from pipeline.saved_model import DIGEST, model_digest
+from pipeline.run.dag_runner import LocalDagRunner
 from tests.standins.vertex_prediction import VertexPredictionStandIn
 
 
@@ -57,7 +57,7 @@ def run(tmp_path, options):
             **{name: importer.outputs["result"] for name, importer in given.items()},
             options=options,
             folder="",
-            present=make_target(options, "").preflight(),
+            cache_nonce=make_target(options, "").preflight(),
         ).with_id("Pusher")
         pipeline = tfx.dsl.Pipeline(
             pipeline_name="pushes",

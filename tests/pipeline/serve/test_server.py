@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from data import records
+from data.record import records
 from pipeline.push.folder import FolderTarget
 from tests.conftest import shared
 from tests.pipeline.serve.conftest import SIZE, Server, b64, photo

@@ -2,8 +2,8 @@
 
 import pytest
 
+from pipeline.config.push import VertexConfig
 from pipeline.push import vertex_service
-from pipeline.push.options import VertexConfig
 from pipeline.push.vertex import VertexTarget
 from tests.standins.vertex_prediction import VertexPredictionStandIn
 

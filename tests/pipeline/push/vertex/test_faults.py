@@ -220,7 +220,7 @@ def test_another_push_in_between_is_taken_into_account(target, model, service):
 
 _PUSH = """
 import sys
-from pipeline.push.options import VertexConfig
+from pipeline.config.push import VertexConfig
 from pipeline.push.vertex import VertexTarget
 VertexTarget(VertexConfig.model_validate_json(sys.argv[1])).push(sys.argv[2])
 """

@@ -1,0 +1,1 @@
+"""The record: its features, its bytes and the types of its columns."""

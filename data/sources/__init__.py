@@ -1,0 +1,1 @@
+"""What photos come from: folders, CSV tables, drawn samples."""

@@ -1,0 +1,1 @@
+"""Files by path, on this machine and in Cloud Storage."""

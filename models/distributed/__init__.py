@@ -1,0 +1,1 @@
+"""Training in several processes: the cluster, its strategy and its end."""

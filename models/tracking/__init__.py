@@ -1,0 +1,1 @@
+"""Weights & Biases: what a training logs, and how that is uploaded."""

@@ -1,0 +1,1 @@
+"""What components write and later ones read: names of files, digests, SavedModels, labels."""

@@ -1,0 +1,1 @@
+"""Every setting: where it is documented, read and checked."""

@@ -1,0 +1,14 @@
+"""Settings of the mirror that runs at the end of a local run."""
+
+from pydantic import Field
+
+from pipeline.config.section import Section
+
+
+class LineageConfig(Section):
+    """The mirror of ML Metadata into Weights & Biases; it runs where `wandb.mode` is `online`."""
+
+    mirror: bool = True
+    """Mirror the store at the end of a run."""
+    deadline_s: float = Field(60, gt=0)
+    """Seconds after which an unfinished mirror is stopped; the next one goes on from there."""

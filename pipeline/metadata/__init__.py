@@ -1,0 +1,1 @@
+"""ML Metadata: executions, artifacts and the edges between them, read from any store."""

@@ -1,0 +1,1 @@
+"""Runs on Vertex AI Pipelines: plan, compiled spec, submission, status."""

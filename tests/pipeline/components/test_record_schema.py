@@ -1,0 +1,78 @@
+import tensorflow as tf
+import tensorflow_data_validation as tfdv
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from pipeline.components.example_validator import explain
+from pipeline.components.record_schema import known_layout, with_extra_columns
+
+FEATURES = (
+    "image",
+    "image_height",
+    "image_width",
+    "image_channels",
+    "label",
+    "image_name",
+    "split",
+)
+
+
+def statistics(tmp_path, **changes):
+    """Statistics of three records, without their pixels, as the pipeline computes them."""
+    path = str(tmp_path / "records")
+    values = {
+        "image_height": 8,
+        "image_width": 8,
+        "image_channels": 3,
+        "label": 1,
+        "image_name": b"a.jpg",
+        "split": b"TRAIN",
+    } | changes
+    features = {}
+    for name, value in values.items():
+        if isinstance(value, bytes):
+            features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        else:
+            features[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+    record = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+    with tf.io.TFRecordWriter(path) as writer:
+        for _ in range(3):
+            writer.write(record)
+    return tfdv.generate_statistics_from_tfrecord(path)
+
+
+def test_good_records_have_no_anomalies_although_their_pixels_were_not_counted(tmp_path):
+    found = tfdv.validate_statistics(statistics(tmp_path), known_layout(2, FEATURES))
+    assert explain("train", found) == []
+
+
+def test_an_anomaly_names_feature_split_and_fix(tmp_path):
+    wrong = statistics(tmp_path, label=7, image_channels=9)
+    found = tfdv.validate_statistics(wrong, known_layout(2, FEATURES))
+    lines = explain("validation", found)
+    assert len(lines) == 2
+    assert all(line.startswith("split validation, feature ") for line in lines)
+    assert any("feature label" in line and "same labels" in line for line in lines)
+    assert any("feature image_channels" in line and "Fix:" in line for line in lines)
+
+
+def test_extra_columns_are_inferred_and_every_feature_is_dense(tmp_path):
+    inferred = tfdv.infer_schema(statistics(tmp_path, age=4), infer_feature_shape=True)
+    schema = with_extra_columns(known_layout(2, FEATURES), inferred)
+    by_name = {feature.name: feature for feature in schema.feature}
+    assert set(by_name) == {*FEATURES, "age"}
+    assert by_name["age"].type == schema_pb2.INT
+    assert by_name["label"].int_domain.max == 1, "what is given is not replaced"
+    stated = schema.tensor_representation_group[""].tensor_representation
+    assert set(stated) == {*FEATURES, "age"}
+    assert all(stated[name].HasField("dense_tensor") for name in stated)
+
+
+def test_values_of_a_text_column_that_train_does_not_have_are_no_anomaly(tmp_path):
+    train = statistics(tmp_path, site=b"Oslo")
+    inferred = tfdv.infer_schema(train, infer_feature_shape=True)
+    assert inferred.string_domain, "otherwise this shows nothing"
+    schema = with_extra_columns(known_layout(2, FEATURES), inferred)
+    found = tfdv.validate_statistics(statistics(tmp_path, site=b"Rome"), schema)
+    assert explain("test", found) == []
+    missing = tfdv.validate_statistics(statistics(tmp_path), schema)
+    assert "feature site" in explain("test", missing)[0], "still asked for"
