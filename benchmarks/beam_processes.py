@@ -24,8 +24,8 @@ def measure(photos: str, processes: int) -> dict[str, float]:
     """Wall seconds of each component, and processor time and memory of the whole.
 
     Args:
-      photos: folder with one folder of photos a label.
-      processes: of Beam.
+        photos: folder with one folder of photos a label.
+        processes: of Beam.
     """
     from pipeline.run import lazy_imports
 

@@ -40,13 +40,13 @@ def run_to_transform(side: str, photos: str, root: str, *settings: str):
     """Converts the photos and runs one side's components.
 
     Args:
-      side: `ours` or `template`.
-      photos: folder of photos.
-      root: folder for everything that is made.
-      settings: of the config, as of `--set`.
+        side: `ours` or `template`.
+        photos: folder of photos.
+        root: folder for everything that is made.
+        settings: of the config, as of `--set`.
 
     Returns:
-      The config with its records, and the components' seconds by name.
+        The config with its records, and the components' seconds by name.
     """
     from pipeline.config.files import load_config
     from pipeline.run.ingest import Source, ingest

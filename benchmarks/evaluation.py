@@ -52,12 +52,12 @@ def evaluate(model: str, examples: str, output: str, gate, classes: int, split=_
     """Runs TFX's Evaluator as the pipeline configures it.
 
     Args:
-      model: Model artifact, a folder with `Format-Serving` in it.
-      examples: Examples artifact, a folder with `Split-<split>` in it.
-      output: folder that receives the evaluation.
-      gate: the `GateConfig`.
-      classes: number of labels.
-      split: the split that is read.
+        model: Model artifact, a folder with `Format-Serving` in it.
+        examples: Examples artifact, a folder with `Split-<split>` in it.
+        output: folder that receives the evaluation.
+        gate: the `GateConfig`.
+        classes: number of labels.
+        split: the split that is read.
     """
     from tfx import v1 as tfx
     from tfx.components.evaluator.executor import Executor

@@ -29,7 +29,7 @@ def seconds(modules: str) -> tuple[float, float]:
     """Wall and processor time of the import in a new process.
 
     Args:
-      modules: arguments of `lazy_imports.install`, as source text.
+        modules: arguments of `lazy_imports.install`, as source text.
     """
     done = subprocess.run(
         [sys.executable, "-c", _CODE.format(modules=modules)],

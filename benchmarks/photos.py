@@ -26,16 +26,16 @@ def more(photos: Path, count: int, folder: Path, seed: int = 0) -> Path:
     Each is a crop of 60 to 100 % of each side, mirrored half the time, of random JPEG quality.
 
     Args:
-      photos: a folder with one folder of photos a label.
-      count: how many to write.
-      folder: made where there is none; files of the same name are overwritten.
-      seed: of the crops.
+        photos: a folder with one folder of photos a label.
+        count: how many to write.
+        folder: made where there is none; files of the same name are overwritten.
+        seed: of the crops.
 
     Returns:
-      `folder`.
+        `folder`.
 
     Raises:
-      ValueError: there are no photos.
+        ValueError: there are no photos.
     """
     photos, folder = Path(photos), Path(folder)
     sources = sorted(p for p in photos.glob("*/*") if p.suffix.lower() in _SUFFIXES)

@@ -21,10 +21,10 @@ def prepare(photos: str, root: Path, *settings: str, template: bool = False) -> 
     """Arguments of `run_fn` for photos, in a process of its own where they are not there yet.
 
     Args:
-      photos: folder with one folder of photos a label.
-      root: folder for records and transformed examples; a second call finds them there.
-      settings: as of `--set`.
-      template: the components of a plain TFX template, with float images, in place of ours.
+        photos: folder with one folder of photos a label.
+        root: folder for records and transformed examples; a second call finds them there.
+        settings: as of `--set`.
+        template: the components of a plain TFX template, with float images, in place of ours.
     """
     if not (root / _FILE).exists():
         command = [sys.executable, "-m", "benchmarks.prepared", photos, str(root)]

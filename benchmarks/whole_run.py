@@ -90,7 +90,7 @@ def run(command: list[str]) -> tuple[float, float]:
     """Seconds of a command, and MiB of its processes at their peak.
 
     Raises:
-      SystemExit: it did not end with status 0, or 3 for a model that was refused.
+        SystemExit: it did not end with status 0, or 3 for a model that was refused.
     """
     began = time.perf_counter()
     process = subprocess.Popen(

@@ -33,9 +33,9 @@ def create_pipeline(
     """From TFRecords to a pushed model, on this machine or, with `config.cloud`, on Google Cloud.
 
     Args:
-      config: with `records` filled in.
-      cache_nonce: the answer of `Target.preflight`; another one keeps a push out of the cache.
-      override: a blessing against the bounds of gate 1; None leaves it to them.
+        config: with `records` filled in.
+        cache_nonce: the answer of `Target.preflight`; another one keeps a push out of the cache.
+        override: a blessing against the bounds of gate 1; None leaves it to them.
     """
     records = config.records
     settings = training_settings(config)

@@ -23,7 +23,7 @@ def model_digest(folder: str) -> str:
     """Sha256 (hex) over the names and contents of a SavedModel; the same wherever it lies.
 
     Raises:
-      SavedModelError: there is no SavedModel, or the store cannot be read.
+        SavedModelError: there is no SavedModel, or the store cannot be read.
     """
     files = file_digests(folder)
     if GRAPH not in files:
@@ -35,7 +35,7 @@ def file_digests(folder: str) -> dict[str, str]:
     """MD5 (base64, as Cloud Storage keeps it) of each file by its path below the folder.
 
     Raises:
-      SavedModelError: the store cannot be read.
+        SavedModelError: the store cannot be read.
     """
     if not folder.startswith(gs.PREFIX):
         paths = [path for path in Path(folder).rglob("*") if path.is_file()]

@@ -8,7 +8,7 @@ def check(cloud: CloudConfig) -> str:
     """Where the bucket is, in words.
 
     Raises:
-      CloudError: it does not exist, or cannot be read with these credentials.
+        CloudError: it does not exist, or cannot be read with these credentials.
     """
     from google.api_core.exceptions import NotFound
     from google.cloud import storage

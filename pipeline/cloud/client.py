@@ -9,7 +9,7 @@ def connect(cloud: CloudConfig) -> None:
     """Sets what `google.cloud.aiplatform` talks to.
 
     Raises:
-      google.auth.exceptions.GoogleAuthError: there are no credentials, or they are refused.
+        google.auth.exceptions.GoogleAuthError: there are no credentials, or they are refused.
     """
     from google.cloud import aiplatform
 
@@ -29,7 +29,7 @@ def login():
     that does not answer, after minutes.
 
     Raises:
-      google.auth.exceptions.GoogleAuthError: there are no credentials, or they are refused.
+        google.auth.exceptions.GoogleAuthError: there are no credentials, or they are refused.
     """
     import google.auth
     from google.auth.transport.requests import Request

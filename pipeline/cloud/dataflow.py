@@ -126,10 +126,10 @@ def how_it_ended(job_id: str, state: str, said: str, page: str) -> str:
     """Why a job did not reach its end.
 
     Args:
-      job_id: of Dataflow.
-      state: such as `FAILED` or `JOB_STATE_CANCELLED`.
-      said: the error in the job's log, with its traceback.
-      page: of the job in Google's console.
+        job_id: of Dataflow.
+        state: such as `FAILED` or `JOB_STATE_CANCELLED`.
+        said: the error in the job's log, with its traceback.
+        page: of the job in Google's console.
     """
     state = state.removeprefix("JOB_STATE_").lower()
     if state in ("cancelled", "drained"):

@@ -25,8 +25,8 @@ def translate_errors(cloud: CloudConfig, doing: str) -> Iterator[None]:
     """Turns errors of Google's clients into CloudError.
 
     Args:
-      cloud: project and region, for the message.
-      doing: what was asked for, e.g. `submit the run`.
+        cloud: project and region, for the message.
+        doing: what was asked for, e.g. `submit the run`.
     """
     from google.api_core import exceptions as api
     from google.auth import exceptions as auth

@@ -35,7 +35,7 @@ def active(config: Config, name: str) -> str | None:
     """The id of the job on Dataflow that has this name and is not over.
 
     Raises:
-      CloudError: Dataflow did not answer, or refused to.
+        CloudError: Dataflow did not answer, or refused to.
     """
     with dataflow.translate_errors():
         service = dataflow.client(config)
@@ -46,7 +46,7 @@ def cancel(config: Config, run: str) -> list[str]:
     """Cancels the jobs of a run that are not over; returns a line for each.
 
     Raises:
-      CloudError: a service did not answer, or refused to.
+        CloudError: a service did not answer, or refused to.
     """
     done = []
     if config.cloud.training:

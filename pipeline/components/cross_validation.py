@@ -21,7 +21,7 @@ def is_wanted(config: Config) -> bool:
     """Whether all photos are cross-validated: few test photos or a bound, and a pretrained network.
 
     Args:
-      config: with `records` filled in.
+        config: with `records` filled in.
     """
     asked = any(bound.metric == CROSS_VALIDATED for bound in config.gate.bounds)
     wanted = config.gate.cross_validate
@@ -48,8 +48,8 @@ def create(examples, settings: dict):
     """The component of a pipeline.
 
     Args:
-      examples: channel of the transformed examples of all splits.
-      settings: what the Trainer receives as `custom_config`.
+        examples: channel of the transformed examples of all splits.
+        settings: what the Trainer receives as `custom_config`.
     """
     chosen = {name: settings[name] for name in _SETTINGS}
     # A cached result is of the code that found it; `code` is that of models/.
@@ -69,10 +69,10 @@ def CrossValidation(
     validation images.
 
     Args:
-      examples: transformed examples of all splits.
-      settings: JSON object with the Trainer's `custom_config`.
-      evaluation: receives `cross_validation.json`, with `photos`, `right`, `accuracy`, `folds`
-        and `by_label` ({label: {photos, right}}).
+        examples: transformed examples of all splits.
+        settings: JSON object with the Trainer's `custom_config`.
+        evaluation: receives `cross_validation.json`, with `photos`, `right`, `accuracy`, `folds`
+            and `by_label` ({label: {photos, right}}).
     """
     # Keras and the network take seconds to load.
     from models import autograph, cross_validation, export, extraction, files, options

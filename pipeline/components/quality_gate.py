@@ -32,12 +32,12 @@ def create(evaluator, model, config, override: Override | None, cross_validation
     """The component of a pipeline.
 
     Args:
-      evaluator: the Evaluator, which measures and does not bless.
-      model: channel of the model that it measured.
-      config: with `records` filled in.
-      override: blesses the model even if it fails; None leaves it to the bounds.
-      cross_validation: channel of the `ModelEvaluation` that holds `cross_validation.json`; None
-        where nothing measures it.
+        evaluator: the Evaluator, which measures and does not bless.
+        model: channel of the model that it measured.
+        config: with `records` filled in.
+        override: blesses the model even if it fails; None leaves it to the bounds.
+        cross_validation: channel of the `ModelEvaluation` that holds `cross_validation.json`; None
+            where nothing measures it.
     """
     settings = {
         "gate": config.gate.model_dump(mode="json"),
@@ -72,16 +72,16 @@ def QualityGate(
     """Blesses a model that meets every bound.
 
     Args:
-      evaluation: what the Evaluator measured.
-      model: the model that it measured.
-      settings: JSON object with `gate` (see `GateConfig`), `labels` and `split`.
-      forced_by: who blesses the model even if it fails; empty: nobody.
-      forced_reason: why.
-      blessing: receives `verdict.json` (docs/gate.md) and the files and properties that TFX's own
-        Evaluator gives it; `model_digest` of the SavedModel that was measured; `forced_by` and
-        `forced_reason` too where the blessing was forced.
-      cross_validation: may hold `cross_validation.json`, the accuracy over all photos of heads on
-        the pretrained network's features.
+        evaluation: what the Evaluator measured.
+        model: the model that it measured.
+        settings: JSON object with `gate` (see `GateConfig`), `labels` and `split`.
+        forced_by: who blesses the model even if it fails; empty: nobody.
+        forced_reason: why.
+        blessing: receives `verdict.json` (docs/gate.md) and the files and properties that TFX's own
+            Evaluator gives it; `model_digest` of the SavedModel that was measured; `forced_by` and
+            `forced_reason` too where the blessing was forced.
+        cross_validation: may hold `cross_validation.json`, the accuracy over all photos of heads on
+            the pretrained network's features.
     """
     options = json.loads(settings)
     gate, labels = GateConfig.model_validate(options["gate"]), tuple(options["labels"])

@@ -20,8 +20,8 @@ def known_layout(classes: int, features: tuple[str, ...]) -> schema_pb2.Schema:
     """The schema of those `features` that belong to TFRecorder's layout.
 
     Args:
-      classes: number of labels; a `label` outside [0, classes) is an anomaly.
-      features: names of the features that the records have.
+        classes: number of labels; a `label` outside [0, classes) is an anomaly.
+        features: names of the features that the records have.
     """
     schema = schema_pb2.Schema()
     for name in features:
@@ -68,9 +68,9 @@ def RecordSchema(
     """Writes the schema of the records.
 
     Args:
-      statistics: of the split `train`, from which extra columns are inferred.
-      known: the given part as text, see `known_layout`.
-      schema: receives `schema.pbtxt`.
+        statistics: of the split `train`, from which extra columns are inferred.
+        known: the given part as text, see `known_layout`.
+        schema: receives `schema.pbtxt`.
     """
     train = tfdv.load_stats_binary(f"{statistics.uri}/Split-train/FeatureStats.pb")
     complete = with_extra_columns(

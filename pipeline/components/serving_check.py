@@ -39,9 +39,9 @@ def create(model, examples, config):
     """The gate of a pipeline: this component, or by config TFX's InfraValidator.
 
     Args:
-      model: channel of the exported model.
-      examples: channel of the raw examples.
-      config: with `records` filled in.
+        model: channel of the exported model.
+        examples: channel of the raw examples.
+        config: with `records` filled in.
     """
     if config.serving.validator == "tfserving":
         return infra_validator(model, examples, config)
@@ -61,13 +61,14 @@ def probe(model: str, records: list[bytes], settings: dict, trained: str = "") -
     """Asks the SavedModel in a process of its own.
 
     Args:
-      model: local folder of the SavedModel.
-      records: serialised raw examples, at least one.
-      settings: `labels`, `image_size` and the fields of `ServingConfig`.
-      trained: local path of the trained model's answers, see `models.golden_predictions`.
+        model: local folder of the SavedModel.
+        records: serialised raw examples, at least one.
+        settings: `labels`, `image_size` and the fields of `ServingConfig`.
+        trained: local path of the trained model's answers, see `models.golden_predictions`.
 
     Returns:
-      One {"name", "passed", "value", "bound"} a check; a process that died or hung is a failed one.
+        One {"name", "passed", "value", "bound"} a check; a process that died or hung is a failed
+        one.
     """
     with tempfile.TemporaryDirectory() as folder:
         names = ("records", "settings.json", "result.json")
@@ -119,12 +120,12 @@ def ServingCheck(
     """Blesses a model that serves.
 
     Args:
-      model: the exported model, and beside it the trained model's answers.
-      examples: raw examples; a few of them are sent as requests.
-      split: the split they are taken from.
-      settings: JSON object with `labels`, `image_size` and the fields of `ServingConfig`.
-      blessing: receives `verdict.json` (docs/gate.md) and the file and properties that
-        InfraValidator gives it, and `model_digest` of the SavedModel that was asked.
+        model: the exported model, and beside it the trained model's answers.
+        examples: raw examples; a few of them are sent as requests.
+        split: the split they are taken from.
+        settings: JSON object with `labels`, `image_size` and the fields of `ServingConfig`.
+        blessing: receives `verdict.json` (docs/gate.md) and the file and properties that
+            InfraValidator gives it, and `model_digest` of the SavedModel that was asked.
     """
     options = json.loads(settings)
     uri = artifact_utils.get_split_uri([examples], split)

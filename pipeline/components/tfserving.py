@@ -8,8 +8,8 @@ def preflight(config: Config) -> None:
     """Refuses a config whose serving gate cannot run on this machine.
 
     Raises:
-      ConfigError: TensorFlow Serving is asked for, and Docker does not answer, or it is to run on
-        Vertex AI, where containers start no containers.
+        ConfigError: TensorFlow Serving is asked for, and Docker does not answer, or it is to run on
+            Vertex AI, where containers start no containers.
     """
     if config.serving.validator != "tfserving":
         return
@@ -33,9 +33,9 @@ def infra_validator(model, examples, config: Config):
     """TFX's InfraValidator with `config.serving`; its output `blessing` is the usual one.
 
     Args:
-      model: channel of the exported model.
-      examples: channel of the raw examples.
-      config: with `records` filled in.
+        model: channel of the exported model.
+        examples: channel of the raw examples.
+        config: with `records` filled in.
     """
     from tfx import v1 as tfx
 

@@ -16,9 +16,9 @@ def add_config(
     """Adds `--config FILE` and `--set KEY=VALUE`, which may be repeated.
 
     Args:
-      parser: parser of a command.
-      default: the config file where the user names none.
-      example: a setting, for the help.
+        parser: parser of a command.
+        default: the config file where the user names none.
+        example: a setting, for the help.
     """
     parser.add_argument(
         "--config",
@@ -57,7 +57,7 @@ def read_bless(reason: str | None) -> Override | None:
     """The override of the user of this process; None where `--bless` was not given.
 
     Raises:
-      ConfigError: the reason is empty.
+        ConfigError: the reason is empty.
     """
     if reason is None:
         return None

@@ -43,14 +43,14 @@ def load_config(
     """Layers `conf/base.yaml`, then the file `path`, then each `section.key=value`.
 
     Args:
-      path: a YAML file, or None for the base alone. `conf/NAME.yaml` is found in the project from
-        any working directory.
-      overrides: `trainer.epochs=3` and the like. The value of a text setting is taken as it
-        stands, of any other as YAML.
-      root: the root folder, over all of these, as it stands.
+        path: a YAML file, or None for the base alone. `conf/NAME.yaml` is found in the project from
+            any working directory.
+        overrides: `trainer.epochs=3` and the like. The value of a text setting is taken as it
+            stands, of any other as YAML.
+        root: the root folder, over all of these, as it stands.
 
     Raises:
-      ConfigError: a file that is missing or is not YAML, an unknown key, an unusable value.
+        ConfigError: a file that is missing or is not YAML, an unknown key, an unusable value.
     """
     merged: dict = {}
     for layer in [BASE, *([_found(Path(path))] if path else [])]:

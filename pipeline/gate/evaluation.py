@@ -30,8 +30,8 @@ def eval_config(gate: GateConfig, classes: int) -> config_pb2.EvalConfig:
     gate refuses (by an interval) would still become the next baseline.
 
     Args:
-      gate: bounds and slices.
-      classes: number of labels; AUC is one class against the rest, averaged.
+        gate: bounds and slices.
+        classes: number of labels; AUC is one class against the rest, averaged.
     """
     slices = [slice_feature(name, gate.edges.get(name)) for name in gate.sliced_features()]
     options = config_pb2.Options()

@@ -22,9 +22,9 @@ def custom_extractors(eval_shared_model, eval_config, tensor_adapter_config):
     predicted, the pixels are let go, and slices by range get their features.
 
     Args:
-      eval_shared_model: TFMA's model, or a list of candidate and baseline.
-      eval_config: TFMA's config.
-      tensor_adapter_config: for TFMA's own extractors.
+        eval_shared_model: TFMA's model, or a list of candidate and baseline.
+        eval_config: TFMA's config.
+        tensor_adapter_config: for TFMA's own extractors.
     """
     extractors = tfma.default_extractors(
         eval_shared_model=eval_shared_model,
@@ -48,11 +48,11 @@ def baseline_columns(models) -> list[int | None] | None:
     """Of each label of the candidate its number at the baseline, None for one it does not know.
 
     Args:
-      models: as `custom_extractors` gets them.
+        models: as `custom_extractors` gets them.
 
     Returns:
-      None where there is nothing to put right: no baseline, the same labels in the same order, or
-      a model that carries no labels.
+        None where there is nothing to put right: no baseline, the same labels in the same order, or
+        a model that carries no labels.
     """
     if not isinstance(models, list):
         return None
@@ -70,8 +70,8 @@ def align_baseline(extracts, columns: list[int | None] | None):
     number, the baseline would be measured as wrong where it is right.
 
     Args:
-      extracts: TFMA's extracts of a batch.
-      columns: from `baseline_columns`. A label that the baseline does not know has probability 0.
+        extracts: TFMA's extracts of a batch.
+        columns: from `baseline_columns`. A label that the baseline does not know has probability 0.
     """
     if columns is None:
         return extracts
@@ -88,8 +88,8 @@ def keep_what_is_measured(extracts, ranged: list[str]):
     """Lets go of the records and pixels, which the models have read, and adds slices' features.
 
     Args:
-      extracts: TFMA's extracts of a batch.
-      ranged: features to add, see `slicing.range_features`.
+        extracts: TFMA's extracts of a batch.
+        ranged: features to add, see `slicing.range_features`.
     """
     features = {k: _own(v) for k, v in extracts[tfma.FEATURES_KEY].items() if k != _PIXELS}
     kept = {k: v for k, v in extracts.items() if k != tfma.INPUT_KEY}

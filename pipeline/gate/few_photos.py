@@ -22,10 +22,10 @@ def few_photos(
     a model that guesses meets with a probability over 5 %.
 
     Args:
-      measured: what the Evaluator measured.
-      gate: the bounds.
-      labels: label names by index.
-      split: the split that was measured.
+        measured: what the Evaluator measured.
+        gate: the bounds.
+        labels: label names by index.
+        split: the split that was measured.
     """
     sentences = [_accuracy(measured, split)]
     sentences += [_bound(measured, gate, bound, labels) for bound in gate.bounds]

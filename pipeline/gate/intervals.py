@@ -18,16 +18,16 @@ def wilson(right: int, n: int) -> tuple[float, float] | None:
     (1927), 209-212.
 
     Args:
-      right: number of photos that are right.
-      n: number of photos.
+        right: number of photos that are right.
+        n: number of photos.
 
     Returns:
-      The lower and the upper end; None without a photo.
+        The lower and the upper end; None without a photo.
 
     Example:
-      >>> low, high = wilson(38, 40)
-      >>> f"{low:.4f} to {high:.4f}"
-      '0.8350 to 0.9862'
+        >>> low, high = wilson(38, 40)
+        >>> f"{low:.4f} to {high:.4f}"
+        '0.8350 to 0.9862'
     """
     if not n:
         return None
@@ -46,9 +46,9 @@ def fewest_right(minimum: float, n: int, confident: bool = False) -> int | None:
     """The fewest right photos of `n` that meet a minimum; None if even all `n` do not.
 
     Args:
-      minimum: of the share, or with `confident` of the lower end of its interval.
-      n: number of photos, at least 1.
-      confident: see `minimum`.
+        minimum: of the share, or with `confident` of the lower end of its interval.
+        n: number of photos, at least 1.
+        confident: see `minimum`.
     """
 
     def meets(right: int) -> bool:
@@ -62,8 +62,8 @@ def photos_needed(minimum: float, errors: int) -> int:
     """The fewest photos with which a model with so many errors meets a confident minimum.
 
     Args:
-      minimum: of the lower end of the interval, below 1.
-      errors: number of photos that are wrong.
+        minimum: of the lower end of the interval, below 1.
+        errors: number of photos that are wrong.
     """
 
     def meets(n: int) -> bool:

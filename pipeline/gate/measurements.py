@@ -40,8 +40,8 @@ class Measurements:
         """Reads the figures.
 
         Args:
-          uri: of the `evaluation` artifact.
-          labels: label names by index.
+            uri: of the `evaluation` artifact.
+            labels: label names by index.
         """
         self._labels = labels
         self._uri = uri
@@ -77,10 +77,10 @@ class Measurements:
         """A figure; one without a value if there is none.
 
         Args:
-          kind: `candidate`, `baseline` or `change` (candidate minus baseline).
-          metric: its name in a bound.
-          label: for precision and recall, the label.
-          where: the slice.
+            kind: `candidate`, `baseline` or `change` (candidate minus baseline).
+            metric: its name in a bound.
+            label: for precision and recall, the label.
+            where: the slice.
         """
         return self._figures.get((kind, metric, label, where), Figure(None))
 

@@ -36,8 +36,8 @@ def range_features(features: dict, ranged: list[str]) -> dict[str, np.ndarray]:
     """The values of features with edges: names of ranges, string [batch, 1].
 
     Args:
-      features: numbers [batch, 1] or [batch] by feature.
-      ranged: features with edges, e.g. `image_size[128,512]`.
+        features: numbers [batch, 1] or [batch] by feature.
+        ranged: features with edges, e.g. `image_size[128,512]`.
     """
     derived = {}
     for key in ranged:

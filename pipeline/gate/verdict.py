@@ -59,10 +59,10 @@ def judge(
     A bound without a single slice to be applied in makes a row that failed.
 
     Args:
-      measured: what the Evaluator measured.
-      gate: the bounds.
-      labels: label names by index.
-      cross_validation: content of `cross_validation.json`; None where it was not measured.
+        measured: what the Evaluator measured.
+        gate: the bounds.
+        labels: label names by index.
+        cross_validation: content of `cross_validation.json`; None where it was not measured.
     """
     rows = []
     for bound in gate.bounds:

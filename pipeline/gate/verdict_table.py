@@ -7,7 +7,7 @@ def verdict_table(gates: dict) -> str:
     """A table of every bound of gate 1, what so few photos cannot show, and gate 2's failed checks.
 
     Args:
-      gates: `quality` and `serving` of `summary.json`.
+        gates: `quality` and `serving` of `summary.json`.
     """
     quality, serving = gates["quality"], gates["serving"]
     rows = sorted(quality["rows"], key=lambda row: row["passed"] is not False)

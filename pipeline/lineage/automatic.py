@@ -20,8 +20,8 @@ def mirror_after_run(config: Config, log: Path) -> str:
     """Mirrors the store; returns one line for the user, and never raises.
 
     Args:
-      config: `wandb` says where to, `lineage` for how long.
-      log: takes what the mirror's libraries print.
+        config: `wandb` says where to, `lineage` for how long.
+        log: takes what the mirror's libraries print.
     """
     metadata = Path(config.root).resolve() / "metadata.sqlite"
     command = catch_up.words(str(metadata), config.wandb.project, config.wandb.entity)

@@ -29,16 +29,16 @@ def within(seconds: float, work: Callable[[Callable[[str], None]], Result]) -> R
     files of the work go into one folder, which is removed with it.
 
     Args:
-      seconds: how long the work may take.
-      work: is given a function that takes notes of what goes wrong while it goes on; returns
-        something that can be pickled, and raises nothing.
+        seconds: how long the work may take.
+        work: is given a function that takes notes of what goes wrong while it goes on; returns
+            something that can be pickled, and raises nothing.
 
     Returns:
-      What the work returned.
+        What the work returned.
 
     Raises:
-      UnfinishedError: the time was over (the last note is told), the process died, or this one
-        was told to stop, by Ctrl-C or SIGTERM.
+        UnfinishedError: the time was over (the last note is told), the process died, or this one
+            was told to stop, by Ctrl-C or SIGTERM.
     """
     _open_standard_streams()
     signal.signal(signal.SIGTERM, signal.default_int_handler)

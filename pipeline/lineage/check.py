@@ -16,9 +16,9 @@ def check(source: Source, target: Target, run: str | None = None) -> Iterator[st
     """Yields each difference in words; nothing where both agree. Writes to neither.
 
     Args:
-      source: the store.
-      target: the project.
-      run: only this pipeline run; None for the whole store.
+        source: the store.
+        target: the project.
+        run: only this pipeline run; None for the whole store.
     """
     store = source.note("identity")
     if store is None:

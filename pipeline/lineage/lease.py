@@ -39,13 +39,13 @@ def exclusive(notes: Notes, name: str, seconds: float, patience: float) -> Itera
     """Holds the lease `name`.
 
     Args:
-      notes: the store.
-      name: what is leased.
-      seconds: for how long at most; the holder must have ended by then.
-      patience: seconds to wait for another holder.
+        notes: the store.
+        name: what is leased.
+        seconds: for how long at most; the holder must have ended by then.
+        patience: seconds to wait for another holder.
 
     Raises:
-      LeaseError: another process holds it still.
+        LeaseError: another process holds it still.
     """
     number = _take(notes, name, seconds, time.monotonic() + patience)
     try:

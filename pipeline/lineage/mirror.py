@@ -55,17 +55,17 @@ def mirror(
     """Brings the project up to date with the store.
 
     Args:
-      source: the store.
-      target: the project.
-      seconds: time after which this process will have ended; the project is leased so long.
-      run: only this pipeline run and what it was made from; None for everything that is new.
-      again: looks at everything, not only at what is new.
-      progress: called with the executions done and to do.
-      trouble: called with what went wrong while the pass goes on.
+        source: the store.
+        target: the project.
+        seconds: time after which this process will have ended; the project is leased so long.
+        run: only this pipeline run and what it was made from; None for everything that is new.
+        again: looks at everything, not only at what is new.
+        progress: called with the executions done and to do.
+        trouble: called with what went wrong while the pass goes on.
 
     Raises:
-      TargetError: the server cannot be used, or takes nothing.
-      LeaseError: another mirror of the same store and project is at work.
+        TargetError: the server cannot be used, or takes nothing.
+        LeaseError: another mirror of the same store and project is at work.
     """
     if not (run or again or Cursor(source, str(target)).pending(source)):
         return Pass()

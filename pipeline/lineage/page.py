@@ -18,9 +18,9 @@ def write(graph: Graph, title: str, path: str | os.PathLike) -> None:
     """Writes the page, whole or not at all.
 
     Args:
-      graph: what is drawn.
-      title: heading of the page.
-      path: file to write; one that exists is replaced.
+        graph: what is drawn.
+        title: heading of the page.
+        path: file to write; one that exists is replaced.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
@@ -48,9 +48,9 @@ def as_data(graph: Graph) -> dict:
     """What the script draws.
 
     Returns:
-      nodes: id, kind (`execution` or `artifact`), title, note, state, and facts to show on a
-      click ({name: value}); edges: from, to, key, and found (whether an output was found, in the
-      cache or by a resolver, rather than made).
+        nodes: id, kind (`execution` or `artifact`), title, note, state, and facts to show on a
+        click ({name: value}); edges: from, to, key, and found (whether an output was found, in the
+        cache or by a resolver, rather than made).
     """
     nodes = [_execution(e) for e in graph.executions.values()]
     nodes += [_artifact(a) for a in graph.artifacts.values()]

@@ -26,11 +26,11 @@ def picture(kind: str, folder: Path) -> bytes | None:
     """A PNG that sums up a payload.
 
     Args:
-      kind: W&B type of the artifact.
-      folder: its local payload.
+        kind: W&B type of the artifact.
+        folder: its local payload.
 
     Returns:
-      None for other types than `statistics` and `evaluation`, and where nothing can be read.
+        None for other types than `statistics` and `evaluation`, and where nothing can be read.
     """
     read = _READERS.get(kind)
     if read is None or not folder.is_dir():

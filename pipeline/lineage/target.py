@@ -49,12 +49,12 @@ class Target:
         """Connects.
 
         Args:
-          project: name of the project; the first run makes it.
-          entity: user or team; None takes the key's default.
-          upload: W&B types of the artifacts whose local payloads are uploaded.
+            project: name of the project; the first run makes it.
+            entity: user or team; None takes the key's default.
+            upload: W&B types of the artifacts whose local payloads are uploaded.
 
         Raises:
-          TargetError: no key, or a server that does not answer or refuses.
+            TargetError: no key, or a server that does not answer or refuses.
         """
         import wandb
 
@@ -72,7 +72,7 @@ class Target:
         """Asks the server for something small.
 
         Raises:
-          TargetError: no key, or a server that does not answer or refuses.
+            TargetError: no key, or a server that does not answer or refuses.
         """
         _probe(self.base_url)
 
@@ -120,8 +120,8 @@ class Target:
         """Makes or completes a run with its edges.
 
         Args:
-          expected: the run; one that exists is resumed. What it uses must be there.
-          names: of the store.
+            expected: the run; one that exists is resumed. What it uses must be there.
+            names: of the store.
         """
         import wandb
 

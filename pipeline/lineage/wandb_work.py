@@ -21,8 +21,8 @@ def attempt(arguments: argparse.Namespace, trouble: Callable[[str], None]) -> En
     """Does what `arguments.command` says.
 
     Args:
-      arguments: the command line.
-      trouble: called with what goes wrong while the work goes on.
+        arguments: the command line.
+        trouble: called with what goes wrong while the work goes on.
     """
     wandb_target.scrub_environment()
     terminal = Quiet(arguments.verbose)

@@ -101,7 +101,7 @@ class Source(Protocol):
         """The id that a user wrote.
 
         Raises:
-          StoreError: no id of this kind of store.
+            StoreError: no id of this kind of store.
         """
 
     def updates(self, since: int | None) -> list[tuple[int, Id]]:

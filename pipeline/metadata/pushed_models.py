@@ -70,8 +70,8 @@ def push_of(saved_model: Path, pushes: list[PushedModel]) -> PushedModel | None:
     """The push that a version in a serving folder comes from; None where it is not known.
 
     Args:
-      saved_model: the version's folder, `<serving folder>/<version>`.
-      pushes: from `pushed_models`.
+        saved_model: the version's folder, `<serving folder>/<version>`.
+        pushes: from `pushed_models`.
     """
     for push in reversed(pushes):
         if push.version == saved_model.name == Path(push.destination).name:

@@ -24,11 +24,12 @@ def opened(uri: str, run: str | None = None) -> Iterator[Source]:
     """Opens the store at a URI, as `open_source` does.
 
     Args:
-      uri: the store.
-      run: name of a pipeline run that must be in it.
+        uri: the store.
+        run: name of a pipeline run that must be in it.
 
     Raises:
-      StoreError: as `open_source`; an unknown run; a store that refuses or goes away in the block.
+        StoreError: as `open_source`; an unknown run; a store that refuses or goes away
+            in the block.
     """
     source = open_source(uri)
     try:
@@ -44,7 +45,7 @@ def open_source(uri: str) -> Source:
     """Opens the store at a URI; `FORMS` lists what is understood.
 
     Raises:
-      StoreError: a URI that is none of these, a missing file, a server that cannot be reached.
+        StoreError: a URI that is none of these, a missing file, a server that cannot be reached.
     """
     scheme, _, rest = uri.partition("://")
     if not rest:

@@ -48,7 +48,7 @@ class VertexSource:
         """Connects to `vertex://PROJECT/LOCATION[/STORE]`.
 
         Raises:
-          StoreError: a URI of another form, or no credentials.
+            StoreError: a URI of another form, or no credentials.
         """
         parts = uri.removeprefix("vertex://").strip("/").split("/")
         if len(parts) not in (2, 3) or not all(parts):

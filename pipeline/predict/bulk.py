@@ -30,12 +30,12 @@ def predict_folder(photos: str, config: Config, verbose: bool = False) -> int:
     """Predicts every photo below a folder and says, on the terminal, what came of it.
 
     Args:
-      photos: the folder; photos lie in it at any depth.
-      config: the settings of the root whose model is asked.
-      verbose: show the libraries' output too.
+        photos: the folder; photos lie in it at any depth.
+        config: the settings of the root whose model is asked.
+        verbose: show the libraries' output too.
 
     Returns:
-      Exit status: 0; 2 there is no model or no photo; 1 anything else.
+        Exit status: 0; 2 there is no model or no photo; 1 anything else.
     """
     root = Path(config.root)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
@@ -55,7 +55,7 @@ def latest_model(config: Config) -> PushedModel:
     """The model that the config's target serves: after a rollback an older one.
 
     Raises:
-      NoModelError: none was pushed, it is not there any more, or the target cannot be asked.
+        NoModelError: none was pushed, it is not there any more, or the target cannot be asked.
     """
     file = Path(config.root) / "metadata.sqlite"
     pushes = []

@@ -18,9 +18,9 @@ def create_prediction_pipeline(
     """From records of unlabelled photos to what the model says of them.
 
     Args:
-      config: of the root that the model comes from; its metadata store records this too.
-      photos: their records.
-      model_uri: of the Model artifact.
+        config: of the root that the model comes from; its metadata store records this too.
+        photos: their records.
+        model_uri: of the Model artifact.
     """
     examples = tfx.components.ImportExampleGen(
         input_base=photos.folder,

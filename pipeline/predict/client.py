@@ -14,14 +14,14 @@ def predict(model: str, photos: Sequence[Path]) -> list[Prediction | Failure]:
     """Asks a model about photos.
 
     Args:
-      model: URL of a server or a model, a folder of versions, or a SavedModel.
-      photos: files; one that cannot be read fails alone.
+        model: URL of a server or a model, a folder of versions, or a SavedModel.
+        photos: files; one that cannot be read fails alone.
 
     Returns:
-      A prediction, or why there is none, for each photo.
+        A prediction, or why there is none, for each photo.
 
     Raises:
-      ModelError: there is no such model, or it cannot be reached.
+        ModelError: there is no such model, or it cannot be reached.
     """
     if model.startswith(("http://", "https://")):
         from pipeline.predict.remote import RemoteModel as Model

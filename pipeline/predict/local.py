@@ -18,7 +18,7 @@ class LocalModel:
     """The served version of a folder of versions, or one SavedModel.
 
     Raises:
-      ModelError: there is none at `path`, or it cannot be loaded.
+        ModelError: there is none at `path`, or it cannot be loaded.
     """
 
     def __init__(self, path: str):

@@ -39,7 +39,7 @@ def list_folder(folder: str) -> list[str]:
     """Every visible file below a folder, sorted; links and hidden files as `data.scan` takes them.
 
     Raises:
-      DataError: no such folder, or no files in it.
+        DataError: no such folder, or no files in it.
     """
     if not Path(folder).is_dir():
         raise DataError(f"No such folder: {folder}", "Expected a folder of photos.")
@@ -53,7 +53,7 @@ def convert_folder(paths: list[str], root: str, progress: Callable[[int, int], N
     """Makes records below `root`, or finds those of an earlier prediction of the same files.
 
     Raises:
-      DataError: none of the files is a photo.
+        DataError: none of the files is a photo.
     """
     stamps = [(path, *_stamp(path)) for path in paths]
     digest = settings_digest([str(Path.cwd()), stamps])[:_DIGEST_LENGTH]

@@ -24,11 +24,11 @@ class RemoteModel:
     """A model on a server.
 
     Args:
-      url: of the server, whose only model is then asked, or of a model, with or without version,
-        label and `:predict`.
+        url: of the server, whose only model is then asked, or of a model, with or without version,
+            label and `:predict`.
 
     Raises:
-      ModelError: the server cannot be reached or names no model.
+        ModelError: the server cannot be reached or names no model.
     """
 
     def __init__(self, url: str):
@@ -45,7 +45,7 @@ class RemoteModel:
         """Asks about serialised records, one a request, so that each fails alone.
 
         Raises:
-          ModelError: the server cannot be reached, or does not know the model.
+            ModelError: the server cannot be reached, or does not know the model.
         """
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return list(pool.map(self._ask, records))
@@ -119,7 +119,7 @@ def _authorization(parts: urllib.parse.SplitResult) -> str:
     """The caller's token, for Google's servers only.
 
     Raises:
-      ModelError: there is none, or the server is to be asked without TLS.
+        ModelError: there is none, or the server is to be asked without TLS.
     """
     host = parts.hostname or ""
     if host != "googleapis.com" and not host.endswith(".googleapis.com"):

@@ -19,13 +19,13 @@ def write_predictions(
     """Writes `path`, `label` and `probability_<label>` of every class, in the order of paths.
 
     Args:
-      logs: URI of the InferenceResult artifact.
-      paths: of the photos; a record's `row` is an index into them.
-      labels: names of the classes; None writes their numbers.
-      file: appears whole or not at all.
+        logs: URI of the InferenceResult artifact.
+        paths: of the photos; a record's `row` is an index into them.
+        labels: names of the classes; None writes their numbers.
+        file: appears whole or not at all.
 
     Returns:
-      The label of each photo.
+        The label of each photo.
     """
     found = sorted(_predictions(logs))
     classes = len(found[0][2]) if found else 0

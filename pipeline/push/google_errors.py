@@ -22,9 +22,9 @@ def refused(doing: str, status: int, said: str) -> PushError:
     """The error for an answer that was not a success.
 
     Args:
-      doing: what was attempted on which resource, e.g. `creating the endpoint x`.
-      status: HTTP status; 0 for no answer at all.
-      said: the service's own words.
+        doing: what was attempted on which resource, e.g. `creating the endpoint x`.
+        status: HTTP status; 0 for no answer at all.
+        said: the service's own words.
     """
     if not status:
         return PushError(f"{doing} failed: no answer ({said}); {_ADVICE[503]}")

@@ -59,8 +59,8 @@ class Target(abc.ABC):
         """Checks all that can be checked before a run, with `check`.
 
         Returns:
-          A value that is unique to this call. As a setting of the Pusher it defeats TFX's cache:
-          only the target knows whether the model is still there.
+            A value that is unique to this call. As a setting of the Pusher it defeats TFX's cache:
+            only the target knows whether the model is still there.
         """
         self.check()
         return uuid.uuid4().hex

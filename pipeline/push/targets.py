@@ -12,7 +12,7 @@ def make_target(options: PushConfig, folder: str) -> Target:
     Each imports its client library only when it is made.
 
     Raises:
-      PushError: there are no credentials, or `folder` is no folder.
+        PushError: there are no credentials, or `folder` is no folder.
     """
     if options.target == "ai_platform":
         from pipeline.push.ai_platform import AiPlatformTarget

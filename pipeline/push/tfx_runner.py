@@ -32,10 +32,10 @@ def service(options: AiPlatformConfig, deadline: float) -> discovery.Resource:
     Every request is retried while the fault may pass, and none begins after the deadline.
 
     Args:
-      deadline: of `time.monotonic()`.
+        deadline: of `time.monotonic()`.
 
     Raises:
-      PushError: no credentials, or the service cannot be reached.
+        PushError: no credentials, or the service cannot be reached.
     """
 
     class BoundedRequest(http.HttpRequest):

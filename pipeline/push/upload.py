@@ -23,12 +23,12 @@ def uploaded(model: str, models_at: str) -> str:
     graph is sent last, so that a model without it is known to be incomplete.
 
     Args:
-      model: folder, local or `gs://`.
-      models_at: `gs://bucket/folder` below which models lie.
+        model: folder, local or `gs://`.
+        models_at: `gs://bucket/folder` below which models lie.
 
     Raises:
-      PushError: there is no SavedModel, the store refuses the upload, or it holds other files
-        afterwards.
+        PushError: there is no SavedModel, the store refuses the upload, or it holds other files
+            afterwards.
     """
     if model.startswith(gs.PREFIX):
         return model

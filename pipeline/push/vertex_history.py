@@ -45,8 +45,8 @@ def served(answering: dict[str, int], versions: list[vertex.Model]) -> str | Non
     """The default version; where that has no traffic, as amid a push, the one with the most.
 
     Args:
-      answering: percent of the traffic by version.
-      versions: all of them.
+        answering: percent of the traffic by version.
+        versions: all of them.
     """
     default = next((v.version_id for v in versions if "default" in v.version_aliases), None)
     return default if answering.get(default) else max(answering, key=answering.get, default=None)
@@ -56,8 +56,8 @@ def before(served: str | None, versions: list[vertex.Model]) -> str | None:
     """The last version that went out before the one served and was not rolled back.
 
     Args:
-      served: its number.
-      versions: in their order, see `since`.
+        served: its number.
+        versions: in their order, see `since`.
     """
     numbers = [v.version_id for v in versions]
     earlier = versions[: numbers.index(served)] if served in numbers else []

@@ -96,7 +96,7 @@ class VertexService:
         """Gives a version the alias `default`, which batch predictions use.
 
         Raises:
-          PushError: there is no such version.
+            PushError: there is no such version.
         """
         request = vertex.MergeVersionAliasesRequest(
             name=f"{self.model}@{version_id}", version_aliases=["default"]
@@ -117,7 +117,7 @@ class VertexService:
         """The endpoint by its name, or by its label; None if it was not created yet.
 
         Raises:
-          PushError: the one named does not exist, or the label is on several.
+            PushError: the one named does not exist, or the label is on several.
         """
         if named := self._options.endpoint:
             name = named if "/" in named else f"{self.location}/endpoints/{named}"

@@ -84,11 +84,11 @@ class Console:
         """Draws or advances a bar with a rate; off a terminal nothing is drawn.
 
         Args:
-          done: work finished so far, in `unit`.
-          total: all the work, in `unit`.
-          unit: e.g. `img`.
-          name: what is being done; a new name starts a new bar.
-          note: shown behind the rate, e.g. the current loss.
+            done: work finished so far, in `unit`.
+            total: all the work, in `unit`.
+            unit: e.g. `img`.
+            name: what is being done; a new name starts a new bar.
+            note: shown behind the rate, e.g. the current loss.
         """
         if not self._terminal.isatty():
             return

@@ -32,8 +32,8 @@ def convert(config: Config, table: pd.DataFrame, folder: str, **options) -> None
     A job that an earlier call started, and that is still at it, is waited for.
 
     Raises:
-      DataError: photos, rows or options that cannot be used.
-      CloudError: Dataflow did not answer, refused the job, or did not do it.
+        DataError: photos, rows or options that cannot be used.
+        CloudError: Dataflow did not answer, refused the job, or did not do it.
     """
     if not on_dataflow(config, table["image_uri"]):
         data.convert(table, tfrecord_dir=folder, **options)
@@ -68,7 +68,7 @@ def check_records(folder: str) -> None:
     """Refuses records that the cloud cannot reach.
 
     Raises:
-      DataError: they are not on `gs://`.
+        DataError: they are not on `gs://`.
     """
     if not files.is_remote(folder):
         raise DataError(

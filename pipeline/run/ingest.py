@@ -63,8 +63,8 @@ def ingest(source: Source, config: Config, progress: Callable[[int, int], None])
     With `config.cloud` they lie in its bucket, and Dataflow converts photos that are on `gs://`.
 
     Raises:
-      DataError: photos, rows or records that cannot be used.
-      CloudError: Dataflow did not convert them.
+        DataError: photos, rows or records that cannot be used.
+        CloudError: Dataflow did not convert them.
     """
     _check_label_column(source, config)
     if source.kind == "tfrecords":
@@ -185,7 +185,7 @@ def describe(folder: str) -> RecordsConfig:
     """What a pipeline has to know of records.
 
     Raises:
-      DataError: they cannot be used for training.
+        DataError: they cannot be used for training.
     """
     found = data.describe(folder)
     if lacking := [name for name in _NEEDED if name not in found.features]:

@@ -39,9 +39,9 @@ def install(modules: Iterable[str] = MODULES) -> None:
     """Defers modules that are not imported yet; once for a process.
 
     Example:
-      >>> lazy_imports.install()
-      >>> from tfx import v1 as tfx  # without google.cloud.aiplatform
-      >>> tfx.extensions.google_cloud_ai_platform.Trainer  # imports it now
+        >>> lazy_imports.install()
+        >>> from tfx import v1 as tfx  # without google.cloud.aiplatform
+        >>> tfx.extensions.google_cloud_ai_platform.Trainer  # imports it now
     """
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder(modules))
@@ -104,8 +104,8 @@ class _DeferringLoader(Loader):
         """Executes the module unless that was done; a failed one is executed again on next use.
 
         Args:
-          module: to execute.
-          wait: for another thread that executes it.
+            module: to execute.
+            wait: for another thread that executes it.
         """
         if not self._lock.acquire(blocking=wait):
             return

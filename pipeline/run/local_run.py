@@ -87,8 +87,8 @@ def ingest_for(source: Source, config: Config, folder: RunFolder, console: Conso
     """`ingest` for a run: tells the user what was found, and lists the discards in its folder.
 
     Raises:
-      DataError: photos, rows or records that cannot be used.
-      CloudError: Dataflow did not convert them.
+        DataError: photos, rows or records that cannot be used.
+        CloudError: Dataflow did not convert them.
     """
     started = time.monotonic()
     try:

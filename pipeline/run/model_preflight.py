@@ -17,11 +17,11 @@ def preflight(config: Config, away: bool = False) -> None:
     Weights that are to be downloaded are downloaded here.
 
     Args:
-      config: the run's config.
-      away: whether other machines than this one train.
+        config: the run's config.
+        away: whether other machines than this one train.
 
     Raises:
-      ConfigError: the message names the argument, or the file and where it belongs, or the bound.
+        ConfigError: the message names the argument, or the file and where it belongs, or the bound.
     """
     name, arguments = config.model.name, config.model.arguments
     _check_names(name, arguments)

@@ -25,12 +25,12 @@ def locked_root(root: Path, photos: str | None = None) -> Iterator[None]:
     """Makes the root folder and holds it for one run.
 
     Args:
-      root: the folder.
-      photos: the folder of photos that the run reads, which must not contain the root.
+        root: the folder.
+        photos: the folder of photos that the run reads, which must not contain the root.
 
     Raises:
-      RootError: the folder cannot be made or written to, lies inside the photos or is held by
-        another run, or its ML Metadata cannot be used.
+        RootError: the folder cannot be made or written to, lies inside the photos or is held by
+            another run, or its ML Metadata cannot be used.
     """
     if photos and root.resolve().is_relative_to(Path(photos).resolve()):
         raise RootError(
@@ -59,7 +59,7 @@ def check_metadata(file: Path) -> None:
     """Checks that ML Metadata can be read and written, where there is any yet.
 
     Raises:
-      RootError: its SQLite file is damaged, locked by another program or not writable.
+        RootError: its SQLite file is damaged, locked by another program or not writable.
     """
     if not file.exists():
         return

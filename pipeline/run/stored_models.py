@@ -23,12 +23,12 @@ def repair_models(store: MetadataStore, root: Path, serving: str) -> Iterator[st
     touched, and models in Cloud Storage are left to the Pusher's check.
 
     Args:
-      store: ML Metadata of the root.
-      root: the root folder.
-      serving: the folder that models are pushed to, where there is one.
+        store: ML Metadata of the root.
+        root: the root folder.
+        serving: the folder that models are pushed to, where there is one.
 
     Yields:
-      One line a model: what was found and what was done.
+        One line a model: what was found and what was done.
     """
     judged, latest = _judged(store)
     for model in store.get_artifacts_by_type("Model"):

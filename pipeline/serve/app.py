@@ -40,11 +40,11 @@ def create_app(options: ServeOptions, ready: Callable[[Versions], None] = lambda
     """The application for one model.
 
     Args:
-      options: what to serve and how.
-      ready: called once the served version is in memory.
+        options: what to serve and how.
+        ready: called once the served version is in memory.
 
     Raises:
-      StartError: there is no such folder.
+        StartError: there is no such folder.
     """
     executor = ThreadPoolExecutor(options.threads, "model")
     # Not the model's threads: a photo that takes seconds to decode would keep others from it.

@@ -23,12 +23,12 @@ class Batcher:
     """A queue of rows for one function. Belongs to one event loop.
 
     Args:
-      run: answers a batch, one answer a row, else its requests fail; called in `executor`, where
-        it may block.
-      executor: its threads are shared with other batchers.
-      parallel: batches that run at the same time.
-      max_batch: rows in a batch.
-      max_waiting: rows that may wait; a request over that is refused.
+        run: answers a batch, one answer a row, else its requests fail; called in `executor`, where
+            it may block.
+        executor: its threads are shared with other batchers.
+        parallel: batches that run at the same time.
+        max_batch: rows in a batch.
+        max_waiting: rows that may wait; a request over that is refused.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Batcher:
         """The answers to the rows of one request, in their order.
 
         Raises:
-          RequestError: 503, too many rows are waiting.
+            RequestError: 503, too many rows are waiting.
         """
         if self._waiting and len(self._waiting) + len(rows) > self._max_waiting:
             raise RequestError(

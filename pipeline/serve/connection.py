@@ -15,10 +15,10 @@ class Limits:
     """What the connections of one server share.
 
     Attributes:
-      header: bytes of a request's header.
-      patience: seconds until a request has arrived whole, and between two requests.
-      connections: open at the same time; one more closes the one that is idle longest.
-      idle: connections that owe the server a request or the rest of one, the oldest first.
+        header: bytes of a request's header.
+        patience: seconds until a request has arrived whole, and between two requests.
+        connections: open at the same time; one more closes the one that is idle longest.
+        idle: connections that owe the server a request or the rest of one, the oldest first.
     """
 
     header: int
@@ -31,9 +31,9 @@ class Connection(HttpToolsProtocol):
     """Uvicorn's connection with time limits: uvicorn has none for a header or a body.
 
     Args:
-      limits: the server's.
-      args: uvicorn's, as are `named`.
-      named: see `args`.
+        limits: the server's.
+        args: uvicorn's, as are `named`.
+        named: see `args`.
     """
 
     def __init__(self, limits: Limits, *args, **named):

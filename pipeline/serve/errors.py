@@ -8,8 +8,8 @@ class RequestError(Exception):
     """A request that gets an error instead of predictions.
 
     Args:
-      status: HTTP status, 4xx for the client's faults.
-      message: what is wrong, what was received, what to do.
+        status: HTTP status, 4xx for the client's faults.
+        message: what is wrong, what was received, what to do.
     """
 
     def __init__(self, status: int, message: str):

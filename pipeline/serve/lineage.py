@@ -16,13 +16,13 @@ def lineage_of(path: Path, version: int) -> dict[str, Any]:
     """What is known of a version's origin.
 
     Args:
-      path: its SavedModel, in the serving folder of a root or anywhere else.
-      version: its number.
+        path: its SavedModel, in the serving folder of a root or anywhere else.
+        version: its number.
 
     Returns:
-      `version`; `labels` (list, or None); `card` (the model card, or None); `run` (pipeline, id,
-      time of the push, the executions that made the version, the model's artifact, and who forced
-      its blessing and why, or None), or None with the reason in `run_missing`.
+        `version`; `labels` (list, or None); `card` (the model card, or None); `run` (pipeline, id,
+        time of the push, the executions that made the version, the model's artifact, and who forced
+        its blessing and why, or None), or None with the reason in `run_missing`.
     """
     run, missing = None, ""
     try:

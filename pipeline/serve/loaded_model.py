@@ -23,10 +23,10 @@ class Signature:
     """One way to ask a model.
 
     Attributes:
-      name: as in the SavedModel.
-      input_name: of its only input.
-      dtype: of a row, or None where rows are bytes.
-      shape: of a row, without the batch dimension; None for any size.
+        name: as in the SavedModel.
+        input_name: of its only input.
+        dtype: of a row, or None where rows are bytes.
+        shape: of a row, without the batch dimension; None for any size.
     """
 
     name: str
@@ -39,11 +39,11 @@ class LoadedModel:
     """One version of a model.
 
     Args:
-      path: folder of the SavedModel.
-      version: its number.
+        path: folder of the SavedModel.
+        version: its number.
 
     Raises:
-      OSError: there is no SavedModel, or it is damaged.
+        OSError: there is no SavedModel, or it is damaged.
     """
 
     def __init__(self, path: Path, version: int):
@@ -64,11 +64,11 @@ class LoadedModel:
         only itself its answer: the rows of its shape are halved until it stands alone.
 
         Args:
-          signature: one of `signatures`.
-          rows: bytes, or arrays of the signature's dtype and shape.
+            signature: one of `signatures`.
+            rows: bytes, or arrays of the signature's dtype and shape.
 
         Returns:
-          For each row its outputs by name, as JSON can hold them, or why there are none.
+            For each row its outputs by name, as JSON can hold them, or why there are none.
         """
         places: dict[tuple[int, ...], list[int]] = {}
         for place, row in enumerate(rows):

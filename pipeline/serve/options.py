@@ -10,15 +10,15 @@ class ServeOptions:
     """How a model is served.
 
     Attributes:
-      model: a folder of versions, or one SavedModel.
-      name: the model's name in the paths of the REST.
-      max_batch: instances that the model is asked at once.
-      max_body: bytes of a request's body.
-      max_instances: instances of one request.
-      max_waiting: instances that may wait; requests over that get 503.
-      max_loaded: versions in memory at the same time.
-      poll: seconds between looks at the folder.
-      threads: batches that run at the same time.
+        model: a folder of versions, or one SavedModel.
+        name: the model's name in the paths of the REST.
+        max_batch: instances that the model is asked at once.
+        max_body: bytes of a request's body.
+        max_instances: instances of one request.
+        max_waiting: instances that may wait; requests over that get 503.
+        max_loaded: versions in memory at the same time.
+        poll: seconds between looks at the folder.
+        threads: batches that run at the same time.
     """
 
     model: Path

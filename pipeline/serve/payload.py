@@ -47,7 +47,7 @@ class Ask:
         """Decodes photos of other formats than the model takes; this may take seconds.
 
         Raises:
-          RequestError: 400, for a photo that is none; it names the instance.
+            RequestError: 400, for a photo that is none; it names the instance.
         """
         for number, photo in enumerate(self.rows):
             if not is_native(photo):
@@ -62,14 +62,15 @@ def read(body: bytes, signatures: Mapping[str, Signature], max_instances: int) -
     a photo's bytes `serving_jpeg`, anything else `serving_default`.
 
     Args:
-      body: JSON, {"instances": [...], "signature_name": optional}. An instance is {"b64": bytes},
-        an array of numbers, or either under the name of the signature's input. In the column format
-        `inputs` takes the place of `instances`: a list, or a list under the input's name.
-      signatures: those of the model.
-      max_instances: more of them in one request are refused.
+        body: JSON, {"instances": [...], "signature_name": optional}. An instance is {"b64": bytes},
+            an array of numbers, or either under the name of the signature's input. In the column
+            format `inputs` takes the place of `instances`: a list, or a list under the input's
+            name.
+        signatures: those of the model.
+        max_instances: more of them in one request are refused.
 
     Raises:
-      RequestError: 400, or 413 for too many instances; it names the instance at fault.
+        RequestError: 400, or 413 for too many instances; it names the instance at fault.
     """
     instances, name, columns = _envelope(body, max_instances, signatures)
     signature = _chosen(name, instances[0], signatures)

@@ -19,8 +19,8 @@ def check_photo(content: bytes) -> None:
     """Refuses a JPEG or PNG that would take all memory decoded.
 
     Raises:
-      ValueError: too many pixels. Any other broken file is left to the model, which decodes it
-        anyway.
+        ValueError: too many pixels. Any other broken file is left to the model, which decodes it
+            anyway.
     """
     check_size(*_size(content))
 
@@ -34,7 +34,7 @@ def as_jpeg(photo: bytes) -> bytes:
     """A photo of another format as the model takes it. This may take seconds.
 
     Raises:
-      ValueError: it is empty, no photo of a format that is read, or has too many pixels.
+        ValueError: it is empty, no photo of a format that is read, or has too many pixels.
     """
     if not photo:
         raise ValueError("the photo is empty")
@@ -50,7 +50,7 @@ def check_size(width: int, height: int) -> None:
     """Refuses an image that would take all memory.
 
     Raises:
-      ValueError: it has too many pixels.
+        ValueError: it has too many pixels.
     """
     if width * height > MAX_PIXELS:
         raise ValueError(f"too many pixels: {width} x {height}, at most {MAX_PIXELS} are allowed")
@@ -79,7 +79,7 @@ def check_record(content: bytes) -> None:
     """Refuses bytes that are no serialised tf.Example with an image.
 
     Raises:
-      ValueError: why.
+        ValueError: why.
     """
     try:
         features = records.parse(content)

@@ -24,9 +24,9 @@ class ServedModel:
     """One version, ready to be asked by many at once.
 
     Args:
-      model: the version.
-      executor: where the model works.
-      options: sizes of batches and queues.
+        model: the version.
+        executor: where the model works.
+        options: sizes of batches and queues.
     """
 
     def __init__(self, model: LoadedModel, executor: Executor, options: ServeOptions):

@@ -35,12 +35,12 @@ class Versions:
     changes nothing. A number whose folder is another one now is loaded anew.
 
     Args:
-      folder: a folder of versions, or one SavedModel.
-      load: makes a served model of a SavedModel's folder and version; called in a thread.
-      max_loaded: versions in memory at the same time, at least the served one.
+        folder: a folder of versions, or one SavedModel.
+        load: makes a served model of a SavedModel's folder and version; called in a thread.
+        max_loaded: versions in memory at the same time, at least the served one.
 
     Raises:
-      StartError: `folder` is neither.
+        StartError: `folder` is neither.
     """
 
     def __init__(self, folder: Path, load: Callable[[Path, int], ServedModel], max_loaded: int):
@@ -99,7 +99,7 @@ class Versions:
         """A version, loaded if it is not in memory; None means the one that is served.
 
         Raises:
-          RequestError: 404, there is no such version; 503, it cannot be loaded, or none is there.
+            RequestError: 404, there is no such version; 503, it cannot be loaded, or none is there.
         """
         if version is None:
             if self.served is None:

@@ -71,12 +71,12 @@ def submit(
     """Starts a run, or has it started by a schedule.
 
     Args:
-      config: with `cloud`.
-      source: photos or records.
-      budget: USD that one run may cost at most.
-      expression: of cron, when Vertex AI shall start runs of these records; None starts one now.
-      wait: stay until the run is over, and tell of each task.
-      override: a blessing against the bounds of gate 1.
+        config: with `cloud`.
+        source: photos or records.
+        budget: USD that one run may cost at most.
+        expression: of cron, when Vertex AI shall start runs of these records; None starts one now.
+        wait: stay until the run is over, and tell of each task.
+        override: a blessing against the bounds of gate 1.
     """
     _check(config, source)
     if expression and (wrong := cron.wrong_with(expression)):

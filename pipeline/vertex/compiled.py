@@ -21,12 +21,12 @@ def compile_pipeline(
     """The PipelineJob as JSON: `pipelineSpec`, `runtimeConfig`, `displayName`, `labels`.
 
     Args:
-      config: with `cloud` and `records` filled in.
-      cache_nonce: see `create_pipeline`.
-      override: see `create_pipeline`.
+        config: with `cloud` and `records` filled in.
+        cache_nonce: see `create_pipeline`.
+        override: see `create_pipeline`.
 
     Raises:
-      google.protobuf.json_format.ParseError: the spec is not one of the schema.
+        google.protobuf.json_format.ParseError: the spec is not one of the schema.
     """
     runner = tfx.orchestration.experimental.KubeflowV2DagRunner(
         tfx.orchestration.experimental.KubeflowV2DagRunnerConfig(
@@ -48,7 +48,7 @@ def check(job: dict) -> None:
     """Parses the spec with the proto of its schema.
 
     Raises:
-      google.protobuf.json_format.ParseError: it is not one.
+        google.protobuf.json_format.ParseError: it is not one.
     """
     spec = json_format.ParseDict(job["pipelineSpec"], pipeline_spec_pb2.PipelineSpec())
     if spec.schema_version != SCHEMA:

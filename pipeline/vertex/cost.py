@@ -55,9 +55,9 @@ def upper_bound(config: Config, converts: bool = False, tasks: bool = True) -> B
     """The most that one run of `config` costs.
 
     Args:
-      config: with `cloud`; its machines must be known, see `preflight`.
-      converts: whether Dataflow converts the photos first.
-      tasks: whether Vertex AI Pipelines runs the tasks; else this machine does.
+        config: with `cloud`; its machines must be known, see `preflight`.
+        converts: whether Dataflow converts the photos first.
+        tasks: whether Vertex AI Pipelines runs the tasks; else this machine does.
     """
     jobs = converts + len(COMPONENTS)
     lines = [*_dataflow(config, jobs), *_training(config)]

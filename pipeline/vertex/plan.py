@@ -11,9 +11,9 @@ def text(config: Config, bucket: str, converts: bool = False) -> str:
     """The plan of a run.
 
     Args:
-      config: with `cloud`, free of errors.
-      bucket: what is known of the bucket.
-      converts: whether Dataflow converts photos first.
+        config: with `cloud`, free of errors.
+        bucket: what is known of the bucket.
+        converts: whether Dataflow converts photos first.
     """
     cloud = config.cloud
     bound = cost.upper_bound(config, converts)

@@ -16,7 +16,7 @@ def submit(config: Config, spec: Path) -> str:
     """Starts a run of the compiled pipeline in the file `spec`; returns its id.
 
     Raises:
-      CloudError: it was not started.
+        CloudError: it was not started.
     """
     from google.cloud.aiplatform import gapic
 
@@ -51,12 +51,12 @@ def schedule(config: Config, spec: Path, cron: str) -> str:
     """Has Vertex AI start a run by a cron expression; returns the schedule's id.
 
     Args:
-      config: with `cloud`.
-      spec: the compiled pipeline.
-      cron: five fields, with a time zone before them if wanted: `TZ=Europe/Berlin 0 3 * * 1`.
+        config: with `cloud`.
+        spec: the compiled pipeline.
+        cron: five fields, with a time zone before them if wanted: `TZ=Europe/Berlin 0 3 * * 1`.
 
     Raises:
-      CloudError: it was not made.
+        CloudError: it was not made.
     """
     from google.cloud import aiplatform
 
@@ -91,7 +91,7 @@ def get(config: Config, run: str):
     """The run as Vertex AI has it, a `google.cloud.aiplatform_v1.PipelineJob`.
 
     Raises:
-      CloudError: there is none, or it cannot be read.
+        CloudError: there is none, or it cannot be read.
     """
     from google.cloud import aiplatform
 
@@ -107,10 +107,10 @@ def cancel(config: Config, run: str) -> list[str]:
     console, leaves them.
 
     Returns:
-      What was done, line by line.
+        What was done, line by line.
 
     Raises:
-      CloudError: there is no such run or schedule, or nothing of it is left to cancel.
+        CloudError: there is no such run or schedule, or nothing of it is left to cancel.
     """
     from google.cloud import aiplatform
 

@@ -13,10 +13,10 @@ def counted(monkeypatch, labels, candidate, baseline=None) -> Measurements:
     """Measurements over all examples.
 
     Args:
-      monkeypatch: replaces TFMA's reader.
-      labels: label names by index.
-      candidate: number of examples [actual label][predicted label].
-      baseline: the same of the latest blessed model.
+        monkeypatch: replaces TFMA's reader.
+        labels: label names by index.
+        candidate: number of examples [actual label][predicted label].
+        baseline: the same of the latest blessed model.
     """
     entry = metrics_for_slice_pb2.MetricsForSlice()
     figures = {}

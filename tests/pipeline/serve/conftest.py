@@ -84,9 +84,9 @@ class Server:
     """`python -m pipeline.serve` as a user starts it.
 
     Args:
-      model: what is served.
-      arguments: further ones of the command.
-      files: how many may be open, and how many it may ask for; None for as many as here.
+        model: what is served.
+        arguments: further ones of the command.
+        files: how many may be open, and how many it may ask for; None for as many as here.
     """
 
     def __init__(self, model: Path, *arguments: str, files: tuple[int, int] | None = None):
