@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
     from pipeline.components import tfserving
     from pipeline.config.command_line import read_bless
     from pipeline.config.files import ConfigError, load_config
-    from pipeline.run.ingest import Source
+    from pipeline.run.ingest import DataSource
 
     try:
         config = load_config(arguments.config, arguments.set)
@@ -118,7 +118,7 @@ def main(argv: list[str] | None = None) -> int:
             return 2
     config = placement.with_labels(config)
     kind = next((kind for kind in _SOURCES if getattr(arguments, kind, None)), None)
-    source = Source(kind, getattr(arguments, kind)) if kind else None
+    source = DataSource(kind, getattr(arguments, kind)) if kind else None
     match arguments.command:
         case "plan":
             return commands.guarded(commands.show_plan, config, source)

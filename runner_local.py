@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     from pipeline.config.command_line import read_bless
     from pipeline.config.files import ConfigError, load_config
     from pipeline.run import lazy_imports
-    from pipeline.run.ingest import Source
+    from pipeline.run.ingest import DataSource
 
     try:
         config = load_config(arguments.config, arguments.set, arguments.root)
@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     kind = next(kind for kind in ("images", "csv", "tfrecords") if getattr(arguments, kind))
     from pipeline.run.local_run import run
 
-    source = Source(kind, getattr(arguments, kind))
+    source = DataSource(kind, getattr(arguments, kind))
     return run(source, config, arguments.verbose, blessing)
 
 

@@ -49,12 +49,12 @@ def run_to_transform(side: str, photos: str, root: str, *settings: str):
         The config with its records, and the components' seconds by name.
     """
     from pipeline.config.files import load_config
-    from pipeline.run.ingest import Source, ingest
+    from pipeline.run.ingest import DataSource, ingest
 
     encoding = "jpeg" if side == "ours" else "raw"
     config = load_config(None, [f"root={root}", f"data.encoding={encoding}", *settings])
     Path(root).mkdir(parents=True, exist_ok=True)
-    records = ingest(Source("images", photos), config, lambda done, total: None).records
+    records = ingest(DataSource("images", photos), config, lambda done, total: None).records
     config = config.model_copy(update={"records": records})
 
     from tfx import v1 as tfx

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pipeline.lineage.expected import Expectations, Expected, excess, lacking
 from pipeline.lineage.naming import Naming
 from pipeline.lineage.target import Target
-from pipeline.metadata.graph import FINISHED, Graph, Source, load
+from pipeline.metadata.graph import FINISHED, Graph, MetadataSource, load
 
 _CHUNK = 20
 
 
-def check(source: Source, target: Target, run: str | None = None) -> Iterator[str]:
+def check(source: MetadataSource, target: Target, run: str | None = None) -> Iterator[str]:
     """Yields each difference in words; nothing where both agree. Writes to neither.
 
     Args:

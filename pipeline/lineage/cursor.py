@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from pipeline.lineage.lease import CLOCKS, Notes
-from pipeline.metadata.graph import Id, Source
+from pipeline.metadata.graph import Id, MetadataSource
 
 _OVERLAP = CLOCKS * 1000
 """Milliseconds looked back."""
@@ -23,7 +23,7 @@ class Cursor:
         self._recent: dict[str, int] = kept.get("recent", {})
         self._behind: dict[Id, int] = dict(kept.get("behind", []))
 
-    def pending(self, source: Source) -> dict[Id, int]:
+    def pending(self, source: MetadataSource) -> dict[Id, int]:
         """Time of last update by execution: what is new in the order of time, then what was left
         behind before, so that it holds up nothing."""
         since = None if self._through is None else self._through - _OVERLAP

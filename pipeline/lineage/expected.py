@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pipeline.lineage import naming
 from pipeline.lineage.naming import Naming
-from pipeline.metadata.graph import Artifact, Edge, Execution, Graph, Id, Source
+from pipeline.metadata.graph import Artifact, Edge, Execution, Graph, Id, MetadataSource
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -60,7 +60,7 @@ class Seen:
 class Expectations:
     """Derives what is expected from a graph and the executions that made its artifacts."""
 
-    def __init__(self, graph: Graph, source: Source, names: Naming):
+    def __init__(self, graph: Graph, source: MetadataSource, names: Naming):
         """Reads from `source` the producers that the graph names and does not hold."""
         self._graph = graph
         self._names = names

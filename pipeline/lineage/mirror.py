@@ -12,7 +12,7 @@ from pipeline.lineage.expected import Expectations, Expected, Version, lacking
 from pipeline.lineage.lease import exclusive
 from pipeline.lineage.naming import Naming
 from pipeline.lineage.target import Target, TargetError, reason
-from pipeline.metadata.graph import FINISHED, Artifact, Execution, Id, Source, load
+from pipeline.metadata.graph import FINISHED, Artifact, Execution, Id, MetadataSource, load
 
 _CHUNK = 20
 """Executions that are read, written and confirmed together."""
@@ -36,7 +36,7 @@ class Pass:
     """Executions that W&B does not take, and why; later passes try them again, after the others."""
 
 
-def identity(source: Source) -> str:
+def identity(source: MetadataSource) -> str:
     """The identity of the store, made on the first call and kept in it."""
     if source.note("identity") is None:
         source.create_note("identity", secrets.token_hex(16))
@@ -44,7 +44,7 @@ def identity(source: Source) -> str:
 
 
 def mirror(
-    source: Source,
+    source: MetadataSource,
     target: Target,
     seconds: float,
     run: str | None = None,
@@ -99,7 +99,7 @@ class _InputError(Exception):
 class _Copier:
     """Copies executions, each after those that made its inputs."""
 
-    def __init__(self, source: Source, target: Target, trouble: Callable[[str], None]):
+    def __init__(self, source: MetadataSource, target: Target, trouble: Callable[[str], None]):
         self._source = source
         self._target = target
         self._trouble = trouble

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.metadata.graph import Artifact, Edge, Execution, Graph, Source, of_run
+from pipeline.metadata.graph import Artifact, Edge, Execution, Graph, MetadataSource, of_run
 
 
-def show_runs(source: Source) -> Iterator[str]:
+def show_runs(source: MetadataSource) -> Iterator[str]:
     """One line for each pipeline run: its name, pipeline and states."""
     for run in source.runs():
         executions = source.executions(source.run_ids(run))
@@ -17,7 +17,7 @@ def show_runs(source: Source) -> Iterator[str]:
         yield f"{run}  {pipeline}  {counted or 'nothing recorded'}"
 
 
-def show_run(source: Source, run: str) -> Iterator[str]:
+def show_run(source: MetadataSource, run: str) -> Iterator[str]:
     """The graph of one pipeline run."""
     graph = of_run(source, run)
     for execution in graph.executions.values():

@@ -10,7 +10,7 @@ from pipeline.lineage import target as wandb_target
 from pipeline.lineage.check import check as compare
 from pipeline.lineage.mirror import mirror as copy
 from pipeline.lineage.quiet import Quiet
-from pipeline.metadata.graph import Source, StoreError
+from pipeline.metadata.graph import MetadataSource, StoreError
 from pipeline.metadata.stores import opened
 
 Ended = tuple[int | None, str]
@@ -39,7 +39,9 @@ def attempt(arguments: argparse.Namespace, trouble: Callable[[str], None]) -> En
         terminal.close()
 
 
-def _mirror(source: Source, arguments, terminal: Quiet, trouble: Callable[[str], None]) -> Ended:
+def _mirror(
+    source: MetadataSource, arguments, terminal: Quiet, trouble: Callable[[str], None]
+) -> Ended:
     started = time.monotonic()
     target = wandb_target.Target(arguments.project, arguments.entity, tuple(arguments.upload))
     done = copy(
@@ -62,7 +64,7 @@ def _mirror(source: Source, arguments, terminal: Quiet, trouble: Callable[[str],
     return 0, f"{text}, {seconds:.0f} s{waiting}"
 
 
-def _check(source: Source, arguments, terminal: Quiet) -> Ended:
+def _check(source: MetadataSource, arguments, terminal: Quiet) -> Ended:
     target = wandb_target.Target(arguments.project, arguments.entity)
     found = 0
     for problem in compare(source, target, arguments.run):

@@ -89,7 +89,7 @@ class StoreError(ValueError):
     """A metadata store that cannot be opened; the message says why and what to do."""
 
 
-class Source(Protocol):
+class MetadataSource(Protocol):
     """A metadata store that can be read; all ids are its own."""
 
     uri: str
@@ -123,7 +123,7 @@ class Source(Protocol):
         """The execution that made each artifact, where one did."""
 
 
-def load(source: Source, ids: Iterable[Id]) -> Graph:
+def load(source: MetadataSource, ids: Iterable[Id]) -> Graph:
     """These executions with the artifacts that they touch."""
     executions = {e.id: e for e in source.executions(ids)}
     touched = {edge.artifact for e in executions.values() for edge in (*e.inputs, *e.outputs)}
@@ -131,12 +131,12 @@ def load(source: Source, ids: Iterable[Id]) -> Graph:
     return Graph(executions, artifacts, source.producers(sorted(touched)))
 
 
-def of_run(source: Source, run: str) -> Graph:
+def of_run(source: MetadataSource, run: str) -> Graph:
     """The graph of one pipeline run."""
     return load(source, source.run_ids(run))
 
 
-def ancestry(source: Source, artifact: Id) -> Graph:
+def ancestry(source: MetadataSource, artifact: Id) -> Graph:
     """Everything from which an artifact was made, and itself."""
     waiting, seen = {artifact}, set()
     ids: set[Id] = set()

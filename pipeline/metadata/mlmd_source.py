@@ -21,7 +21,7 @@ _TEXT = "text"
 
 
 class MlmdSource:
-    """A store behind ML Metadata's client; see `graph.Source` for its methods.
+    """A store behind ML Metadata's client; see `graph.MetadataSource` for its methods.
 
     It also keeps notes: named texts in contexts of a type of their own, which belong to no
     execution. `create_note` of one name succeeds for one caller only, whatever the backend.

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pipeline.metadata.graph import Source, StoreError
+from pipeline.metadata.graph import MetadataSource, StoreError
 
 PASSWORD = "MLMD_PASSWORD"
 FORMS = """\
@@ -20,7 +20,7 @@ FORMS = """\
 
 
 @contextmanager
-def opened(uri: str, run: str | None = None) -> Iterator[Source]:
+def opened(uri: str, run: str | None = None) -> Iterator[MetadataSource]:
     """Opens the store at a URI, as `open_source` does.
 
     Args:
@@ -41,7 +41,7 @@ def opened(uri: str, run: str | None = None) -> Iterator[Source]:
         raise StoreError(f"cannot read {source.uri}: {' '.join(str(error).split())}") from None
 
 
-def open_source(uri: str) -> Source:
+def open_source(uri: str) -> MetadataSource:
     """Opens the store at a URI; `FORMS` lists what is understood.
 
     Raises:

@@ -29,7 +29,7 @@ ENDPOINT = "VERTEX_METADATA_ENDPOINT"
 
 
 class VertexSource:
-    """A metadata store of Vertex AI; see `graph.Source` and `mlmd_source` for its methods.
+    """A metadata store of Vertex AI; see `graph.MetadataSource` and `mlmd_source` for its methods.
 
     A run is a context of type `system.PipelineRun`; a node is the task's name.
     """

@@ -37,7 +37,7 @@ _FIXED_BYTES = 300 * _MB  # models, evaluation, logs
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class DataSource:
     """What the user gave."""
 
     kind: Literal["images", "csv", "tfrecords"]
@@ -57,7 +57,7 @@ class Ingested:
     """The Image CSV that was converted; None where the source is records."""
 
 
-def ingest(source: Source, config: Config, progress: Callable[[int, int], None]) -> Ingested:
+def ingest(source: DataSource, config: Config, progress: Callable[[int, int], None]) -> Ingested:
     """Converts the source to records below `config.root`, or finds them there from an earlier run.
 
     With `config.cloud` they lie in its bucket, and Dataflow converts photos that are on `gs://`.
@@ -93,7 +93,7 @@ def ingest(source: Source, config: Config, progress: Callable[[int, int], None])
     return Ingested(_for_gate(describe(folder), config), discarded, cached, image_csv)
 
 
-def _schema(source: Source, config: Config) -> data.Schema:
+def _schema(source: DataSource, config: Config) -> data.Schema:
     """The columns that records keep: those of the Image CSV, and those the gate slices by."""
     usual = (*data.IMAGE_CSV_SCHEMA, *IMAGE_FEATURES)
     if source.kind == "images":
@@ -107,7 +107,7 @@ def _schema(source: Source, config: Config) -> data.Schema:
     return data.Schema({**data.IMAGE_CSV_SCHEMA, **further})
 
 
-def _check_label_column(source: Source, config: Config) -> None:
+def _check_label_column(source: DataSource, config: Config) -> None:
     column = config.data.label_column
     if column == _LABEL:
         return
@@ -146,7 +146,7 @@ def _for_gate(records: RecordsConfig, config: Config) -> RecordsConfig:
     return records
 
 
-def _table(source: Source, config: Config, schema: data.Schema) -> pd.DataFrame:
+def _table(source: DataSource, config: Config, schema: data.Schema) -> pd.DataFrame:
     if source.kind == "images":
         table = data.scan(source.path, split=config.data.split, conflicts=config.data.conflicts)
     else:

@@ -17,7 +17,7 @@ from pipeline.lineage.automatic import mirror_after_run
 from pipeline.push.target import PushError
 from pipeline.push.targets import make_target
 from pipeline.run.console import Console
-from pipeline.run.ingest import Ingested, Source, ingest
+from pipeline.run.ingest import DataSource, Ingested, ingest
 from pipeline.run.run_folder import RootError, RunFolder, explained, locked_root
 
 _FEW = 10
@@ -34,7 +34,7 @@ class Exit(enum.IntEnum):
 
 
 def run(
-    source: Source, config: Config, verbose: bool = False, override: Override | None = None
+    source: DataSource, config: Config, verbose: bool = False, override: Override | None = None
 ) -> Exit:
     """Runs the pipeline on a source and tells the user, on the terminal, what came of it."""
     root = Path(config.root)
@@ -49,7 +49,7 @@ def run(
         return Exit.USAGE
 
 
-def _run(source: Source, config: Config, folder: RunFolder, console: Console, override) -> Exit:
+def _run(source: DataSource, config: Config, folder: RunFolder, console: Console, override) -> Exit:
     started = time.monotonic()
     try:
         console.text(f"pawprint run {folder.run_id}, log {folder.log}")
@@ -83,7 +83,7 @@ def _run(source: Source, config: Config, folder: RunFolder, console: Console, ov
         return Exit.FAILED
 
 
-def ingest_for(source: Source, config: Config, folder: RunFolder, console: Console) -> Ingested:
+def ingest_for(source: DataSource, config: Config, folder: RunFolder, console: Console) -> Ingested:
     """`ingest` for a run: tells the user what was found, and lists the discards in its folder.
 
     Raises:

@@ -17,7 +17,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from data.storage import files
 
 if TYPE_CHECKING:
-    from pipeline.run.ingest import Ingested, Source
+    from pipeline.run.ingest import DataSource, Ingested
 
 NODES = ("PhotoScan", "Convert")
 """Node ids of the executions before the first component."""
@@ -34,7 +34,7 @@ class PhotoRecorder:
     pipeline: str
     run_id: str
 
-    def record(self, source: Source, ingested: Ingested) -> None:
+    def record(self, source: DataSource, ingested: Ingested) -> None:
         """Records how the records of a run came about: nothing is known of records as such."""
         if ingested.image_csv is None:
             return

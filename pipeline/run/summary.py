@@ -8,7 +8,7 @@ from pipeline.artifacts.names import CROSS_VALIDATION_FILE, VERDICT_FILE
 from pipeline.config.schema import Config
 from pipeline.metadata.reader import ArtifactRecord
 from pipeline.run.dag_runner import NodeReport
-from pipeline.run.ingest import Ingested, Source
+from pipeline.run.ingest import DataSource, Ingested
 
 FORMAT_VERSION = 1
 
@@ -81,7 +81,7 @@ def summarise(
     status: str,
     exit_status: int,
     seconds: float,
-    source: Source,
+    source: DataSource,
     config: Config,
     ingested: Ingested,
     reports: list[NodeReport],

@@ -20,7 +20,7 @@ from pipeline.push.target import PushError
 from pipeline.push.targets import make_target
 from pipeline.run import conversion, local_run
 from pipeline.run.console import Console
-from pipeline.run.ingest import Source
+from pipeline.run.ingest import DataSource
 from pipeline.run.local_run import Exit
 from pipeline.run.run_folder import RootError, RunFolder, locked_root
 from pipeline.vertex import cost, cron, plan, preflight, runs, status
@@ -31,7 +31,7 @@ _POLL_S = 30
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
-def show_plan(config: Config, source: Source | None) -> Exit:
+def show_plan(config: Config, source: DataSource | None) -> Exit:
     """Prints what a run would use and cost; sends nothing but a question about the bucket."""
     preflight.check(config).raise_errors()
     try:
@@ -44,7 +44,7 @@ def show_plan(config: Config, source: Source | None) -> Exit:
 
 
 def compile_spec(
-    config: Config, source: Source, output: Path, override: Override | None = None
+    config: Config, source: DataSource, output: Path, override: Override | None = None
 ) -> Exit:
     """Writes the spec; the photos are converted before, if the source has not been."""
     _check(config, source)
@@ -61,7 +61,7 @@ def compile_spec(
 
 def submit(
     config: Config,
-    source: Source,
+    source: DataSource,
     *,
     budget: float | None = None,
     expression: str | None = None,
@@ -104,7 +104,7 @@ def submit(
 
 def beam(
     config: Config,
-    source: Source,
+    source: DataSource,
     verbose: bool,
     override: Override | None = None,
     budget: float | None = None,
@@ -172,7 +172,7 @@ def _console(folder: RunFolder) -> Iterator[Console]:
 
 def _compile(
     config: Config,
-    source: Source,
+    source: DataSource,
     folder: RunFolder,
     console: Console,
     output: Path,
@@ -212,7 +212,7 @@ def _wait(config: Config, run: str, console: Console) -> Exit:
         ) from None
 
 
-def _check(config: Config, source: Source) -> None:
+def _check(config: Config, source: DataSource) -> None:
     """Raises what can be known to be wrong without asking Google Cloud."""
     preflight.check(config).raise_errors()
     if source.kind == "tfrecords":
@@ -239,7 +239,7 @@ def _check_id(run: str) -> None:
         raise PreflightError(f"{run!r} is no id of a run, such as pawprint-20260101000000")
 
 
-def _converts(config: Config, source: Source | None) -> bool:
+def _converts(config: Config, source: DataSource | None) -> bool:
     """Whether Dataflow converts the source first; a table is taken to be of photos on `gs://`."""
     if source is None or source.kind == "tfrecords" or config.cloud.dataflow is None:
         return False

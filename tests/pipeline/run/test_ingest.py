@@ -7,7 +7,7 @@ import data
 from data.errors import DataError
 from data.sources import samples
 from pipeline.config.files import load_config
-from pipeline.run.ingest import Source, ingest
+from pipeline.run.ingest import DataSource, ingest
 from tests.conftest import shared
 
 
@@ -29,7 +29,7 @@ def quiet(done, total):
 
 
 def test_photos_become_records(drawn, config):
-    result = ingest(Source("images", str(drawn)), config, quiet)
+    result = ingest(DataSource("images", str(drawn)), config, quiet)
     records = result.records
     assert set(records.labels) == {"cat", "dog", "rabbit"}
     assert list(records.counts) == ["train", "validation", "test"]
@@ -40,13 +40,13 @@ def test_photos_become_records(drawn, config):
 
 
 def test_the_same_photos_are_converted_once_wherever_they_lie(drawn, config, tmp_path):
-    first = ingest(Source("images", str(drawn)), config, quiet)
+    first = ingest(DataSource("images", str(drawn)), config, quiet)
     copy = shutil.copytree(drawn, tmp_path / "elsewhere")
-    second = ingest(Source("images", str(copy)), config, quiet)
+    second = ingest(DataSource("images", str(copy)), config, quiet)
     assert second.cached and second.records == first.records
     (copy / "cat").joinpath("new.jpg").write_bytes(next((drawn / "dog").iterdir()).read_bytes())
     with pytest.raises(DataError, match="under two labels"):
-        ingest(Source("images", str(copy)), config, quiet)
+        ingest(DataSource("images", str(copy)), config, quiet)
 
 
 def test_a_csv_gives_the_records_of_its_rows(drawn, config, tmp_path):
@@ -56,7 +56,7 @@ def test_a_csv_gives_the_records_of_its_rows(drawn, config, tmp_path):
             rows.append(f"{label},{('TRAIN', 'VALIDATION')[number % 2]},{path}")
     file = tmp_path / "photos.csv"
     file.write_text("\n".join(rows))
-    records = ingest(Source("csv", str(file)), config, quiet).records
+    records = ingest(DataSource("csv", str(file)), config, quiet).records
     assert records.counts == {
         "train": {"cat": 3, "dog": 3},
         "validation": {"cat": 3, "dog": 3},
@@ -67,20 +67,20 @@ def test_another_column_of_a_csv_can_be_the_label(drawn, config, tmp_path):
     table = data.scan(drawn).rename(columns={"label": "animal"})
     table["label"] = "of no use"
     table.to_csv(tmp_path / "photos.csv", index=False)
-    source = Source("csv", str(tmp_path / "photos.csv"))
+    source = DataSource("csv", str(tmp_path / "photos.csv"))
 
     def labelled_by(column, *further):
         return load_config(None, [f"root={config.root}", f"data.label_column={column}", *further])
 
     records = ingest(source, labelled_by("animal"), quiet).records
     assert set(records.labels) == {"cat", "dog", "rabbit"} and "label" in records.features
-    assert records.counts == ingest(Source("images", str(drawn)), config, quiet).records.counts
+    assert records.counts == ingest(DataSource("images", str(drawn)), config, quiet).records.counts
 
     for wrong, settings, message in (
         (source, ["species"], "lacks column 'species'"),
         (source, ["split"], "has another use"),
         (source, ["animal", "gate.slice_by=[animal]"], "has another use"),
-        (Source("images", str(drawn)), ["animal"], "is for an Image CSV"),
+        (DataSource("images", str(drawn)), ["animal"], "is for an Image CSV"),
     ):
         with pytest.raises(DataError, match=message):
             ingest(wrong, labelled_by(*settings), quiet)
@@ -90,13 +90,13 @@ def test_a_full_disk_is_found_before_the_work(drawn, config, monkeypatch):
     usage = shutil.disk_usage(config.root)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1 << 20))
     with pytest.raises(DataError, match="Not enough room") as error:
-        ingest(Source("images", str(drawn)), config, quiet)
+        ingest(DataSource("images", str(drawn)), config, quiet)
     assert "1 MB free" in str(error.value)
 
 
 def test_real_tfrecorder_output_is_taken_as_it_is(config):
     folder = next(shared("tfrecorder-2.0", "out_csv").iterdir())
-    records = ingest(Source("tfrecords", str(folder)), config, quiet).records
+    records = ingest(DataSource("tfrecords", str(folder)), config, quiet).records
     assert records.labels == ("dog", "cat")
     assert records.counts["test"] == {"dog": 1, "cat": 1}
     assert records.patterns["train"].startswith("train-")
@@ -121,7 +121,7 @@ def test_photos_in_a_bucket_that_changed_in_place_are_other_photos(drawn, tmp_pa
         file = tmp_path / "photos.csv"
         file.write_text("\n".join(rows))
         config = load_config(None, [f"root={tmp_path}"])
-        source = Source("csv", str(file))
+        source = DataSource("csv", str(file))
         first = ingest(source, config, quiet)
         assert ingest(source, config, quiet).cached
         storage.put(uri, photos[0].read_bytes())
@@ -137,11 +137,11 @@ def test_records_with_image_and_label_alone_are_told_what_the_gate_needs(config)
         update={"gate": config.gate.model_copy(update={"slice_by": ("label", "image_size")})}
     )
     with pytest.raises(DataError, match=r"(?s)slices by image_size.*Set gate.slice_by=.label."):
-        ingest(Source("tfrecords", str(folder)), sliced, quiet)
+        ingest(DataSource("tfrecords", str(folder)), sliced, quiet)
     alone = config.model_copy(
         update={"gate": config.gate.model_copy(update={"slice_by": ("label",)})}
     )
-    assert ingest(Source("tfrecords", str(folder)), alone, quiet).records.features == (
+    assert ingest(DataSource("tfrecords", str(folder)), alone, quiet).records.features == (
         "image",
         "label",
     )
@@ -153,7 +153,7 @@ def test_records_whose_labels_are_text_are_refused(tmp_path, config, drawn):
     data.convert(table, tfrecord_dir=tmp_path / "out", schema=schema, progress=quiet)
     for _ in ("with a manifest", "without one"):
         with pytest.raises(DataError, match="has labels that are no whole numbers"):
-            ingest(Source("tfrecords", str(tmp_path / "out")), config, quiet)
+            ingest(DataSource("tfrecords", str(tmp_path / "out")), config, quiet)
         (tmp_path / "out" / "manifest.json").unlink(missing_ok=True)
 
 
@@ -162,4 +162,4 @@ def test_records_without_photos_or_labels_are_refused(tmp_path, config):
     schema = {"split": data.SplitKey, "size": data.IntegerInput}
     data.convert(table, tfrecord_dir=tmp_path / "out", schema=schema, progress=quiet)
     with pytest.raises(DataError, match="has no feature image and no label in its records"):
-        ingest(Source("tfrecords", str(tmp_path / "out")), config, quiet)
+        ingest(DataSource("tfrecords", str(tmp_path / "out")), config, quiet)

@@ -11,7 +11,7 @@ from pipeline.config.schema import RecordsConfig
 from pipeline.metadata.graph import Graph, of_run
 from pipeline.metadata.reader import sqlite_store
 from pipeline.metadata.stores import open_source
-from pipeline.run.ingest import Ingested, Source
+from pipeline.run.ingest import DataSource, Ingested
 from pipeline.run.photo_recorder import PhotoRecorder
 
 
@@ -41,7 +41,7 @@ def path(tmp_path):
     return tmp_path / "metadata.sqlite"
 
 
-def record(path, run: str, source: Source, found: Ingested, link: bool = True) -> Graph:
+def record(path, run: str, source: DataSource, found: Ingested, link: bool = True) -> Graph:
     """Records a run of which nothing but ImportExampleGen was executed; returns its graph."""
     store = sqlite_store(str(path))
     recorder = PhotoRecorder(store, "cats", run)
@@ -71,7 +71,7 @@ def edges(graph: Graph) -> set[tuple[str, str, str]]:
 
 
 def test_photos_lead_to_the_first_component(path, ingested):
-    graph = record(path, "r1", Source("images", "/photos"), ingested())
+    graph = record(path, "r1", DataSource("images", "/photos"), ingested())
     assert edges(graph) == {
         ("PhotoSet", "PhotoScan", "complete"),
         ("PhotoScan", "ImageCsv", "complete"),
@@ -87,20 +87,20 @@ def test_photos_lead_to_the_first_component(path, ingested):
 
 
 def test_the_same_photos_are_the_same_artifacts(path, ingested):
-    first = record(path, "r1", Source("images", "/photos"), ingested())
-    again = record(path, "r2", Source("images", "/photos"), ingested(cached=True))
+    first = record(path, "r1", DataSource("images", "/photos"), ingested())
+    again = record(path, "r2", DataSource("images", "/photos"), ingested(cached=True))
     assert set(first.artifacts) == set(again.artifacts)
     assert {e.node: e.state for e in again.executions.values()} == {
         "PhotoScan": "cached",
         "Convert": "cached",
         "ImportExampleGen": "complete",
     }
-    other = record(path, "r3", Source("images", "/photos"), ingested("d2", image_csv="2.csv"))
+    other = record(path, "r3", DataSource("images", "/photos"), ingested("d2", image_csv="2.csv"))
     assert not set(first.artifacts) & set(other.artifacts), "the folder's photos are others"
 
 
 def test_an_image_csv_comes_from_outside(path, ingested):
-    graph = record(path, "r1", Source("csv", "/d.csv"), ingested(image_csv="d.csv"))
+    graph = record(path, "r1", DataSource("csv", "/d.csv"), ingested(image_csv="d.csv"))
     assert edges(graph) == {
         ("ImageCsv", "Convert", "complete"),
         ("Convert", "TFRecords", "complete"),
@@ -109,9 +109,9 @@ def test_an_image_csv_comes_from_outside(path, ingested):
 
 
 def test_an_image_csv_with_other_rows_is_another_artifact(path, ingested):
-    first = record(path, "r1", Source("csv", "/d.csv"), ingested(rows="one"))
-    other = record(path, "r2", Source("csv", "/d.csv"), ingested("d2", rows="two"))
-    again = record(path, "r3", Source("csv", "/d.csv"), ingested(cached=True, rows="one"))
+    first = record(path, "r1", DataSource("csv", "/d.csv"), ingested(rows="one"))
+    other = record(path, "r2", DataSource("csv", "/d.csv"), ingested("d2", rows="two"))
+    again = record(path, "r3", DataSource("csv", "/d.csv"), ingested(cached=True, rows="one"))
     tables = [
         next(a for a in graph.artifacts.values() if a.type == "ImageCsv")
         for graph in (first, other, again)
@@ -122,7 +122,7 @@ def test_an_image_csv_with_other_rows_is_another_artifact(path, ingested):
 
 
 def test_of_given_records_no_origin_is_claimed(path, ingested):
-    graph = record(path, "r1", Source("tfrecords", "/records"), ingested(image_csv=None))
+    graph = record(path, "r1", DataSource("tfrecords", "/records"), ingested(image_csv=None))
     assert edges(graph) == {("TFRecords", "ImportExampleGen", "complete")}
     assert graph.producers == {}
 
@@ -130,7 +130,7 @@ def test_of_given_records_no_origin_is_claimed(path, ingested):
 def test_a_linked_execution_counts_as_updated(path, ingested):
     """A mirror that has seen it before it was linked looks again."""
     found = ingested(image_csv=None)
-    graph = record(path, "r1", Source("tfrecords", "/records"), found, link=False)
+    graph = record(path, "r1", DataSource("tfrecords", "/records"), found, link=False)
     [before] = graph.executions.values()
     PhotoRecorder(sqlite_store(str(path)), "cats", "r1").link(found)
     [(updated, _)] = open_source(str(path)).updates(None)
@@ -138,12 +138,12 @@ def test_a_linked_execution_counts_as_updated(path, ingested):
 
 
 def test_a_folder_whose_name_is_no_text(path, ingested):
-    graph = record(path, "r1", Source("images", "/photos\udcff"), ingested())
+    graph = record(path, "r1", DataSource("images", "/photos\udcff"), ingested())
     assert "/photos\\xff" in {a.uri for a in graph.artifacts.values()}
 
 
 def test_a_run_that_ended_before_its_first_component(path, ingested):
     recorder = PhotoRecorder(sqlite_store(str(path)), "cats", "r1")
-    recorder.record(Source("images", "/photos"), ingested())
+    recorder.record(DataSource("images", "/photos"), ingested())
     recorder.link(ingested())
     assert len(of_run(open_source(str(path)), "r1").executions) == 2

@@ -11,7 +11,7 @@ from models.tracking.run_id import training_run_id
 from pipeline.artifacts.digests import settings_digest
 from pipeline.config.files import load_config
 from pipeline.metadata.reader import run_executions, sqlite_store
-from pipeline.run.ingest import Source, ingest
+from pipeline.run.ingest import DataSource, ingest
 from tests.conftest import REPOSITORY
 
 
@@ -21,7 +21,7 @@ def test_the_model_card_says_where_the_model_comes_from(pushed_run, photos, tmp_
     written = yaml.safe_load((pushed_run.folder / "config.yaml").read_text())
     (tmp_path / "root").mkdir()
     elsewhere = load_config(None, [f"root={tmp_path / 'root'}"])
-    again = ingest(Source("images", str(photos)), elsewhere, lambda *_: None)
+    again = ingest(DataSource("images", str(photos)), elsewhere, lambda *_: None)
     assert provenance["data_digest"] == written["records"]["digest"] == again.records.digest
     shaping = {
         "labels": list(written["records"]["labels"]),
