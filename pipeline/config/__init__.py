@@ -1,1 +1,1 @@
-"""Every setting: where it is documented, read and checked."""
+"""Every setting: its documentation, its default and its checks."""

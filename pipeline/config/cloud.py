@@ -1,6 +1,6 @@
-"""Settings of Google Cloud. Names are checked here; what fits together, in `preflight`."""
+"""Settings of Google Cloud. `pipeline.vertex.preflight` checks their combinations."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
@@ -34,121 +34,124 @@ Subnetwork = Annotated[
 
 
 class DataflowConfig(Section):
-    """Dataflow, which does the Beam work of the components and the conversion of the photos."""
+    """Dataflow, which runs the Beam jobs of the components and converts the photos."""
 
     machine_type: str = "n1-standard-4"
-    """Machine of one worker; a whole batch of photos has to fit into its memory."""
+    """Machine type of a worker; its memory must hold a whole batch of photos."""
     max_workers: int = Field(4, ge=1, le=1000)
-    """Workers that a job may grow to."""
+    """Maximum number of workers of a job."""
     disk_gb: int = Field(50, ge=30, le=2000)
-    """Disk of one worker."""
+    """Disk size of a worker in GB."""
     timeout_h: float = Field(2, ge=0.1, le=24)
     """Hours after which Dataflow cancels a job."""
     endpoint: str | None = None
-    """Dataflow's API where it is not `https://dataflow.googleapis.com`."""
+    """URL of the Dataflow API. None: `https://dataflow.googleapis.com`."""
 
 
 class PoolConfig(Section):
-    """Machines of one kind in the training cluster: a `preset`, or the machine spelt out."""
+    """One worker pool of the training cluster: a `preset`, or a machine type and accelerators."""
 
     preset: str | None = None
     """One of the presets in `pipeline/config/catalog.yaml`, e.g. `T4_4X`."""
-    machine_type: str | None = None
-    """E.g. `n1-standard-16`."""
+    machine_type: str = Field(None, validate_default=True)
+    """Machine type, e.g. `n1-standard-16`. Set by the preset where there is one."""
     accelerator_type: str | None = None
-    """E.g. `NVIDIA_TESLA_T4`; None trains on the CPU."""
+    """Accelerator type, e.g. `NVIDIA_TESLA_T4`. None: train on the CPU."""
     accelerator_count: int = Field(0, ge=0, le=16)
-    """Accelerators of one machine."""
+    """Accelerators per machine."""
     replicas: int = Field(1, ge=1, le=64)
-    """Machines; the chief is always one."""
+    """Number of machines; must be 1 for the chief."""
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_in_the_preset(cls, given):
-        if not isinstance(given, dict) or not given.get("preset"):
+    def _apply_preset(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        if not given.get("preset"):
+            if given.get("machine_type") is None:
+                raise ValueError("set preset or machine_type")
             return given
         presets = catalog().presets
         if given["preset"] not in presets:
-            raise ValueError(f"unknown preset; known: {', '.join(presets)}")
+            raise ValueError(f"unknown preset; expected one of: {', '.join(presets)}")
         named = presets[given["preset"]]
         if differing := [k for k, v in named.items() if given.get(k) not in (None, 0, v)]:
             raise ValueError(
-                f"preset {given['preset']} already sets {', '.join(differing)}; to spell the "
-                "machine out, set preset to null"
+                f"preset {given['preset']} already sets {', '.join(differing)}; to choose other "
+                "values, set preset to null"
             )
         return {**given, **named}
 
     @model_validator(mode="after")
-    def _names_a_machine(self):
-        if self.machine_type is None:
-            raise ValueError("set preset or machine_type")
+    def _check_accelerator(self) -> "PoolConfig":
         if bool(self.accelerator_type) != bool(self.accelerator_count):
-            raise ValueError("accelerator_type and accelerator_count go together")
+            raise ValueError("set both accelerator_type and accelerator_count, or neither")
         return self
 
 
 class TrainingConfig(Section):
-    """The Vertex AI custom job that trains: a chief, and workers beside it."""
+    """The Vertex AI custom job that trains the model: a chief and optional workers."""
 
     chief: PoolConfig = PoolConfig(preset="T4_1X")
-    """The machine that leads and exports the model."""
+    """Pool of the chief, which also exports the model."""
     worker: PoolConfig | None = None
-    """Further machines; with them the training is one MultiWorkerMirroredStrategy."""
+    """Pool of the workers; chief and workers train under MultiWorkerMirroredStrategy."""
     disk_gb: int = Field(100, ge=100, le=64000)
-    """Boot disk of each machine."""
+    """Size of the boot disk of each machine in GB."""
     timeout_h: float = Field(4, ge=0.1, le=168)
     """Hours after which Vertex AI stops the job."""
 
     @model_validator(mode="after")
-    def _has_one_chief(self):
+    def _check_chief(self) -> "TrainingConfig":
         if self.chief.replicas != 1:
-            raise ValueError(f"there is one chief, received chief.replicas={self.chief.replicas}")
+            raise ValueError(f"chief.replicas must be 1. Received: {self.chief.replicas}")
         return self
 
     @property
     def pools(self) -> dict[str, PoolConfig]:
-        """The worker pools in Vertex AI's order."""
+        """The worker pools by name, in the order that Vertex AI expects."""
         return {"chief": self.chief} | ({"worker": self.worker} if self.worker else {})
 
 
 class CloudConfig(Section):
-    """Where on Google Cloud the pipeline runs. With it set, `create_pipeline` places it there."""
+    """Where on Google Cloud the pipeline runs. None of this is used by `runner_local.py`."""
 
     project: Project
     """Project id."""
     region: Region
-    """Region of everything, e.g. `us-central1`."""
+    """Region of all jobs and of the bucket, e.g. `us-central1`."""
     bucket: Bucket
-    """Bucket (without `gs://`) for records, artifacts and temporary files, in that region."""
+    """Bucket in that region, without `gs://`: holds records, artifacts and temporary files."""
     service_account: ServiceAccount
-    """Who the pipeline's tasks, Dataflow's workers and the training run as."""
+    """Service account of the pipeline's tasks, the Dataflow workers and the training job."""
     image: str
-    """Docker image of the tasks and of Dataflow's workers, with a tag or digest; `make images`."""
+    """Docker image of the tasks and the Dataflow workers, with a tag or digest; `make images`
+    builds it."""
     training_image: str | None = None
-    """Docker image of the training machines, with GPU libraries; None takes `image`."""
+    """Docker image of the training machines, with GPU libraries. None: `image`."""
     network: Network | None = None
-    """VPC network that training is peered with: `projects/<number>/global/networks/<name>`."""
+    """VPC network of the training job: `projects/<number>/global/networks/<name>`."""
     subnetwork: Subnetwork | None = None
-    """Subnetwork of Dataflow's workers: `regions/<region>/subnetworks/<name>`; they then have no
-    public addresses."""
+    """Subnetwork of the Dataflow workers: `regions/<region>/subnetworks/<name>`. With it, the
+    workers have no public IP addresses."""
     endpoint: str | None = None
-    """API of Vertex AI where it is not `<region>-aiplatform.googleapis.com`, as with Private
-    Service Connect; one that begins with `http` is spoken to by REST."""
+    """Endpoint of the Vertex AI API, e.g. of Private Service Connect. An endpoint that begins with
+    `http` is called by REST. None: `<region>-aiplatform.googleapis.com`."""
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=50)
-    """Labels on everything that is made, e.g. to find it on the bill; `run` is taken."""
+    """Labels of all created resources, e.g. for billing reports; the key `run` is reserved."""
     dataflow: DataflowConfig | None = DataflowConfig()
-    """None: Beam works inside each task, with `beam.pipeline_args`."""
+    """None: each task runs Beam itself, with `beam.pipeline_args`."""
     training: TrainingConfig | None = TrainingConfig()
-    """None: training is done inside the Trainer's task, without accelerators."""
+    """None: the Trainer's task trains the model itself, without accelerators."""
 
     @field_validator("labels")
     @classmethod
-    def _leaves_the_run_alone(cls, labels: dict[str, str]) -> dict[str, str]:
+    def _check_reserved_label(cls, labels: dict[str, str]) -> dict[str, str]:
         if "run" in labels:
-            raise ValueError("the label run is set on each job, to the id of its run")
+            raise ValueError("the label run is reserved: each job is labelled with its run id")
         return labels
 
     @property
     def address(self) -> str:
-        """The bucket's `gs://` address."""
+        """URI of the bucket, `gs://BUCKET`."""
         return f"gs://{self.bucket}"

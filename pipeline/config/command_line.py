@@ -17,8 +17,8 @@ def add_config(
 
     Args:
         parser: parser of a command.
-        default: the config file where the user names none.
-        example: a setting, for the help.
+        default: path of the default config file.
+        example: example of a setting for the help text.
     """
     parser.add_argument(
         "--config",
@@ -32,7 +32,7 @@ def add_config(
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help=f"a setting over the config file, e.g. {example}; may be repeated",
+        help=f"override a setting of the config file, e.g. {example}; may be repeated",
     )
 
 
@@ -49,12 +49,12 @@ def add_bless(parser: argparse.ArgumentParser) -> None:
         "--bless",
         metavar="REASON",
         help="push this run's model even if it fails the quality gate; the reason and your name "
-        "are recorded (the serving gate cannot be overruled)",
+        "are recorded (the serving gate cannot be overridden)",
     )
 
 
 def read_bless(reason: str | None) -> Override | None:
-    """The override of the user of this process; None where `--bless` was not given.
+    """Returns the override of the current user; None without `--bless`.
 
     Raises:
         ConfigError: the reason is empty.
@@ -62,5 +62,5 @@ def read_bless(reason: str | None) -> Override | None:
     if reason is None:
         return None
     if not reason.strip():
-        raise ConfigError("--bless needs a reason, which every report will show")
+        raise ConfigError("--bless needs a reason, which every report shows")
     return Override(by=getpass.getuser(), reason=reason.strip())

@@ -1,9 +1,9 @@
-"""Reads a `Config` from layered YAML files and `--set` overrides."""
+"""Reads a `Config` from YAML files and `--set` overrides."""
 
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import yaml
 from pydantic import ValidationError
@@ -19,18 +19,18 @@ _PATTERN_CHARACTERS = "*?[]"
 
 
 class ConfigError(ValueError):
-    """A setting that cannot be used; the message names it, its value and what is allowed."""
+    """An invalid setting; the message names the setting, its value and the allowed values."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML whose sections have each key once: of two, YAML silently takes the last."""
+    """Rejects duplicate keys, of which YAML keeps the last without an error."""
 
-    def construct_mapping(self, node, deep=False):
-        lines = {}
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[str, int] = {}
         for key, _ in node.value:
             if key.value in lines:
                 raise ConfigError(
-                    f"line {key.start_mark.line + 1}: {key.value} is set again, after line "
+                    f"line {key.start_mark.line + 1}: {key.value} is set again, first on line "
                     f"{lines[key.value]}"
                 )
             lines[key.value] = key.start_mark.line + 1
@@ -40,19 +40,24 @@ class _Loader(yaml.SafeLoader):
 def load_config(
     path: str | Path | None, overrides: Sequence[str] = (), root: str | None = None
 ) -> Config:
-    """Layers `conf/base.yaml`, then the file `path`, then each `section.key=value`.
+    """Merges `conf/base.yaml`, the file `path` and the overrides; later ones take precedence.
 
     Args:
-        path: a YAML file, or None for the base alone. `conf/NAME.yaml` is found in the project from
-            any working directory.
-        overrides: `trainer.epochs=3` and the like. The value of a text setting is taken as it
-            stands, of any other as YAML.
-        root: the root folder, over all of these, as it stands.
+        path: a YAML file; None for `conf/base.yaml` alone. `conf/NAME.yaml` is found in the project
+            from any working directory.
+        overrides: settings as `section.key=value`. The value of a text setting is taken literally,
+            that of any other setting is parsed as YAML.
+        root: the root folder, taken literally; overrides the setting `root`.
 
     Raises:
-        ConfigError: a file that is missing or is not YAML, an unknown key, an unusable value.
+        ConfigError: a file is missing or is not YAML, a key is unknown, or a value is invalid.
+
+    Example:
+        >>> config = load_config("conf/local.yaml", ["trainer.epochs=3"])
+        >>> config.trainer.epochs
+        3
     """
-    merged: dict = {}
+    merged: dict[str, Any] = {}
     for layer in [BASE, *([_found(Path(path))] if path else [])]:
         merged = _merge(merged, _read(layer))
     for override in overrides:
@@ -68,32 +73,34 @@ def load_config(
 
 
 def _found(path: Path) -> Path:
-    """The file; that of the project where there is none and the name is one in its `conf/`."""
-    own = CONF / path.name
-    return own if path.parent == Path("conf") and own.exists() and not path.exists() else path
+    """Returns `path`, or the project's `conf/NAME.yaml` if the working directory has none."""
+    in_project = CONF / path.name
+    if path.parent == Path("conf") and in_project.exists() and not path.exists():
+        return in_project
+    return path
 
 
 def _checked_root(root: str) -> str:
     if "://" in root:
         return root
-    if odd := sorted({*_PATTERN_CHARACTERS} & {*root}):
+    if found := sorted({*_PATTERN_CHARACTERS} & {*root}):
         raise ConfigError(
-            f"root: TFX takes {' '.join(odd)} in a folder's name for a pattern; choose another "
+            f"root: TFX treats {' '.join(found)} in a folder's name as a pattern; choose another "
             f"folder. Received: {root}"
         )
     return str(Path(root).expanduser()) if root.startswith("~") else root
 
 
-def _read(path: Path) -> dict:
+def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
         content = yaml.load(text, _Loader)
     except OSError as error:
         raise ConfigError(f"cannot read the config file {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
+        number = error.object[: error.start].count(b"\n") + 1
         raise ConfigError(
-            f"{path}, line {line}: not UTF-8 (byte 0x{error.object[error.start]:02x}); save the "
+            f"{path}, line {number}: not UTF-8 (byte 0x{error.object[error.start]:02x}); save the "
             "file as UTF-8"
         ) from None
     except yaml.MarkedYAMLError as error:
@@ -106,15 +113,16 @@ def _read(path: Path) -> dict:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected `section:` keys, received {type(content).__name__}")
+        raise ConfigError(f"{path}: expected `section:` keys. Received: {type(content).__name__}")
     return content
 
 
-def _parse_override(text: str) -> dict:
+def _parse_override(text: str) -> dict[str, Any]:
     key, separator, value = text.partition("=")
     if not separator or not key.strip():
-        raise ConfigError(f"--set expects section.key=value, received {text!r}")
+        raise ConfigError(f"--set expects section.key=value. Received: {text!r}")
     parts = key.strip().split(".")
+    nested: Any
     if _is_text(parts) and value.strip() not in _NULL and value.strip()[0] not in _QUOTES:
         nested = value
     else:
@@ -129,10 +137,10 @@ def _parse_override(text: str) -> dict:
     return nested
 
 
-def _merge(below: Mapping, above: Mapping) -> dict:
-    """`above` over `below`: sections are merged, everything else is replaced."""
-    merged = dict(below)
-    for key, value in above.items():
+def _merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """Merges sections recursively; any other value of `override` replaces that of `base`."""
+    merged = dict(base)
+    for key, value in override.items():
         both_sections = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = _merge(merged[key], value) if both_sections else value
     return merged
@@ -152,16 +160,16 @@ def _explain(error: ValidationError) -> str:
     return "; ".join(lines)
 
 
-def _nearest(location: tuple) -> str:
-    """` (did you mean section.key?)`, or the known keys of that section."""
+def _nearest(location: tuple[int | str, ...]) -> str:
+    """Returns ` (did you mean section.key?)`, or the known keys of that section."""
     known = _known_keys(location[:-1])
     close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.6)
     if not close:
-        return f"; known here: {', '.join(known)}"
+        return f"; known settings: {', '.join(known)}"
     return f" (did you mean {'.'.join([*map(str, location[:-1]), close[0]])}?)"
 
 
-def _known_keys(section: tuple) -> list[str]:
+def _known_keys(section: tuple[int | str, ...]) -> list[str]:
     kind: type = Config
     for part in section:
         if isinstance(part, str):
@@ -170,8 +178,8 @@ def _known_keys(section: tuple) -> list[str]:
 
 
 def _is_text(parts: Sequence[str]) -> bool:
-    """Whether the setting of this name holds text, or text or nothing."""
-    annotation = Config
+    """Whether the setting has the type `str` or `str | None`."""
+    annotation: Any = Config
     for part in parts:
         kind = _section_type(annotation)
         hints = get_type_hints(kind) if isinstance(kind, type) else {}
@@ -181,8 +189,8 @@ def _is_text(parts: Sequence[str]) -> bool:
     return annotation in (str, str | None)
 
 
-def _section_type(annotation) -> type:
-    """The section's class inside `Section`, `Section | None` or `tuple[Section, ...]`."""
+def _section_type(annotation: Any) -> type:
+    """Returns the class `Section` of `Section`, `Section | None` or `tuple[Section, ...]`."""
     candidates = [
         a for a in get_args(annotation) or [annotation] if a not in (Ellipsis, type(None))
     ]

@@ -1,4 +1,4 @@
-"""Settings of the two gates; docs/gate.md tells how to choose them."""
+"""Settings of the two gates; docs/gate.md describes how to choose them."""
 
 from typing import Literal
 
@@ -8,16 +8,16 @@ from pipeline.config.section import Section
 
 PER_LABEL = ("precision", "recall")
 SHARES = ("accuracy", *PER_LABEL)
-"""Metrics that count photos: the right ones among those that the metric is about."""
+"""Metrics that are a share of correct predictions."""
 CROSS_VALIDATED = "cross_validated_accuracy"
 _COMPARE_LABELS = ("auc", "precision", "recall", "calibration_error")
-_IDLE = {"max": 1, "min_change": -1, "max_change": 1}
-"""Limits that every share meets. `min: 0` is one too, and allowed: it puts a row in the table."""
+_TRIVIAL = {"max": 1, "min_change": -1, "max_change": 1}
+"""Limits that every model meets. `min: 0` is allowed: it adds a row to the table."""
 _UP_TO_ONE = (*SHARES, "auc", "calibration_error", CROSS_VALIDATED)
 
 
 class Bound(Section):
-    """One condition of the quality gate; the model must meet every one."""
+    """One condition of the quality gate; a model must meet all of them."""
 
     metric: Literal[
         "accuracy",
@@ -28,54 +28,55 @@ class Bound(Section):
         "calibration_error",
         "cross_validated_accuracy",
     ]
-    """`accuracy`; `auc` (one label against the rest, averaged over labels); `loss` (cross-entropy
-    in nats); `precision` and `recall` (of each label, for the most probable label);
-    `calibration_error` (mean distance between predicted and observed frequency, in 0..1);
-    `cross_validated_accuracy` (over all photos, of heads that are trained for it and not of the
-    model itself; `min` and `confident` only)."""
+    """`accuracy`; `auc` (one-vs-rest, averaged over labels); `loss` (cross-entropy in nats);
+    `precision` and `recall` (of each label, for the most probable label); `calibration_error`
+    (mean distance between predicted and observed frequency, in 0..1); `cross_validated_accuracy`
+    (over all images, measured on heads trained for the cross-validation, not on the model itself;
+    takes `min` and `confident` only)."""
     label: str | None = None
-    """For `precision` and `recall`: this label only. None: every label."""
+    """Label that `precision` or `recall` is measured for. None: every label."""
     slice_by: str | None = None
-    """None: over all examples. A feature, e.g. `label`, `image_size` or a further column of the
-    Image CSV: in every slice of that feature."""
+    """Feature whose slices must each meet the bound: `label`, `image_size` or another column of the
+    Image CSV. None: the bound applies to all examples together."""
     min: float | None = None
-    """The metric must be at least this."""
+    """Lower bound of the metric."""
     max: float | None = None
-    """The metric must be at most this."""
+    """Upper bound of the metric."""
     min_change: float | None = None
-    """Metric minus the metric of the latest blessed model must be at least this. A negative figure
-    tolerates a loss; for accuracy, precision and recall always that of one photo. Not applied
-    while there is no blessed model."""
+    """Lower bound of the change: the metric minus that of the latest blessed model. A negative
+    bound tolerates a decrease; accuracy, precision and recall always tolerate a decrease by one
+    example. Not applied without a blessed model."""
     max_change: float | None = None
-    """Metric minus the metric of the latest blessed model must be at most this."""
+    """Upper bound of the change: the metric minus that of the latest blessed model."""
     confident: bool = False
-    """True: the worse end of the 95 % confidence interval must meet the bound (its lower end for a
-    minimum, its upper end for a maximum), not just the measured figure. Changes, auc, loss and
-    calibration_error have an interval with `gate.intervals` only."""
+    """Whether the worse end of the 95 % confidence interval must meet the bound (the lower end for
+    a minimum, the upper end for a maximum), not only the measured value. Changes, auc, loss and
+    calibration_error have an interval only with `gate.intervals`."""
 
     @model_validator(mode="after")
-    def _bounds_something(self):
+    def _check(self) -> "Bound":
         if all(v is None for v in (self.min, self.max, self.min_change, self.max_change)):
             raise ValueError("a bound needs one of min, max, min_change, max_change")
-        self._limits_mean_something()
+        self._check_limits()
         if self.metric in _COMPARE_LABELS and self.slice_by == "label":
             raise ValueError(
-                f"{self.metric} compares labels: it means nothing in a slice of one label"
+                f"{self.metric} compares labels and cannot be measured in a slice of one label; "
+                "remove slice_by: label"
             )
         if self.label is not None and self.metric not in PER_LABEL:
-            raise ValueError(f"label goes with precision and recall, not with {self.metric}")
+            raise ValueError(f"label is for precision and recall, not for {self.metric}")
         others = (self.max, self.min_change, self.max_change, self.slice_by)
         if self.metric == CROSS_VALIDATED and any(value is not None for value in others):
-            raise ValueError(f"{CROSS_VALIDATED} takes min and confident, nothing else")
+            raise ValueError(f"{CROSS_VALIDATED} takes min and confident only")
         return self
 
     @property
     def needs_intervals(self) -> bool:
-        """Whether it is confident about something that has no interval without TFMA's method."""
+        """Whether the bound needs a confidence interval that only `gate.intervals` provides."""
         changes = self.min_change is not None or self.max_change is not None
         return self.confident and (changes or self.metric not in (*SHARES, CROSS_VALIDATED))
 
-    def _limits_mean_something(self) -> None:
+    def _check_limits(self) -> None:
         for name in ("min", "max", "min_change", "max_change"):
             limit = getattr(self, name)
             if limit is None:
@@ -85,53 +86,58 @@ class Bound(Section):
                 raise ValueError(
                     f"{name} of {self.metric} must be within {lowest}..1. Received: {name}={limit}"
                 )
-            if self.metric in _UP_TO_ONE and limit == _IDLE.get(name):
+            if self.metric in _UP_TO_ONE and limit == _TRIVIAL.get(name):
                 raise ValueError(f"{name}={limit:g} of {self.metric} refuses no model")
 
 
+def _default_edges() -> dict[str, tuple[float, ...]]:
+    return {"image_size": (128, 512)}
+
+
 class GateConfig(Section):
-    """Gate 1: what a model must reach before it is pushed."""
+    """Gate 1: the conditions that a model must meet to be pushed."""
 
     bounds: tuple[Bound, ...]
-    """At least one: a gate without a bound would let every model through."""
+    """The conditions; at least one."""
     slice_by: tuple[str, ...] = ("label",)
-    """Features whose slices are reported beside the overall figures: `label`, `image_size` (the
-    longer side in pixels), or further columns of the Image CSV, which the records then keep."""
-    edges: dict[str, tuple[float, ...]] = Field(default_factory=lambda: {"image_size": (128, 512)})
-    """Where the slices of a number begin: {feature: ascending edges}. Two edges make three slices;
-    a feature without edges is sliced by each of its values."""
+    """Features whose slices are reported in addition to the overall metrics: `label`, `image_size`
+    (the longer side in pixels) or other columns of the Image CSV, which the records then keep."""
+    edges: dict[str, tuple[float, ...]] = Field(default_factory=_default_edges)
+    """Boundaries between the slices of a numeric feature: {feature: ascending edges}. Two edges
+    make three slices; a feature without edges has one slice for each value."""
     min_slice_size: int = Field(1, ge=1)
-    """Bounds are not applied to slices with fewer examples, nor is a label's precision or recall
-    to a label with fewer; the table says so."""
+    """Minimum number of examples of a slice or label. Bounds do not apply to smaller slices, nor to
+    the precision or recall of labels with fewer examples; the table marks them."""
     cross_validate: bool | None = None
-    """Whether the accuracy over all photos is cross-validated, with heads on the features of the
-    pretrained network. None: where fewer than 100 photos are for testing, or a bound asks."""
+    """Whether to cross-validate the accuracy over all images, with heads trained on the features of
+    the pretrained network. None: if the test split has fewer than 100 images, or a bound on
+    `cross_validated_accuracy` is set."""
     intervals: Literal["jackknife", "bootstrap"] | None = None
-    """TFMA's method for 95 % confidence intervals of everything. None, the fastest: Wilson's for
-    accuracy, precision and recall, none for other metrics and for changes."""
+    """TFMA's method for the 95 % confidence intervals of all metrics and changes. None (fastest):
+    Wilson intervals for accuracy, precision and recall, no intervals for the rest."""
 
     @field_validator("edges")
     @classmethod
-    def _edges_ascend(cls, edges):
+    def _check_edges(cls, edges: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
         for feature, values in edges.items():
             if not values or list(values) != sorted(set(values)):
-                raise ValueError(f"the edges of {feature} must ascend, received {list(values)}")
+                raise ValueError(f"the edges of {feature} must ascend. Received: {list(values)}")
         return edges
 
     @model_validator(mode="after")
-    def _has_bounds(self):
+    def _check_bounds(self) -> "GateConfig":
         if not self.bounds:
             raise ValueError("gate.bounds is empty: every model would pass; set at least one bound")
-        of_model = [bound for bound in self.bounds if bound.metric != CROSS_VALIDATED]
-        if not of_model:
+        on_model = [bound for bound in self.bounds if bound.metric != CROSS_VALIDATED]
+        if not on_model:
             raise ValueError(
-                f"gate.bounds has {CROSS_VALIDATED} only, which is not measured on the pushed "
-                "model; set a bound of another metric too"
+                f"gate.bounds has only {CROSS_VALIDATED}, which is not measured on the pushed "
+                "model; add a bound on another metric"
             )
-        if all(bound.min is None and bound.max is None for bound in of_model):
+        if all(bound.min is None and bound.max is None for bound in on_model):
             raise ValueError(
                 "gate.bounds has only changes against a blessed model: the first model would pass "
-                "unjudged; set a min or max too"
+                "unchecked; add a min or max"
             )
         conditions = [(b.metric, b.label, b.slice_by, b.confident) for b in self.bounds]
         for condition in conditions:
@@ -140,60 +146,60 @@ class GateConfig(Section):
                     "gate.bounds has two entries for (metric, label, slice_by, confident) "
                     f"{condition}"
                 )
-        needing = [bound.metric for bound in self.bounds if bound.needs_intervals]
-        if self.intervals is None and needing:
+        without_interval = [bound.metric for bound in self.bounds if bound.needs_intervals]
+        if self.intervals is None and without_interval:
             raise ValueError(
-                f"a bound of {needing[0]} is confident and gate.intervals is not set: choose "
-                "jackknife or bootstrap. Without it only min and max of accuracy, precision and "
-                "recall have an interval, and no change has one"
+                f"a bound on {without_interval[0]} is confident and gate.intervals is not set: set "
+                "it to jackknife or bootstrap. Without it, only min and max of accuracy, precision "
+                "and recall have an interval"
             )
         return self
 
     def sliced_features(self) -> tuple[str, ...]:
-        """All features of which slices are made, in the order of the config."""
-        of_bounds = (bound.slice_by for bound in self.bounds if bound.slice_by)
-        return tuple(dict.fromkeys([*self.slice_by, *of_bounds]))
+        """All features that are sliced by, in the order of the config."""
+        in_bounds = (bound.slice_by for bound in self.bounds if bound.slice_by)
+        return tuple(dict.fromkeys([*self.slice_by, *in_bounds]))
 
 
 class ServingConfig(Section):
-    """Gate 2: the exported model must answer requests in a process with nothing but TensorFlow."""
+    """Gate 2: the exported model must answer requests in a process of its own."""
 
     validator: Literal["process", "tfserving"] = "process"
-    """`process`: the checks below in a fresh process. `tfserving`: TFX's InfraValidator, which asks
-    TensorFlow Serving in a Docker container instead; only `timeout_s`, `check_examples` and
-    `image` count then."""
+    """`process`: run the checks below in a new process that imports TensorFlow only. `tfserving`:
+    run TFX's InfraValidator, which sends requests to TensorFlow Serving in a Docker container; it
+    uses only `timeout_s`, `check_examples` and `image`."""
     image: str = "tensorflow/serving:latest"
-    """Docker image of TensorFlow Serving, for `tfserving`."""
+    """Docker image of TensorFlow Serving for `tfserving`."""
     check_examples: int = Field(8, ge=1, le=1000)
-    """How many real records are sent through each signature."""
+    """Number of records to send to each signature."""
     batch_sizes: tuple[int, ...] = (1, 32)
-    """A request of any of these sizes must get the same answers."""
+    """Batch sizes that must give the same predictions."""
     max_probability_difference: float = Field(0.02, gt=0, le=1)
-    """Largest difference allowed between the signatures' probabilities for one photo, and between
-    the exported model's and the trained model's."""
+    """Maximum difference between the signatures' probabilities for one image, and between those of
+    the exported and the trained model."""
     latency_calls: int = Field(20, ge=1)
-    """Requests of one photo that are timed, per signature."""
+    """Number of timed requests of one image, per signature."""
     max_p50_ms: float = Field(1000, gt=0)
-    """Half of these requests must be answered within so many milliseconds."""
+    """Maximum median latency of these requests in milliseconds."""
     max_p99_ms: float = Field(5000, gt=0)
-    """99 of 100 of these requests must be answered within so many milliseconds."""
+    """Maximum 99th percentile of the latency of these requests in milliseconds."""
     max_memory_mb: float = Field(4096, gt=0)
-    """Largest memory (resident MiB at the peak) of the process, TensorFlow's own included."""
+    """Maximum peak resident memory of the process in MiB, including TensorFlow's own."""
     timeout_s: float = Field(300, gt=0)
-    """Seconds until a model that does not answer is refused."""
+    """Seconds after which a model that does not answer is refused."""
 
     @field_validator("batch_sizes")
     @classmethod
-    def _batches_hold_something(cls, sizes):
+    def _check_batch_sizes(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
         if not sizes or min(sizes) < 1:
-            raise ValueError("batch_sizes needs whole numbers from 1")
+            raise ValueError("batch_sizes must hold at least one size, each 1 or more")
         return sizes
 
 
 class Override(Section):
-    """A blessing that somebody gives against the bounds of gate 1."""
+    """A blessing by a user that overrides the verdict of gate 1."""
 
     by: str = Field(min_length=1)
-    """Who."""
+    """Name of the user."""
     reason: str = Field(min_length=1)
-    """Why."""
+    """Reason that the user gave."""

@@ -1,4 +1,4 @@
-"""Settings of the mirror that runs at the end of a local run."""
+"""Settings of the metadata mirror at the end of a local run."""
 
 from pydantic import Field
 
@@ -6,9 +6,9 @@ from pipeline.config.section import Section
 
 
 class LineageConfig(Section):
-    """The mirror of ML Metadata into Weights & Biases; it runs where `wandb.mode` is `online`."""
+    """The mirror of ML Metadata in Weights & Biases; used if `wandb.mode` is `online`."""
 
     mirror: bool = True
-    """Mirror the store at the end of a run."""
+    """Whether to mirror the store at the end of a run."""
     deadline_s: float = Field(60, gt=0)
-    """Seconds after which an unfinished mirror is stopped; the next one goes on from there."""
+    """Seconds after which an unfinished mirror is stopped; the next one resumes from there."""

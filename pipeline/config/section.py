@@ -1,4 +1,4 @@
-"""What every group of settings has in common."""
+"""Base class of all groups of settings."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
-    """A group of settings: unknown keys and infinite numbers are refused, values do not change."""
+    """A group of settings: immutable; rejects unknown keys and infinite numbers."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False

@@ -11,7 +11,7 @@ from tests.pipeline.cloud.settings import cloud_config
 
 
 def usd(bound) -> list[float]:
-    return [round(line.usd, 2) for line in bound.lines]
+    return [round(item.usd, 2) for item in bound.items]
 
 
 def test_the_bound_is_every_machine_until_its_limit():
@@ -32,7 +32,7 @@ def test_the_bound_is_every_machine_until_its_limit():
 def test_an_a100_costs_what_training_takes_for_it():
     (_, training, _) = cost.upper_bound(
         cloud_config("cloud.training={chief: {preset: A100_1X}, timeout_h: 1}")
-    ).lines
+    ).items
     # Compute Engine's 3.67 USD an hour of an a2-highgpu-1g and 15 %; 0.03 for the disk.
     assert training.usd == pytest.approx(3.67 * 1.15 + 0.027, abs=0.01)
 
@@ -49,20 +49,20 @@ def test_the_disk_is_an_ssd():
 def test_converting_photos_is_one_more_job():
     config = cloud_config()
     without, converting = (cost.upper_bound(config, converts) for converts in (False, True))
-    assert converting.lines[0].usd == pytest.approx(without.lines[0].usd * 5 / 4)
-    assert cost.conversion_bound(config).lines[0].usd == pytest.approx(without.lines[0].usd / 4)
+    assert converting.items[0].usd == pytest.approx(without.items[0].usd * 5 / 4)
+    assert cost.conversion_bound(config).items[0].usd == pytest.approx(without.items[0].usd / 4)
 
 
 def test_orchestrated_from_here_there_are_no_tasks_to_pay():
     config = cloud_config()
     there, here = (cost.upper_bound(config, tasks=tasks) for tasks in (True, False))
-    assert here.lines == there.lines[:-1]
+    assert here.items == there.items[:-1]
 
 
 def test_workers_are_counted_and_other_regions_cost_more():
     alone = cost.upper_bound(cloud_config()).usd
     pool = "cloud.training.worker={preset: T4_1X, replicas: 3}"
-    assert len(cost.upper_bound(cloud_config(pool)).lines) == 4
+    assert len(cost.upper_bound(cloud_config(pool)).items) == 4
     elsewhere = cost.upper_bound(cloud_config("cloud.region=europe-west4"))
     assert elsewhere.usd == pytest.approx(1.5 * alone, abs=0.02)
 
@@ -93,22 +93,22 @@ def test_work_inside_a_task_has_no_bound(missing):
     ],
 )
 def test_a_deployed_model_costs_by_the_day(push, expected):
-    lines = cost.deployed_a_day(cloud_config(f"push.{push}"))
+    lines = cost.serving_cost_per_day(cloud_config(f"push.{push}"))
     assert {line.quantity: round(line.usd, 2) for line in lines} == expected
 
 
 def test_a_folder_costs_nothing_a_day():
-    assert cost.deployed_a_day(cloud_config("push={target: folder, vertex: null}")) == []
+    assert cost.serving_cost_per_day(cloud_config("push={target: folder, vertex: null}")) == []
 
 
 def test_every_machine_and_accelerator_has_a_price():
     table = cost.prices()
     for name, machine in catalog().machines.items():
         assert name.partition("-")[0] in table["machines"]
-        assert set(machine.takes) <= set(table["accelerators"])
+        assert set(machine.accelerators) <= set(table["accelerators"])
 
 
-def test_each_beam_component_is_reckoned():
+def test_each_beam_component_has_a_cost():
     from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
 
     from pipeline.pipeline import create_pipeline

@@ -22,11 +22,14 @@ def errors(*overrides):
         ("cloud.network=default", "cloud.network"),
         ("cloud.labels={Team: cats}", "cloud.labels"),
         ("cloud.labels={team: The Cats}", "cloud.labels"),
-        ("cloud.labels={run: mine}", "the label run is set on each job"),
+        ("cloud.labels={run: mine}", "the label run is reserved"),
         ("cloud.dataflow.max_workers=0", "cloud.dataflow.max_workers"),
         ("cloud.dataflow.timeout_h=0.0002", "cloud.dataflow.timeout_h"),
         ("cloud.training.timeout_h=0.0002", "cloud.training.timeout_h"),
-        ("cloud.training.chief={preset: T4_5X}", "unknown preset; known: CPU, T4_1X, T4_4X"),
+        (
+            "cloud.training.chief={preset: T4_5X}",
+            "unknown preset; expected one of: CPU, T4_1X, T4_4X",
+        ),
         (
             "cloud.training.chief={preset: T4_4X, accelerator_count: 2}",
             "already sets .*preset to null",
@@ -93,10 +96,10 @@ def test_what_google_would_find_late_is_found_before(setting, told):
 @pytest.mark.parametrize(
     "image, told",
     [
-        ("pipeline", "no name of an image"),
+        ("pipeline", "is not an image name"),
         ("us-docker.pkg.dev/p/r/pipeline", "has no tag"),
-        ("us-docker.pkg.dev/p/r/pipeline:latest", "another image tomorrow"),
-        ("us-docker.pkg.dev/p/r/Pipeline:1", "no name of an image"),
+        ("us-docker.pkg.dev/p/r/pipeline:latest", "changes without a change of the cache key"),
+        ("us-docker.pkg.dev/p/r/Pipeline:1", "is not an image name"),
     ],
 )
 def test_an_image_is_named_with_its_build(image, told):
@@ -118,7 +121,7 @@ def test_all_that_is_wrong_is_told_at_once():
             f"name={'x' * 120}",
         )
     )
-    with pytest.raises(preflight.PreflightError, match="6 settings cannot work; nothing was sent"):
+    with pytest.raises(preflight.PreflightError, match="6 invalid settings; nothing was sent"):
         found.raise_errors()
 
 

@@ -25,7 +25,7 @@ ACCURACY = {"metric": "accuracy", "min": 0}
             {"metric": "cross_validated_accuracy", "min": 1, "slice_by": "label"},
             "takes min and confident",
         ),
-        ({"metric": "cross_validated_accuracy", "min": 1, "label": "cat"}, "label goes with"),
+        ({"metric": "cross_validated_accuracy", "min": 1, "label": "cat"}, "label is for"),
     ],
 )
 def test_a_bound_that_means_nothing_is_an_error(bound, told):

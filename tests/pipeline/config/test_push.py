@@ -19,7 +19,11 @@ def test_project_region_and_a_folder_in_the_store_are_enough(target):
 @pytest.mark.parametrize(
     ("target", "settings", "told"),
     [
-        ("vertex", "null", "target vertex needs push.vertex: at least project, region and models"),
+        (
+            "vertex",
+            "null",
+            "target vertex needs push.vertex with at least project, region and models",
+        ),
         ("ai_platform", "null", "target ai_platform needs push.ai_platform"),
         ("s3", "{}", "push.target: Input should be 'folder', 'ai_platform' or 'vertex'"),
         ("vertex", "{project: my-project}", "push.vertex.region is required"),
