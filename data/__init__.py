@@ -1,7 +1,18 @@
-"""From photos to TFRecords and back: TFRecorder's calls, usable without the rest of pawprint."""
+"""Photos to TFRecords and back, with TFRecorder's calls; usable without the rest of pawprint.
+
+Example:
+    ```python
+    import data
+
+    table = data.scan("photos")
+    converted = data.convert(table, "tfrecords", encoding="jpeg")
+    datasets = data.load(converted["tfrecord_dir"], decode=True)
+    ```
+"""
 
 import os
 from importlib import import_module
+from typing import Any
 
 _PUBLIC = {
     "DataError": "data.errors",
@@ -29,14 +40,13 @@ _PUBLIC = {
 __all__ = [*_PUBLIC]
 
 
-def __getattr__(name: str):
-    """Imports what is asked for, when it is asked for."""
+def __getattr__(name: str) -> Any:
+    """Imports a public name on first use."""
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'data' has no attribute {name!r}")
 
 
-if (
-    "PAWPRINT_DATA_WORKER" not in os.environ
-):  # set by data.conversion.pool; a worker needs no pandas
+# data.conversion.pool sets this for its workers, which do not need pandas.
+if "PAWPRINT_DATA_WORKER" not in os.environ:
     import_module("data.accessor")

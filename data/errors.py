@@ -1,6 +1,25 @@
-"""Errors that a user of `data` can cause, of the built-in classes that TFRecorder raised too."""
+"""Errors that a user of `data` can cause, of the same built-in classes as TFRecorder's."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypedDict
+
+
+class DiscardedRow(TypedDict):
+    """A row that did not become a record; the keys are the columns of `discarded.csv`.
+
+    Attributes:
+        path: Path or URI of the photo; empty for rows without one.
+        row: Number of the row in the table, counting from 1.
+        reason: Why it was discarded, for the user.
+        exception: Type and text of the exception behind it; empty without one.
+    """
+
+    path: str
+    row: int
+    reason: str
+    exception: str
 
 
 class DataError(ValueError):
@@ -12,22 +31,23 @@ class DataError(ValueError):
     Args:
         headline: What is wrong, in one line.
         *details: Further lines; empty ones are left out.
-        discarded: The rows refused so far, where the error is about too many of them
-            (dicts with the columns of `discarded.csv`).
+        discarded: The rows discarded so far, for an error about too many of them.
     """
 
-    def __init__(self, headline: str, *details: str, discarded: list[dict] | None = None):
+    def __init__(
+        self, headline: str, *details: str, discarded: Sequence[DiscardedRow] | None = None
+    ):
         super().__init__("\n  ".join([headline, *(line for line in details if line)]))
         self.headline = headline
-        self.discarded = discarded or []
+        self.discarded = list(discarded or ())
 
-    __str__ = ValueError.__str__  # KeyError, which a subclass is, would quote the text
+    __str__ = ValueError.__str__  # KeyError, a base of MissingError, would quote the text
 
 
 class MissingError(DataError, AttributeError, KeyError):
     """A schema, table or call lacks a column, a split, a runner or an option.
 
-    An AttributeError and a KeyError too, which TFRecorder raised.
+    Also an AttributeError and a KeyError, as in TFRecorder.
     """
 
 
@@ -35,8 +55,8 @@ class NotFoundError(DataError, FileNotFoundError):
     """A file, a folder or its records do not exist."""
 
 
-def listing(items, limit: int = 5) -> str:
-    """The first `limit` items, quoted, and how many more there are."""
+def listing(items: Iterable[object], limit: int = 5) -> str:
+    """Returns the first `limit` items, quoted, and the number of the others."""
     items = list(items)
     shown = ", ".join(repr(item) for item in items[:limit])
     more = len(items) - limit

@@ -1,12 +1,13 @@
-"""Protocol buffer messages declared in Python, for TensorFlow's file formats without TensorFlow.
+"""Protocol buffer messages of TensorFlow's file formats, declared in Python without TensorFlow.
 
-Messages live in a pool of their own, so that TensorFlow can register the real ones in the same
-process. Only the fields that are used are declared; on the wire the rest is simply absent.
+Messages live in a separate descriptor pool, so TensorFlow can register its own in the same process.
+Only the fields in use are declared; the others are absent on the wire.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
@@ -21,14 +22,17 @@ _SCALARS = {
 }
 
 
-def message_class(root: str, messages: Mapping[str, Mapping[str, tuple[int, str]]]):
-    """The class of one of the declared messages.
+def message_class(root: str, messages: Mapping[str, Mapping[str, tuple[int, str]]]) -> Any:
+    """Creates the class of a message.
 
     Args:
-        root: Which one.
+        root: Name of the message.
         messages: Message name to its fields: name to (number, type). A type is the name of a scalar
-            or of another message; `*` before it makes the field repeated, `|` one of the message's
-            choices (a oneof). Maps are declared as the repeated entries that they are on the wire.
+            or of another message. The prefix `*` makes the field repeated, `|` a member of the
+            message's oneof. A map is declared as repeated entries, its form on the wire.
+
+    Returns:
+        The message class; its fields are known at run time only.
     """
     file = descriptor_pb2.FileDescriptorProto(name="wire.proto", package="wire", syntax="proto3")
     for name, fields in messages.items():
@@ -50,4 +54,5 @@ def message_class(root: str, messages: Mapping[str, Mapping[str, tuple[int, str]
     descriptor = pool.FindMessageTypeByName(f"wire.{root}")
     if hasattr(message_factory, "GetMessageClass"):  # protobuf >= 4.22
         return message_factory.GetMessageClass(descriptor)
-    return message_factory.MessageFactory(pool).GetPrototype(descriptor)
+    # The type stubs describe a later protobuf, without this method.
+    return message_factory.MessageFactory(pool).GetPrototype(descriptor)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The columns of a table and what each becomes in the record."""
+"""The schema of a table: its columns and their types."""
 
 from __future__ import annotations
 
@@ -16,15 +16,25 @@ class Schema(dict[str, ColumnType]):
         schema_map: Column name to one of the types of `data.record.types`.
 
     Raises:
-        DataError: No mapping, a type that is none, not exactly one SplitKey column, more than one
-            ImageUri column, or a column named as a feature that the photo brings.
+        DataError: Not a mapping, an unknown type, not exactly one SplitKey column, more than one
+            ImageUri column, or a column named like a feature of the photo.
+
+    Example:
+        ```python
+        import data
+
+        schema = data.Schema(
+            {"part": data.SplitKey, "path": data.ImageUri, "kind": data.StringLabel}
+        )
+        table = data.read_csv("photos.csv", schema)
+        ```
     """
 
     def __init__(self, schema_map: Mapping[str, ColumnType]):
         if not isinstance(schema_map, Mapping):
             raise DataError(
                 f"A schema maps column names to types. Received: {schema_map!r}",
-                "Such as data.IMAGE_CSV_SCHEMA, the default.",
+                "Expected a dict such as data.IMAGE_CSV_SCHEMA, the default.",
             )
         super().__init__(schema_map)
         received = f"Received: {self.type_names()}"
@@ -37,26 +47,27 @@ class Schema(dict[str, ColumnType]):
         if len(self.columns(SplitKey)) != 1:
             raise MissingError("The schema needs exactly one SplitKey column", received)
         if len(self.columns(ImageUri)) > 1:
-            raise DataError("The schema can have one ImageUri column", received)
-        taken = {*IMAGE_FEATURES, IMAGE_ENCODING} & self.keys() if self.image_uri_key else ()
-        if taken := [column for column in taken if column != self.image_uri_key]:
-            raise DataError(
-                f"The photo brings the feature {taken[0]!r} itself", "Rename that column."
-            )
+            raise DataError("The schema can have only one ImageUri column", received)
+        if photo := self.image_uri_key:
+            taken = {*IMAGE_FEATURES, IMAGE_ENCODING} & self.keys() - {photo}
+            if taken:
+                raise DataError(
+                    f"Column {min(taken)!r} has the name of a feature of the photo", "Rename it."
+                )
 
     @property
     def split_key(self) -> str:
-        """The column that says which split a row belongs to."""
+        """The column of the split."""
         return self.columns(SplitKey)[0]
 
     @property
     def image_uri_key(self) -> str | None:
-        """The column with the photos' paths or URIs, if there are photos."""
+        """The column of the photos' paths or URIs; None without photos."""
         return next(iter(self.columns(ImageUri)), None)
 
     @property
     def label_key(self) -> str | None:
-        """The label column that is trained on: the one called `label`, else the last one."""
+        """The label column to train on: `label` if present, else the last one."""
         columns = self.columns(StringLabel, IntegerLabel)
         return LABEL if LABEL in columns else next(reversed(columns), None)
 
@@ -66,7 +77,7 @@ class Schema(dict[str, ColumnType]):
 
     @property
     def input_schema_map(self) -> Schema:
-        """The mapping itself, as TFRecorder names it."""
+        """The mapping itself, under its name in TFRecorder."""
         return self
 
     def get_input_keys(self) -> KeysView[str]:
@@ -74,9 +85,9 @@ class Schema(dict[str, ColumnType]):
         return self.keys()
 
     def type_names(self) -> dict[str, str]:
-        """Column name to its type's name, as the manifest keeps it."""
+        """Column name to the name of its type, as in the manifest."""
         return {name: getattr(kind, "name", repr(kind)) for name, kind in self.items()}
 
 
 IMAGE_CSV_SCHEMA = Schema({"split": SplitKey, "image_uri": ImageUri, "label": StringLabel})
-"""TFRecorder's Image CSV: which split, where the photo is, what it shows."""
+"""Columns of an Image CSV, as in TFRecorder."""

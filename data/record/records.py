@@ -1,18 +1,18 @@
-"""The record: its features, and its bytes as a serialized tf.train.Example.
+"""The record format: its features, and its bytes as a serialized tf.train.Example.
 
-TFRecorder 2.0's layout, one value a feature:
+The layout of TFRecorder 2.0, one value per feature:
 
-- `image` (bytes): in `raw` records URL-safe base64 of the uint8 pixels, height x width x channels,
-  row by row; in `jpeg` records a JPEG file.
-- `image_height`, `image_width`, `image_channels` (int64): of the decoded image; 1 channel is grey,
-  3 are RGB.
-- `image_name` (bytes): the photo's file name without its folder.
-- `label` (int64): index into the label vocabulary, -1 for a label that TRAIN does not have.
+- `image` (bytes): in `raw` records URL-safe base64 of the uint8 pixels, height x width x channels
+  in row-major order; in `jpeg` records a JPEG file.
+- `image_height`, `image_width`, `image_channels` (int64): of the decoded image; 1 channel for grey,
+  3 for RGB.
+- `image_name` (bytes): file name of the photo without its folder.
+- `label` (int64): index into the label vocabulary, -1 for a label that is not in TRAIN.
 - `split` (bytes): TRAIN, VALIDATION or TEST.
 - `image_encoding` (bytes): `jpeg`; absent in raw records.
 
-A JPEG file begins with the bytes ff d8 ff, which base64 text never does, so `image` alone tells the
-two encodings apart. Nothing heavy is imported here: no TensorFlow, no Beam, no pandas.
+A JPEG file begins with the bytes ff d8 ff, which are not base64 text, so `image` alone identifies
+the encoding. This module imports neither TensorFlow nor Beam nor pandas.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LABEL = "label"
 SPLIT = "split"
 
 IMAGE_FEATURES = (IMAGE, IMAGE_CHANNELS, IMAGE_HEIGHT, IMAGE_NAME, IMAGE_WIDTH)
-"""What one photo becomes, besides the columns of its row."""
+"""The features of a photo, besides the columns of its row."""
 
 SPLITS = ("TRAIN", "VALIDATION", "TEST")
 DISCARD = "DISCARD"
@@ -42,15 +42,19 @@ ENCODINGS = (RAW, JPEG)
 JPEG_MAGIC = b"\xff\xd8\xff"
 
 Value = bytes | int | float
+"""The value of a feature."""
+
+Features = dict[str, Value | list[Value]]
+"""The features of a parsed record: the value of each, or the list where it is not exactly one."""
 
 
 def serialize(features: Mapping[str, Value]) -> bytes:
-    """A tf.train.Example with one value a feature, features in name order.
+    """Serializes a tf.train.Example with one value per feature, sorted by name.
 
-    The order makes equal features equal bytes, which a map field alone does not promise.
+    Equal features give equal bytes, which a map field alone does not guarantee.
 
     Args:
-        features: Each feature's value; bytes, int (64 bits, signed) or float (stored as 32 bits).
+        features: Feature name to value: bytes, int (signed 64 bits) or float (stored as 32 bits).
 
     Raises:
         TypeError: A value of another type.
@@ -66,20 +70,21 @@ def serialize(features: Mapping[str, Value]) -> bytes:
         elif isinstance(value, float):
             entry.value.float_list.value.append(value)
         else:
-            raise TypeError(f"A feature is bytes, int or float. Received: {name}={value!r}")
-    return example.SerializeToString()
+            raise TypeError(f"Expected bytes, int or float. Received: {name}={value!r}")
+    serialized: bytes = example.SerializeToString()
+    return serialized
 
 
-def parse(record: bytes) -> dict[str, Value | list[Value]]:
-    """The features of a serialized tf.train.Example.
+def parse(record: bytes) -> Features:
+    """Parses a serialized tf.train.Example.
 
     Returns:
-        Each feature's value where it has one, else the list of its values.
+        Feature name to its value, or to the list of its values where it has not exactly one.
 
     Raises:
-        google.protobuf.message.DecodeError: `record` is not an Example.
+        google.protobuf.message.DecodeError: `record` is not a serialized Example.
     """
-    features = {}
+    features: Features = {}
     for entry in _Example.FromString(record).features.feature:
         kind = entry.value.WhichOneof("choice")
         values = list(getattr(entry.value, kind).value) if kind else []

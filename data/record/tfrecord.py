@@ -1,4 +1,4 @@
-"""TFRecord files, read and written without TensorFlow.
+"""Reads and writes TFRecord files without TensorFlow.
 
 Framing: length (8 bytes, little endian), masked CRC-32C of the length, data, masked CRC-32C of the
 data. Source: tensorflow/core/lib/io/record_writer.h.
@@ -20,28 +20,31 @@ from data.storage import files
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
 MAX_RECORD = 512 << 20
-"""Bytes of a record at most: raw pixels of the largest photo take 341 MiB."""
+"""Largest record in bytes; the raw pixels of the largest photo take 341 MiB."""
 
 
 def write(stream: BinaryIO, record: bytes) -> None:
-    """Writes one record; in parts, as a copy of a large one costs as much memory again."""
+    """Writes one record.
+
+    Raises:
+        DataError: The record is longer than `MAX_RECORD`.
+    """
     if len(record) > MAX_RECORD:
         raise DataError(
-            f"A record of {len(record):,} bytes; at most {MAX_RECORD:,} can be read",
-            "Take encoding='jpeg' or a lower max_pixels.",
+            f"A record has {len(record):,} bytes, more than the {MAX_RECORD:,} that can be read",
+            "Set encoding='jpeg' or a lower max_pixels.",
         )
     length = struct.pack("<Q", len(record))
     stream.write(length + _FOOTER.pack(_masked_crc(length)))
-    stream.write(record)
+    stream.write(record)  # by itself: joining the parts would copy a large record
     stream.write(_FOOTER.pack(_masked_crc(record)))
 
 
 def read(path: str) -> Iterator[bytes]:
-    """The records of one file, gzip where the name ends in `.gz`.
+    """Reads the records of a file, with gzip if its name ends in `.gz`.
 
     Raises:
-        DataError: A record is longer than `MAX_RECORD`, the file ends within one, or a
-            checksum does not match.
+        DataError: A record is longer than `MAX_RECORD` or truncated, or a checksum does not match.
     """
     with files.open_read(path) as raw:
         stream = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
@@ -55,7 +58,7 @@ def read(path: str) -> Iterator[bytes]:
                 if length > MAX_RECORD:
                     raise DataError(
                         f"{path}: record {number} has {length:,} bytes, more than {MAX_RECORD:,}",
-                        "Convert the photos again, with encoding='jpeg' or smaller ones.",
+                        "Convert the photos again with encoding='jpeg' or a lower max_pixels.",
                     )
                 record = stream.read(length)
                 if _FOOTER.unpack(stream.read(_FOOTER.size))[0] != _masked_crc(record):
@@ -63,7 +66,7 @@ def read(path: str) -> Iterator[bytes]:
                 yield record
         except (struct.error, EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise _broken(
-                path, number, f"the file breaks off or is not a TFRecord: {error}"
+                path, number, f"the file is truncated or not a TFRecord: {error}"
             ) from error
 
 
@@ -72,5 +75,5 @@ def _broken(path: str, number: int, why: str) -> DataError:
 
 
 def _masked_crc(content: bytes) -> int:
-    crc = google_crc32c.value(content)
+    crc: int = google_crc32c.value(content)
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF

@@ -1,4 +1,4 @@
-"""What a column of a table holds, in TFRecorder's terms."""
+"""The types of a table's columns, named as in TFRecorder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from data.record.records import DISCARD, SPLITS
 
 
 class ColumnType(Enum):
-    """The type of a column; the value is what messages call it."""
+    """The type of a column; the value is its name in messages."""
 
     SplitKey = "split key"
     ImageUri = "image path or URI"
@@ -20,7 +20,7 @@ class ColumnType(Enum):
 
     @property
     def allowed_values(self) -> list[str]:
-        """What a cell of the column may be; empty where the type says it all."""
+        """The allowed values of a cell; empty if any value of the type is."""
         return [*SPLITS, DISCARD] if self is ColumnType.SplitKey else []
 
 

@@ -1,4 +1,4 @@
-"""Files by path, local or `gs://`."""
+"""Files by path: local, or `gs://` in Cloud Storage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from data.errors import DataError
 from data.storage import gs
@@ -24,20 +24,20 @@ def is_remote(path: str) -> bool:
     return path.startswith(gs.PREFIX)
 
 
-def checked(path: str | os.PathLike) -> str:
-    """A path that a caller gave, without the slashes at its end, once it can be one.
+def checked(path: str | os.PathLike[str]) -> str:
+    """Validates a path from the caller and strips the slashes at its end.
 
     Raises:
-        DataError: No path, or a URI that is not `gs://` with a bucket.
+        DataError: Not a path, or a URI other than `gs://` with a bucket.
     """
     if not isinstance(path, str | os.PathLike):
-        raise DataError(f"A path is text or a pathlib.Path. Received: {path!r}")
+        raise DataError(f"Expected a path as text or pathlib.Path. Received: {path!r}")
     path = os.fspath(path)
     if "\0" in path:
-        raise DataError(f"A path has no zero bytes. Received: {path!r}")
+        raise DataError(f"A path cannot contain zero bytes. Received: {path!r}")
     if is_remote(path):
         wrong = path.removeprefix(gs.PREFIX)[:1] in ("", "/")
-    else:  # pathlib.Path makes one slash of two
+    else:  # pathlib.Path turns gs:// into gs:/
         wrong = "://" in path or path.startswith("gs:/")
     if wrong:
         raise DataError(
@@ -46,23 +46,23 @@ def checked(path: str | os.PathLike) -> str:
     return path.rstrip("/") or path[:1]
 
 
-def checked_target(path: str | os.PathLike) -> str:
-    """`checked`, for a folder to make.
+def checked_target(path: str | os.PathLike[str]) -> str:
+    """Validates the path of a folder to create, as `checked` does.
 
     Raises:
-        DataError: It is a whole bucket, or nothing.
+        DataError: As `checked`; or the path is empty or a whole bucket.
     """
     folder = checked(path)
     if not folder or (is_remote(folder) and "/" not in folder.removeprefix(gs.PREFIX)):
         raise DataError(
             f"Cannot make the folder {folder!r}",
-            "Expected a folder's path, or gs://bucket/folder: a bucket as a whole is none.",
+            "Expected the path of a folder, or gs://bucket/folder; a whole bucket is not allowed.",
         )
     return folder
 
 
 def read(path: str) -> bytes:
-    """The whole content of a file.
+    """Reads the whole content of a file.
 
     Raises:
         OSError: The file is missing or cannot be read.
@@ -80,7 +80,7 @@ def open_read(path: str) -> BinaryIO:
 
 
 def sha256(path: str) -> str:
-    """The SHA-256 of a file, hexadecimal."""
+    """Computes the SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with open_read(path) as stream:
         while block := stream.read(_BLOCK):
@@ -89,32 +89,47 @@ def sha256(path: str) -> str:
 
 
 def has_digest(content: bytes, path: str, digest: str) -> bool:
-    """Whether the content of a file has the digest that `data.scan` lists.
+    """Whether the content of a file matches the digest that `data.scan` listed.
 
     Args:
-        content: What was read of it.
-        path: Says which digest it is: SHA-256 (hex) of a local file, the store's of an object.
-        digest: Of an object MD5 (base64), or `<crc32c>:<size>` where the store has no MD5.
+        content: The content of the file.
+        path: The file; it decides the kind of digest.
+        digest: SHA-256 (hex) of a local file; MD5 (base64) of an object, or `<crc32c>:<size>` of
+            an object without MD5.
     """
     if not is_remote(path):
         return hashlib.sha256(content).hexdigest() == digest
-    if ":" in digest:  # the size alone: Python has no crc32c
+    if ":" in digest:  # compares the size alone: Python has no crc32c
         return digest.rpartition(":")[2] == str(len(content))
     return gs.md5(content) == digest
 
 
+def stamp(path: str | None) -> tuple[int, int] | None:
+    """Returns size in bytes and modification time in nanoseconds of a local file.
+
+    Equal stamps mean that the file has not changed. None for a remote or missing file.
+    """
+    if path is None or is_remote(path):
+        return None
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError):  # ValueError: a zero byte in the path
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
 def exists(path: str) -> bool:
-    """Whether a file or folder is there."""
+    """Whether a file or folder exists."""
     return gs.exists(path) if is_remote(path) else Path(path).exists()
 
 
 def is_file(path: str) -> bool:
-    """Whether this is a file."""
+    """Whether the path is a file."""
     return gs.is_object(path) if is_remote(path) else Path(path).is_file()
 
 
 def sizes(folder: str) -> dict[str, int]:
-    """The files directly in a folder, name to size in bytes, in order of their names."""
+    """Lists the files directly in a folder: name to size in bytes, sorted by name."""
     if is_remote(folder):
         found = [(name, size) for name, size, _ in gs.entries(folder) if "/" not in name]
     else:
@@ -123,11 +138,11 @@ def sizes(folder: str) -> dict[str, int]:
 
 
 @contextmanager
-def replacing(path: str) -> Iterator[BinaryIO]:
-    """Opens a file for writing that appears under its name only when it is complete.
+def replacing(path: str) -> Iterator[IO[bytes]]:
+    """Opens a file for writing; it appears under its name once it is complete.
 
-    A local file is renamed into place. An object is written to a local file first, so that an
-    error on the way leaves nothing in the store.
+    A local file is renamed into place. An object is written to a local file first, so an error
+    leaves nothing in the store.
     """
     if is_remote(path):
         with tempfile.NamedTemporaryFile() as stream:
@@ -148,16 +163,16 @@ def replacing(path: str) -> Iterator[BinaryIO]:
 
 
 def write(path: str, content: bytes) -> None:
-    """Writes a file that appears whole or not at all."""
+    """Writes a file atomically."""
     with replacing(path) as stream:
         stream.write(content)
 
 
 def create(path: str, content: bytes) -> None:
-    """Writes a file that nobody has written before: of several at once, one succeeds.
+    """Writes a new file; of several concurrent calls, one succeeds.
 
     Raises:
-        FileExistsError: It is there.
+        FileExistsError: The file exists.
     """
     if is_remote(path):
         with tempfile.NamedTemporaryFile() as stream:
@@ -171,7 +186,7 @@ def create(path: str, content: bytes) -> None:
 
 
 def delete(path: str) -> None:
-    """Deletes a file, if it is there."""
+    """Deletes a file if it exists."""
     if is_remote(path):
         gs.delete(path)
     else:
@@ -179,14 +194,14 @@ def delete(path: str) -> None:
 
 
 def delete_scratch(folder: str) -> None:
-    """Deletes what `replacing` leaves where the process is killed; nothing in the store."""
+    """Deletes the temporary files that `replacing` leaves when killed; local folders only."""
     if not is_remote(folder):
         for path in Path(folder).rglob(f"*{_SCRATCH}"):
             path.unlink(missing_ok=True)
 
 
 def delete_folder(folder: str) -> None:
-    """Deletes a folder and all in it."""
+    """Deletes a folder and its content."""
     if is_remote(folder):
         gs.delete_folder(folder)
     else:
@@ -194,7 +209,7 @@ def delete_folder(folder: str) -> None:
 
 
 def join(folder: str, *parts: str) -> str:
-    """A path inside a folder."""
+    """Returns the path of a file inside a folder."""
     if is_remote(folder):
         return "/".join([folder.rstrip("/"), *parts])
     return os.path.join(folder, *parts)

@@ -1,6 +1,6 @@
-"""Objects in Google Cloud Storage, through its own client library, by `gs://bucket/name`.
+"""Objects in Google Cloud Storage by `gs://bucket/name`, with Google's client library.
 
-Set `STORAGE_EMULATOR_HOST` to talk to a local server instead; the client honours it.
+Set `STORAGE_EMULATOR_HOST` to use a local server instead.
 """
 
 from __future__ import annotations
@@ -12,31 +12,35 @@ import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from data.errors import DataError
 
+if TYPE_CHECKING:
+    from google.cloud import storage
+
 PREFIX = "gs://"
 CONNECTIONS = 16
-"""Requests at a time: each takes tens of milliseconds, mostly waiting."""
+"""Concurrent requests; each takes tens of milliseconds, mostly waiting."""
 
 _CHUNK = 8 << 20
-_TIMEOUT = 60  # seconds without an answer
+_TIMEOUT = 60  # seconds without a response
 
 
 def read(uri: str) -> bytes:
-    """The content of an object.
+    """Reads the content of an object.
 
     Raises:
-        FileNotFoundError: There is none.
-        OSError: Anything else, after the client's own retries.
+        FileNotFoundError: No such object.
+        OSError: Any other error, after the client's retries.
     """
     with _as_os_error(uri):
-        return _blob(uri).download_as_bytes(raw_download=True, timeout=_TIMEOUT)
+        content: bytes = _blob(uri).download_as_bytes(raw_download=True, timeout=_TIMEOUT)
+    return content
 
 
 def open_read(uri: str) -> BinaryIO:
-    """A stream of an object's content, fetched in chunks; it raises what `read` does."""
+    """Opens an object for reading in chunks; raises the same errors as `read`."""
     with _as_os_error(uri):
         blob = _blob(uri)
         blob.reload(timeout=_TIMEOUT)
@@ -45,16 +49,16 @@ def open_read(uri: str) -> BinaryIO:
 
 
 def upload(path: str, uri: str, *, new: bool = False) -> None:
-    """Sends a local file; the object appears once it is complete.
+    """Uploads a local file; the object appears once it is complete.
 
     Args:
         path: The file.
-        uri: The object's address.
-        new: Leave an object that is there already as it is.
+        uri: URI of the object.
+        new: Fail if the object exists.
 
     Raises:
-        FileExistsError: It was to be new.
-        OSError: Anything else, after retries: the same bytes again do no harm.
+        FileExistsError: `new` is set and the object exists.
+        OSError: Any other error, after retries; an upload is idempotent.
     """
     from google.cloud.storage.retry import DEFAULT_RETRY
 
@@ -64,7 +68,7 @@ def upload(path: str, uri: str, *, new: bool = False) -> None:
 
 
 def exists(uri: str) -> bool:
-    """Whether there is an object of this name, or any below it; for a bucket, any at all."""
+    """Whether an object with this name exists, or any below it; for a bucket, any object."""
     if is_object(uri):
         return True
     try:
@@ -74,31 +78,32 @@ def exists(uri: str) -> bool:
 
 
 def is_object(uri: str) -> bool:
-    """Whether there is an object of just this name."""
+    """Whether an object with exactly this name exists."""
     with _as_os_error(uri):
         return bool(_split(uri)[1]) and _blob(uri).exists(timeout=_TIMEOUT)
 
 
 def md5(content: bytes) -> str:
-    """The MD5 (base64) that Cloud Storage keeps of an object with this content."""
+    """Computes the MD5 (base64) that Cloud Storage keeps for an object with this content."""
     return base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
 
 
 def entries(folder: str) -> Iterator[tuple[str, int, str]]:
-    """(path below the folder, size in bytes, digest of the content) of each object in a folder.
+    """Lists the objects in a folder.
 
-    The digest is the store's MD5; objects that were composed have none, their CRC-32C and size
-    stand for it.
+    Yields:
+        Path below the folder, size in bytes, and digest of the content: the store's MD5 (base64),
+        or `<crc32c>:<size>` for composed objects, which have no MD5.
 
     Raises:
         FileNotFoundError: No such bucket.
-        OSError: Anything else, after the client's own retries.
+        OSError: Any other error, after the client's retries.
     """
     return _list(folder)
 
 
 def delete(uri: str) -> None:
-    """Deletes an object, if it is there."""
+    """Deletes an object if it exists."""
     from google.cloud.storage.retry import DEFAULT_RETRY
 
     with suppress(FileNotFoundError), _as_os_error(uri):
@@ -128,8 +133,8 @@ def _list(folder: str, at_most: int | None = None) -> Iterator[tuple[str, int, s
 
 
 @functools.cache
-def _client():
-    """The process's client; the library itself shares one among threads (`transfer_manager`)."""
+def _client() -> storage.Client:
+    """Returns the client of this process, shared by its threads as in `transfer_manager`."""
     from google.auth.exceptions import DefaultCredentialsError
     from google.cloud import storage
     from requests.adapters import HTTPAdapter
@@ -140,37 +145,37 @@ def _client():
         raise DataError(
             "No credentials for Google Cloud",
             "Run `gcloud auth application-default login`, or set "
-            "GOOGLE_APPLICATION_CREDENTIALS to a service account's key file.",
+            "GOOGLE_APPLICATION_CREDENTIALS to the key file of a service account.",
         ) from error
-    for scheme in ("https://", "http://"):  # the latter for a local server
+    for scheme in ("https://", "http://"):  # http for a local server
         client._http.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
     return client
 
 
-def _blob(uri: str):
+def _blob(uri: str) -> storage.Blob:
     bucket, name = _split(uri)
     if not name:
-        raise FileNotFoundError(f"{uri} names a bucket, not an object")
+        raise FileNotFoundError(f"{uri} is a bucket: expected gs://bucket/name")
     return _client().bucket(bucket).blob(name)
 
 
 def _split(uri: str) -> tuple[str, str]:
     bucket, _, name = uri.removeprefix(PREFIX).partition("/")
     if not uri.startswith(PREFIX) or not bucket:
-        raise FileNotFoundError(f"{uri} names no bucket: expected gs://bucket/name")
+        raise FileNotFoundError(f"{uri} has no bucket: expected gs://bucket/name")
     return bucket, name
 
 
 class _Stream(io.RawIOBase):
-    """An object's content whose errors, on every read, are those of local files."""
+    """The content of an object; every read raises the errors of local files."""
 
-    def __init__(self, stream, uri: str):
+    def __init__(self, stream: BinaryIO, uri: str):
         self._stream, self._uri = stream, uri
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         with _as_os_error(self._uri):
             block = self._stream.read(len(buffer))
         buffer[: len(block)] = block
@@ -179,12 +184,12 @@ class _Stream(io.RawIOBase):
 
 @contextmanager
 def _as_os_error(uri: str) -> Iterator[None]:
-    """Turns the client's errors into the ones that local files raise."""
+    """Translates errors of the client to those of local files."""
     from google.api_core.exceptions import GoogleAPIError, NotFound, PreconditionFailed
     from google.auth.exceptions import GoogleAuthError
     from google.resumable_media import DataCorruption
     from requests import RequestException
-    from urllib3.exceptions import HTTPError
+    from urllib3.exceptions import HTTPError  # type: ignore[import-untyped]  # has no types
 
     try:
         yield

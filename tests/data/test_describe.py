@@ -154,7 +154,7 @@ def corrupt_gzip(folder):
     content = bytearray(gzip.compress(bytes(9000)))
     content[10:14] = b"\xff" * 4  # the first block's header: zlib itself complains
     (folder / "train-00000-of-00001.tfrecord.gz").write_bytes(content)
-    return "breaks off or is not a TFRecord|is broken"
+    return "is truncated or not a TFRecord|is broken"
 
 
 def a_file(folder):
