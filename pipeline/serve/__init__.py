@@ -1,1 +1,4 @@
-"""A server for development: TensorFlow Serving's, AI Platform's and Vertex AI's REST, one model."""
+"""A development server for one model.
+
+It speaks the REST APIs of TensorFlow Serving, AI Platform and Vertex AI.
+"""

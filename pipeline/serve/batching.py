@@ -1,8 +1,8 @@
-"""Rows of many requests, answered together.
+"""Dynamic batching: rows of concurrent requests share one call of the model.
 
-A batch takes what came in while others ran: alone, a request waits for nobody; under load, batches
-grow by themselves. As long as something runs, a free worker waits a moment for its even share of
-the rows, because the clients that were answered last are about to ask again.
+A batch takes the rows that arrived while earlier batches ran. A single request is not delayed;
+under load the batches grow. While other batches run, an idle worker waits briefly for its even
+share of the rows, because clients with a fresh reply are about to send the next request.
 """
 
 import asyncio
@@ -15,20 +15,20 @@ from typing import Any
 
 from pipeline.serve.errors import RequestError
 
-_PATIENCE = 0.005
-"""Seconds that a free worker waits for its share while others run."""
+_MAX_DELAY_S = 0.005
+"""Seconds that an idle worker waits for its share while other batches run."""
 
 
 class Batcher:
-    """A queue of rows for one function. Belongs to one event loop.
+    """A queue of rows for one function. Must be used from one event loop.
 
     Args:
-        run: answers a batch, one answer a row, else its requests fail; called in `executor`, where
-            it may block.
-        executor: its threads are shared with other batchers.
-        parallel: batches that run at the same time.
-        max_batch: rows in a batch.
-        max_waiting: rows that may wait; a request over that is refused.
+        run: Maps a batch of rows to one result per row. Runs in `executor` and may block. A result
+            of another length fails the requests of the batch.
+        executor: Thread pool; may be shared with other batchers.
+        parallel: Number of batches that run in parallel.
+        max_batch: Largest number of rows in a batch.
+        max_waiting: Largest number of queued rows; requests beyond it are rejected.
     """
 
     def __init__(
@@ -45,37 +45,37 @@ class Batcher:
         self._parallel = parallel
         self._max_batch = max_batch
         self._max_waiting = max_waiting
-        self._waiting: deque[tuple[Any, asyncio.Future]] = deque()
+        self._waiting: deque[tuple[Any, asyncio.Future[Any]]] = deque()
         self._batches = 0
-        self._running = 0  # rows in these batches
+        self._running = 0  # rows in the running batches
         self._timer: asyncio.TimerHandle | None = None
 
     async def submit(self, rows: Sequence[Any]) -> list[Any]:
-        """The answers to the rows of one request, in their order.
+        """Returns the results of one request's rows, in order.
 
         Raises:
-            RequestError: 503, too many rows are waiting.
+            RequestError: 503 if too many rows are queued.
         """
         if self._waiting and len(self._waiting) + len(rows) > self._max_waiting:
             raise RequestError(
                 503, f"the server is busy: {len(self._waiting)} instances are waiting; try again"
             )
         loop = asyncio.get_running_loop()
-        answers = [loop.create_future() for _ in rows]
-        self._waiting.extend(zip(rows, answers, strict=True))
+        results = [loop.create_future() for _ in rows]
+        self._waiting.extend(zip(rows, results, strict=True))
         if not self._batches or len(self._waiting) >= self._share():
-            # After the requests that are being read right now, which may still join the batch.
+            # Not called directly: requests that are being parsed may still join the batch.
             loop.call_soon(self._start)
         elif self._timer is None:
-            self._timer = loop.call_later(_PATIENCE, self._start)
-        return await asyncio.gather(*answers)
+            self._timer = loop.call_later(_MAX_DELAY_S, self._start)
+        return await asyncio.gather(*results)
 
     def _share(self) -> int:
-        """Rows of a batch, if all that are here were spread evenly over the workers."""
+        """Returns the rows of a batch if all pending rows were spread evenly over the workers."""
         rows = len(self._waiting) + self._running
         return min(math.ceil(rows / self._parallel), self._max_batch)
 
-    def _start(self):
+    def _start(self) -> None:
         if self._timer:
             self._timer.cancel()
             self._timer = None
@@ -86,22 +86,24 @@ class Batcher:
             self._batches += 1
             self._running += share
             done = loop.run_in_executor(self._executor, self._run, [row for row, _ in batch])
-            done.add_done_callback(partial(self._finish, [answer for _, answer in batch]))
+            done.add_done_callback(partial(self._finish, [result for _, result in batch]))
 
-    def _finish(self, waiting: list[asyncio.Future], done: asyncio.Future):
+    def _finish(
+        self, results: list[asyncio.Future[Any]], done: asyncio.Future[Sequence[Any]]
+    ) -> None:
         self._batches -= 1
-        self._running -= len(waiting)
+        self._running -= len(results)
         if not self._batches or len(self._waiting) >= self._share():
             self._start()
         error = done.exception()
-        if not error and len(done.result()) != len(waiting):
+        if not error and len(done.result()) != len(results):
             error = RequestError(
-                500, f"the model gave {len(done.result())} answers to {len(waiting)} instances"
+                500, f"the model returned {len(done.result())} rows for {len(results)} instances"
             )
-        for number, answer in enumerate(waiting):
-            if answer.cancelled():  # the client has gone
+        for number, result in enumerate(results):
+            if result.cancelled():  # the client disconnected
                 continue
             if error:
-                answer.set_exception(error)
+                result.set_exception(error)
             else:
-                answer.set_result(done.result()[number])
+                result.set_result(done.result()[number])

@@ -1,15 +1,15 @@
-"""What a request can be refused for."""
+"""Errors of the server and of single requests."""
 
 import dataclasses
 import http
 
 
 class RequestError(Exception):
-    """A request that gets an error instead of predictions.
+    """A request that is answered with an HTTP error.
 
     Args:
-        status: HTTP status, 4xx for the client's faults.
-        message: what is wrong, what was received, what to do.
+        status: HTTP status code; 4xx for errors of the client.
+        message: What is wrong, what was received and what to do.
     """
 
     def __init__(self, status: int, message: str):
@@ -19,13 +19,13 @@ class RequestError(Exception):
 
 
 class StartError(Exception):
-    """The server cannot start; the message says why and what to do."""
+    """The server cannot start. The message says why and what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RowError:
-    """Why the model has no answer for one instance."""
+    """Why the model has no prediction for one instance."""
 
     message: str
     status: int = 400
-    """400 where the instance is at fault, 500 where the model is."""
+    """400 if the instance is invalid, 500 if the model fails."""

@@ -1,34 +1,39 @@
-"""Where a served version comes from: its model card, and its run in ML Metadata."""
+"""Lineage of a served version: its model card and its run in ML Metadata."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts.label_file import read_labels
+
+if TYPE_CHECKING:
+    from pipeline.metadata.reader import ExecutionRecord
 
 CARD = "model_card.json"
 METADATA = "metadata.sqlite"
 
 
-def lineage_of(path: Path, version: int) -> dict[str, Any]:
-    """What is known of a version's origin.
+def version_lineage(path: Path, version: int) -> dict[str, Any]:
+    """Returns the lineage of a version, as JSON.
 
     Args:
-        path: its SavedModel, in the serving folder of a root or anywhere else.
-        version: its number.
+        path: Folder of its SavedModel, in the serving folder of a root or elsewhere.
+        version: Number of the version.
 
     Returns:
-        `version`; `labels` (list, or None); `card` (the model card, or None); `run` (pipeline, id,
-        time of the push, the executions that made the version, the model's artifact, and who forced
-        its blessing and why, or None), or None with the reason in `run_missing`.
+        `version`; `labels`, a list or None; `card`, the model card or None; `run`, the pipeline run
+        that pushed the version: pipeline, id, time of the push, executions, artifact of the model,
+        and who overrode the quality gate and why. `run` is None if unknown, with the reason in
+        `run_missing`.
     """
     run, missing = None, ""
     try:
         run = _run(path.resolve(), version)
-    except _Unknown as unknown:
-        missing = str(unknown)
+    except _UnknownRunError as error:
+        missing = str(error)
     return {
         "version": version,
         "labels": read_labels(path),
@@ -38,22 +43,22 @@ def lineage_of(path: Path, version: int) -> dict[str, Any]:
     }
 
 
-class _Unknown(Exception):
-    pass
+class _UnknownRunError(Exception):
+    """The run of a version is unknown. The message says why."""
 
 
 def _run(path: Path, version: int) -> dict[str, Any]:
     file = path.parent.parent / METADATA
     if not file.is_file():
-        raise _Unknown(f"there is no {METADATA} beside the folder that is served")
-    # ML Metadata takes a moment to import, and is not needed to serve.
+        raise _UnknownRunError(f"no {METADATA} next to the served folder: {file} does not exist")
+    # Imported here: serving does not need ML Metadata.
     from pipeline.metadata.pushed_models import push_of, pushed_models
     from pipeline.metadata.reader import run_executions, sqlite_store
 
     store = sqlite_store(str(file))
     push = push_of(path, pushed_models(store))
     if push is None:
-        raise _Unknown(f"ML Metadata knows of no push of version {version}")
+        raise _UnknownRunError(f"ML Metadata has no push of version {version}")
     executions = run_executions(store, push.pipeline, push.run_id)
     return {
         "pipeline": push.pipeline,
@@ -62,22 +67,24 @@ def _run(path: Path, version: int) -> dict[str, Any]:
         "pushed_artifact": push.artifact_id,
         "model_artifact": push.model_id,
         "model_uri": push.model_uri,
-        "forced": _forced(executions),
+        "forced": _override(executions),
         "executions": [{"id": e.id, "node": e.node_id, "state": e.state} for e in executions],
     }
 
 
-def _forced(executions) -> dict[str, str] | None:
-    """Who blessed the model although it failed the quality gate, and why."""
-    for execution in executions:
-        for artifact in (one for made in execution.outputs.values() for one in made):
+def _override(executions: Iterable[ExecutionRecord]) -> dict[str, str] | None:
+    """Returns who overrode the quality gate and why; None if the model passed it."""
+    outputs = (output for execution in executions for output in execution.outputs.values())
+    for artifacts in outputs:
+        for artifact in artifacts:
             if reason := artifact.properties.get("forced_reason"):
-                return {"by": artifact.properties.get("forced_by", ""), "reason": reason}
+                by = artifact.properties.get("forced_by", "")
+                return {"by": str(by), "reason": str(reason)}
     return None
 
 
-def _card(path: Path, run: dict | None) -> dict | None:
-    """The card in the SavedModel, or the one beside the model that was pushed."""
+def _card(path: Path, run: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Returns the model card in the SavedModel, else the one next to the pushed model."""
     folders = [path, path / "assets.extra", Path(run["model_uri"]) if run else path]
     for folder in folders:
         try:

@@ -1,4 +1,4 @@
-"""A SavedModel in memory, asked in batches. Needs TensorFlow and nothing else of the pipeline."""
+"""A SavedModel in memory, called in batches. Requires TensorFlow only."""
 
 import base64
 import dataclasses
@@ -15,18 +15,19 @@ from tensorflow.core.protobuf import saved_model_pb2
 from pipeline.serve.errors import RowError
 
 Row = bytes | np.ndarray
-Answer = dict[str, Any]
+RowOutputs = dict[str, Any]
+"""Outputs of a signature for one row, by name, as JSON values."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """One way to ask a model.
+    """A signature with one batched input.
 
     Attributes:
-        name: as in the SavedModel.
-        input_name: of its only input.
-        dtype: of a row, or None where rows are bytes.
-        shape: of a row, without the batch dimension; None for any size.
+        name: Name of the signature in the SavedModel.
+        input_name: Name of its input.
+        dtype: Type of a row; None if rows are bytes.
+        shape: Shape of a row, without the batch dimension; None for a free dimension.
     """
 
     name: str
@@ -39,11 +40,17 @@ class LoadedModel:
     """One version of a model.
 
     Args:
-        path: folder of the SavedModel.
-        version: its number.
+        path: Folder of the SavedModel.
+        version: Number of the version.
 
     Raises:
-        OSError: there is no SavedModel, or it is damaged.
+        OSError: The SavedModel is missing or damaged.
+
+    Example:
+        >>> model = LoadedModel(Path("runs/serving/1"), version=1)
+        >>> photo = Path("cat.jpg").read_bytes()
+        >>> model.predict(model.signatures["serving_jpeg"], [photo])
+        [{'label': 'cat', 'label_index': 0, 'probabilities': [0.98, 0.02]}]
     """
 
     def __init__(self, path: Path, version: int):
@@ -57,53 +64,55 @@ class LoadedModel:
         }
         self.signature_defs = _signature_defs(path)
 
-    def answer(self, signature: Signature, rows: Sequence[Row]) -> list[Answer | RowError]:
-        """What the model says of each row.
+    def predict(self, signature: Signature, rows: Sequence[Row]) -> list[RowOutputs | RowError]:
+        """Runs the model on each row.
 
-        The model is called once for each shape among the rows. A row that the model refuses costs
-        only itself its answer: the rows of its shape are halved until it stands alone.
+        The model is called once per distinct row shape. If a call fails, its rows are bisected, so
+        that only the invalid rows fail.
 
         Args:
-            signature: one of `signatures`.
-            rows: bytes, or arrays of the signature's dtype and shape.
+            signature: One of `signatures`.
+            rows: Bytes, or arrays of the signature's dtype and shape.
 
         Returns:
-            For each row its outputs by name, as JSON can hold them, or why there are none.
+            The outputs of each row, or the reason why it has none.
         """
-        places: dict[tuple[int, ...], list[int]] = {}
-        for place, row in enumerate(rows):
+        indices: dict[tuple[int, ...], list[int]] = {}
+        for index, row in enumerate(rows):
             shape = row.shape if isinstance(row, np.ndarray) else ()
-            places.setdefault(shape, []).append(place)
-        answers: dict[int, Answer | RowError] = {}
-        for alike in places.values():
-            of_shape = self._answer_alike(signature, [rows[place] for place in alike])
-            answers.update(zip(alike, of_shape, strict=True))
-        return [answers[place] for place in range(len(rows))]
+            indices.setdefault(shape, []).append(index)
+        results: dict[int, RowOutputs | RowError] = {}
+        for same_shape in indices.values():
+            outputs = self._predict_batch(signature, [rows[index] for index in same_shape])
+            results.update(zip(same_shape, outputs, strict=True))
+        return [results[index] for index in range(len(rows))]
 
-    def _answer_alike(self, signature: Signature, rows: Sequence[Row]) -> list[Answer | RowError]:
-        """The answers to rows of one shape."""
+    def _predict_batch(
+        self, signature: Signature, rows: Sequence[Row]
+    ) -> Sequence[RowOutputs | RowError]:
+        """Runs the model on rows of one shape."""
         try:
-            answers = _rows(self._ask(signature, rows))
+            results = _rows(self._call(signature, rows))
         except tf.errors.OpError as error:
             if len(rows) == 1:
-                fault = isinstance(error, tf.errors.InvalidArgumentError)
-                return [RowError(_in_short(error), 400 if fault else 500)]
+                invalid = isinstance(error, tf.errors.InvalidArgumentError)
+                return [RowError(_short_message(error), 400 if invalid else 500)]
             middle = len(rows) // 2
-            first, second = rows[:middle], rows[middle:]
-            return self._answer_alike(signature, first) + self._answer_alike(signature, second)
-        if len(answers) != len(rows):
-            text = f"the model gave {len(answers)} answers to {len(rows)} instances"
+            halves = rows[:middle], rows[middle:]
+            return [result for half in halves for result in self._predict_batch(signature, half)]
+        if len(results) != len(rows):
+            text = f"the model returned {len(results)} rows for {len(rows)} instances"
             return [RowError(text, 500)] * len(rows)
-        return answers
+        return results
 
-    def _ask(self, signature: Signature, rows: Sequence[Row]) -> dict[str, np.ndarray]:
+    def _call(self, signature: Signature, rows: Sequence[Row]) -> dict[str, np.ndarray]:
         batch = tf.constant(rows if signature.dtype is None else np.stack(rows))
         outputs = self._loaded.signatures[signature.name](**{signature.input_name: batch})
         return {name: value.numpy() for name, value in outputs.items()}
 
 
-def _signature(name: str, function) -> Signature | None:
-    """None for a signature that rows cannot be sent to: several inputs, or none with a batch."""
+def _signature(name: str, function: Any) -> Signature | None:
+    """Returns a signature; None if it has several inputs or no batch dimension."""
     inputs = function.structured_input_signature[1]
     if len(inputs) != 1:
         return None
@@ -114,8 +123,8 @@ def _signature(name: str, function) -> Signature | None:
     return Signature(name, input_name, dtype, tuple(spec.shape.as_list()[1:]))
 
 
-def _signature_defs(path: Path) -> dict:
-    """The signatures as TensorFlow Serving's metadata shows them."""
+def _signature_defs(path: Path) -> dict[str, Any]:
+    """Returns the signatures as in TensorFlow Serving's metadata."""
     saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
     defs = saved.meta_graphs[0].signature_def
     return {
@@ -125,32 +134,32 @@ def _signature_defs(path: Path) -> dict:
     }
 
 
-def _rows(outputs: dict[str, np.ndarray]) -> list[Answer]:
+def _rows(outputs: dict[str, np.ndarray]) -> list[RowOutputs]:
     columns = {name: _jsonable(values) for name, values in outputs.items()}
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _jsonable(values: np.ndarray) -> list:
+def _jsonable(values: np.ndarray) -> list[Any]:
     if values.dtype == np.float32:
-        # By way of text: 0.1, and not the 0.10000000149011612 that it is as a double.
+        # Converted by way of text: 0.1 instead of 0.10000000149011612.
         return values.astype(str).astype(np.float64).tolist()
     if values.dtype == object:
-        return _texts(values.tolist())
+        return _decode(values.tolist())
     return values.tolist()
 
 
-def _texts(values):
-    """Strings as they are, bytes that are no text as TensorFlow Serving has them: {"b64": …}."""
-    if isinstance(values, list):
-        return [_texts(value) for value in values]
+def _decode(value: Any) -> Any:
+    """Decodes bytes in nested lists: UTF-8 to str, others to {"b64": ...} as TensorFlow Serving."""
+    if isinstance(value, list):
+        return [_decode(item) for item in value]
     try:
-        return values.decode()
+        return value.decode()
     except UnicodeDecodeError:
-        return {"b64": base64.b64encode(values).decode()}
+        return {"b64": base64.b64encode(value).decode()}
 
 
-def _in_short(error: tf.errors.OpError) -> str:
-    """The reason without the graph's names and traces, in one line."""
+def _short_message(error: tf.errors.OpError) -> str:
+    """Returns the message in one line, without node names and stack traces."""
     text = error.message.rpartition("<stack traces unavailable>")[2]
     text = re.sub(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:\w+\]|\d+ root error\(s\) found\.", "", text)
     return " ".join(text.split())[:300] or type(error).__name__

@@ -1,4 +1,4 @@
-"""Settings of the server."""
+"""Options of the server."""
 
 import dataclasses
 import os
@@ -10,15 +10,15 @@ class ServeOptions:
     """How a model is served.
 
     Attributes:
-        model: a folder of versions, or one SavedModel.
-        name: the model's name in the paths of the REST.
-        max_batch: instances that the model is asked at once.
-        max_body: bytes of a request's body.
-        max_instances: instances of one request.
-        max_waiting: instances that may wait; requests over that get 503.
-        max_loaded: versions in memory at the same time.
-        poll: seconds between looks at the folder.
-        threads: batches that run at the same time.
+        model: Folder of versions, or one SavedModel.
+        name: Name of the model in the URL.
+        max_batch: Largest number of instances in a batch.
+        max_body: Largest request body in bytes.
+        max_instances: Largest number of instances in a request.
+        max_waiting: Largest number of queued instances; requests beyond it get status 503.
+        max_loaded: Largest number of versions in memory.
+        poll: Seconds between checks for a new version.
+        threads: Number of batches that run in parallel.
     """
 
     model: Path

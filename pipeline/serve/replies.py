@@ -1,15 +1,16 @@
-"""The three dialects of REST: what each calls things, and how it answers."""
+"""Reply bodies of the REST APIs: TensorFlow Serving, AI Platform and Vertex AI."""
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from starlette.responses import Response
 
 from pipeline.serve.errors import RequestError
-from pipeline.serve.loaded_model import Answer
+from pipeline.serve.loaded_model import RowOutputs
 from pipeline.serve.served_model import ServedModel
-from pipeline.serve.versions import Status
+from pipeline.serve.versions import ModelVersionStatus
 
 _GRPC_STATUS = {
     400: "INVALID_ARGUMENT",
@@ -21,54 +22,58 @@ _GRPC_STATUS = {
 }
 
 
-def reply(content: dict, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A JSON response."""
+def reply(
+    content: dict[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Creates a JSON response."""
     text = json.dumps(content, ensure_ascii=False, allow_nan=True)
-    # Half a surrogate pair, which a request can hold, is no UTF-8: it goes back as a JSON escape.
+    # A lone surrogate of the request is not valid UTF-8: it is returned as a JSON escape.
     body = text.encode(errors="backslashreplace")
     return Response(body, status, headers, media_type="application/json")
 
 
 @dataclasses.dataclass(frozen=True)
 class Dialect:
-    """TensorFlow Serving's and AI Platform's answers, which are alike."""
+    """Replies of TensorFlow Serving and AI Platform, which share a format."""
 
-    def predictions(self, answers: Sequence[Answer], model: ServedModel, path: dict) -> dict:
-        """The body of a successful prediction."""
-        return {"predictions": list(answers)}
+    def predictions(
+        self, rows: Sequence[RowOutputs], model: ServedModel, path: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Returns the body of a successful prediction; `path` holds the URL's parameters."""
+        return {"predictions": list(rows)}
 
-    def error(self, error: RequestError) -> dict:
-        """The body of a refused request."""
+    def error(self, error: RequestError) -> dict[str, Any]:
+        """Returns the body of an error."""
         return {"error": error.message}
 
 
 class Vertex(Dialect):
-    """Vertex AI's, which names the deployed model and wraps errors."""
+    """Replies of Vertex AI, which name the deployed model and wrap errors."""
 
-    def predictions(self, answers, model, path):
-        place = f"projects/{path['project']}/locations/{path['location']}"
+    def predictions(
+        self, rows: Sequence[RowOutputs], model: ServedModel, path: Mapping[str, str]
+    ) -> dict[str, Any]:
+        location = f"projects/{path['project']}/locations/{path['location']}"
         return {
-            "predictions": list(answers),
+            "predictions": list(rows),
             "deployedModelId": str(model.version),
-            "model": f"{place}/models/{path['endpoint']}",
+            "model": f"{location}/models/{path['endpoint']}",
             "modelDisplayName": path["endpoint"],
             "modelVersionId": str(model.version),
         }
 
-    def error(self, error):
+    def error(self, error: RequestError) -> dict[str, Any]:
         status = _GRPC_STATUS.get(error.status, "UNKNOWN")
         return {"error": {"code": int(error.status), "message": error.message, "status": status}}
 
 
-def columns(answers: Sequence[Answer]) -> dict:
-    """The body of a successful prediction in TensorFlow Serving's column format."""
-    if isinstance(answers[0], dict):
-        return {"outputs": {name: [answer[name] for answer in answers] for name in answers[0]}}
-    return {"outputs": list(answers)}
+def columns(rows: Sequence[RowOutputs]) -> dict[str, Any]:
+    """Returns the body of a successful prediction in TensorFlow Serving's column format."""
+    return {"outputs": {name: [row[name] for row in rows] for name in rows[0]}}
 
 
-def version_status(found: Sequence[Status]) -> dict:
-    """TensorFlow Serving's GetModelStatusResponse."""
+def version_status(found: Sequence[ModelVersionStatus]) -> dict[str, Any]:
+    """Returns TensorFlow Serving's GetModelStatusResponse."""
     return {
         "model_version_status": [
             {
@@ -84,8 +89,8 @@ def version_status(found: Sequence[Status]) -> dict:
     }
 
 
-def metadata(name: str, model: ServedModel) -> dict:
-    """TensorFlow Serving's GetModelMetadataResponse."""
+def metadata(name: str, model: ServedModel) -> dict[str, Any]:
+    """Returns TensorFlow Serving's GetModelMetadataResponse."""
     return {
         "model_spec": {"name": name, "signature_name": "", "version": str(model.version)},
         "metadata": {

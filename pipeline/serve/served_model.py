@@ -1,4 +1,4 @@
-"""A loaded model with a queue for each of its signatures."""
+"""A loaded model with a batching queue per signature."""
 
 import io
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ from PIL import Image
 from data.record import records
 from pipeline.serve.batching import Batcher
 from pipeline.serve.errors import RowError
-from pipeline.serve.loaded_model import Answer, LoadedModel, Row, Signature
+from pipeline.serve.loaded_model import LoadedModel, Row, RowOutputs, Signature
 from pipeline.serve.options import ServeOptions
 from pipeline.serve.payload import PHOTOS
 
 _SIDE = 64
-"""Pixels of a side of the image that warms a model up; of any size it is resized to the model's."""
+"""Height and width of the warm-up image where the model takes any size."""
 
 
 class ServedModel:
-    """One version, ready to be asked by many at once.
+    """One version that serves concurrent requests.
 
     Args:
-        model: the version.
-        executor: where the model works.
-        options: sizes of batches and queues.
+        model: The loaded version.
+        executor: Thread pool that runs the model.
+        options: Sizes of batches and queues.
     """
 
     def __init__(self, model: LoadedModel, executor: Executor, options: ServeOptions):
@@ -36,7 +36,7 @@ class ServedModel:
         self.signature_defs = model.signature_defs
         self._batchers = {
             name: Batcher(
-                partial(model.answer, signature),
+                partial(model.predict, signature),
                 executor,
                 parallel=options.threads,
                 max_batch=options.max_batch,
@@ -49,15 +49,17 @@ class ServedModel:
     def load(
         cls, executor: Executor, options: ServeOptions, path: Path, version: int
     ) -> "ServedModel":
-        """Loads a SavedModel and asks it once, since TensorFlow's first answers take long."""
+        """Loads a SavedModel and warms it up: TensorFlow's first calls of a signature are slow."""
         model = LoadedModel(path, version)
         for signature in model.signatures.values():
             for count in (1, options.max_batch):
-                model.answer(signature, [_sample(signature)] * count)
+                model.predict(signature, [_sample(signature)] * count)
         return cls(model, executor, options)
 
-    async def ask(self, signature: Signature, rows: Sequence[Row]) -> list[Answer | RowError]:
-        """The answers to the rows, in their order; see `LoadedModel.answer` and `Batcher`."""
+    async def predict(
+        self, signature: Signature, rows: Sequence[Row]
+    ) -> list[RowOutputs | RowError]:
+        """Returns the result of each row, in order; see `LoadedModel.predict` and `Batcher`."""
         return await self._batchers[signature.name].submit(rows)
 
 

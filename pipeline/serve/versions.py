@@ -1,4 +1,4 @@
-"""The versions of a model: which are there, which are in memory, which one is served."""
+"""The versions of a model: available, loaded and served."""
 
 import asyncio
 import dataclasses
@@ -13,14 +13,16 @@ from pipeline.serve.errors import RequestError, StartError
 from pipeline.serve.served_model import ServedModel
 
 LOG = logging.getLogger(__name__)
-_RETRY_S = 30  # until a version that could not be loaded is tried again
-_SINGLE = 1  # the number of a SavedModel that is in no folder of versions
+_RETRY_S = 30
+"""Seconds until a version that failed to load is tried again."""
+_SINGLE = 1
+"""Version number of a SavedModel outside a folder of versions."""
 _Stamp = tuple[int, int] | None
 
 
 @dataclasses.dataclass(frozen=True)
-class Status:
-    """State of one version, in TensorFlow Serving's words."""
+class ModelVersionStatus:
+    """State of one version, as in TensorFlow Serving: START, LOADING, AVAILABLE or END."""
 
     version: int
     state: str
@@ -28,19 +30,19 @@ class Status:
 
 
 class Versions:
-    """Follows a folder of versions, as the folder changes, without a pause in serving.
+    """Watches a folder of versions and serves the current one without downtime.
 
-    A new version is loaded and warmed up beside the one that is served and then takes its place;
-    requests that have begun end on the version they began with. A version that cannot be loaded
-    changes nothing. A number whose folder is another one now is loaded anew.
+    A new version is loaded and warmed up before it replaces the served one; requests in progress
+    complete on their version. If a version fails to load, the served version stays. A version whose
+    folder was replaced is reloaded.
 
     Args:
-        folder: a folder of versions, or one SavedModel.
-        load: makes a served model of a SavedModel's folder and version; called in a thread.
-        max_loaded: versions in memory at the same time, at least the served one.
+        folder: Folder of versions, or one SavedModel.
+        load: Loads the SavedModel of a folder and version number. Called in a thread.
+        max_loaded: Largest number of versions in memory, the served one included.
 
     Raises:
-        StartError: `folder` is neither.
+        StartError: `folder` does not exist.
     """
 
     def __init__(self, folder: Path, load: Callable[[Path, int], ServedModel], max_loaded: int):
@@ -56,50 +58,50 @@ class Versions:
         self._lock = asyncio.Lock()
         self.served: ServedModel | None = None
         if not folder.is_dir():
-            raise StartError(f"no such folder: {folder}; a first push makes it")
+            raise StartError(f"no such folder: {folder}; the first push creates it")
 
     def present(self) -> list[int]:
-        """Version numbers in the folder, ascending."""
+        """Returns the version numbers in the folder, ascending."""
         return [_SINGLE] if self._single else versions(self._folder)
 
-    def wanted(self) -> int | None:
-        """The version that is to be served; None where there is none."""
+    def target(self) -> int | None:
+        """Returns the version to serve; None if the folder has none."""
         return _SINGLE if self._single else served_version(self._folder)
 
     async def follow(self, poll: float) -> None:
-        """Looks at the folder every `poll` seconds, for ever."""
-        told = ""
+        """Refreshes every `poll` seconds until cancelled."""
+        logged = ""
         while True:
             await asyncio.sleep(poll)
             try:
                 await self.refresh()
-                told = ""
-            except RequestError:  # told in the status and the log
+                logged = ""
+            except RequestError:  # already in the status and the log
                 pass
-            except Exception as error:  # a disk that fails once must not end the following
-                if told != str(error):
-                    LOG.exception("cannot look at %s; trying again", self._folder)
-                told = str(error)
+            except Exception as error:  # e.g. a temporary I/O error
+                if logged != str(error):
+                    LOG.exception("cannot read %s; trying again", self._folder)
+                logged = str(error)
 
     async def refresh(self) -> None:
-        """Serves what the folder says now, and forgets versions that are gone."""
-        wanted = self.wanted()
-        self._errors = {v: e for v, e in self._errors.items() if v == wanted}
+        """Loads and serves the current version, and unloads removed ones."""
+        target = self.target()
+        self._errors = {v: e for v, e in self._errors.items() if v == target}
         for version in [v for v in self._loaded if self._is_replaced(v)]:
             del self._loaded[version]
-        if self._is_due(wanted):
-            self.served = await self.get(wanted)
-            LOG.warning("serving version %d", wanted)
+        if target is not None and self._must_load(target):
+            self.served = await self.get(target)
+            LOG.warning("serving version %d", target)
         present = set(self.present())
         for version in [v for v in self._loaded if v not in present]:
             if self.served and version != self.served.version:
                 del self._loaded[version]
 
     async def get(self, version: int | None = None) -> ServedModel:
-        """A version, loaded if it is not in memory; None means the one that is served.
+        """Returns a version, loading it if necessary; None returns the served one.
 
         Raises:
-            RequestError: 404, there is no such version; 503, it cannot be loaded, or none is there.
+            RequestError: 404 for an unknown version; 503 if it cannot be loaded or none is served.
         """
         if version is None:
             if self.served is None:
@@ -114,34 +116,34 @@ class Versions:
             if version not in self.present():
                 known = ", ".join(map(str, self.present())) or "none"
                 raise RequestError(404, f"no version {version} of the model; versions: {known}")
-            stamp = _stamp(self._path(version))  # before: what changes meanwhile is seen
+            stamp = _stamp(self._path(version))  # before loading, to detect a change meanwhile
             model = await self._read(version)
             self._loaded[version], self._stamps[version] = model, stamp
-            self._drop_oldest(keep=version)
+            self._evict(keep=version)
             return model
 
-    def status(self) -> list[Status]:
-        """The state of every version in the folder, newest first."""
+    def status(self) -> list[ModelVersionStatus]:
+        """Returns the state of every version in the folder, newest first."""
         return [
-            Status(version, self._state(version), self._errors.get(version, ""))
+            ModelVersionStatus(version, self._state(version), self._errors.get(version, ""))
             for version in sorted({*self.present(), *self._loaded}, reverse=True)
         ]
 
-    def _is_due(self, wanted: int | None) -> bool:
-        """Whether a version is to be loaded and served now; a broken one only now and then."""
-        if wanted is None or (self.served and self.served is self._loaded.get(wanted)):
+    def _must_load(self, target: int) -> bool:
+        """Returns whether to load the target now; one that failed is retried after a delay."""
+        if self.served and self.served is self._loaded.get(target):
             return False
-        return wanted not in self._errors or time.monotonic() > self._try_again
+        return target not in self._errors or time.monotonic() > self._try_again
 
     def _is_replaced(self, version: int) -> bool:
-        """Whether a loaded version's folder is another one now; one that is gone is not."""
+        """Returns whether the folder of a loaded version was replaced (not just removed)."""
         return _stamp(self._path(version)) not in (None, self._stamps[version])
 
     def _path(self, version: int) -> Path:
         return self._folder if self._single else self._folder / str(version)
 
     def _nothing_served(self) -> str:
-        text = f"no version in {self._folder} is ready to be served"
+        text = f"no version in {self._folder} is ready"
         return "; ".join([text, *(f"version {v}: {error}" for v, error in self._errors.items())])
 
     def _state(self, version: int) -> str:
@@ -155,7 +157,7 @@ class Versions:
         self._loading.add(version)
         try:
             model = await asyncio.to_thread(self._load, self._path(version), version)
-        except Exception as error:  # whatever a damaged model raises
+        except Exception as error:  # a damaged model may raise anything
             if self._errors.get(version) != str(error):
                 LOG.error("version %d cannot be loaded: %s", version, error)
             self._errors[version] = str(error)
@@ -164,14 +166,14 @@ class Versions:
         finally:
             self._loading.discard(version)
         self._errors.pop(version, None)
-        # A model is a million Python objects that live long; left to the collector, they would be
-        # looked at again in each large request (41 ms instead of 5 for an array of pixels).
+        # Excludes the model's million long-lived objects from garbage collection, which would
+        # otherwise run in each large request (41 ms instead of 5 for an array of pixels).
         gc.unfreeze()
         gc.collect()
         gc.freeze()
         return model
 
-    def _drop_oldest(self, keep: int) -> None:
+    def _evict(self, keep: int) -> None:
         served = self.served.version if self.served else keep
         for version in [v for v in self._loaded if v not in (keep, served)]:
             if len(self._loaded) <= self._max_loaded:
@@ -180,7 +182,7 @@ class Versions:
 
 
 def _stamp(folder: Path) -> _Stamp:
-    """What a folder is told by from another of its name; None where there is none."""
+    """Identifies a folder across replacements under the same name; None if it does not exist."""
     try:
         found = folder.stat()
     except FileNotFoundError:

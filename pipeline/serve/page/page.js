@@ -26,7 +26,7 @@ async function lineage(version) {
   return known.get(version);
 }
 
-// What is served, again and again: a push or a rollback shows within seconds.
+// Polls the served version: a push or a rollback shows within seconds.
 async function follow() {
   const status = at("status");
   try {
@@ -54,7 +54,7 @@ function describe(list, rows) {
 }
 
 const short = (digest) => (digest ? digest.slice(0, 12) : null);
-// Sweden writes 2026-11-23 12:43:00.
+// The Swedish locale formats as 2026-11-23 12:43:00.
 const time = (iso) => (iso ? new Date(iso).toLocaleString("sv-SE").slice(0, 16) : null);
 
 function show({ version, labels, card, run, run_missing: missing }) {
@@ -118,7 +118,7 @@ async function predict(file) {
     const content = await reply.json();
     if (!reply.ok) throw new Error(content.error);
     const version = Number(reply.headers.get("x-model-version"));
-    // The answer is one also where nobody knows its origin.
+    // A prediction is shown even if its lineage is unavailable.
     const { labels } = await lineage(version).catch(() => ({}));
     answer(card, content.predictions[0], labels, `${file.name} · version ${version} · ${took} ms`);
   } catch (error) {
@@ -154,7 +154,7 @@ at("file").addEventListener("change", (event) => {
   [...event.target.files].forEach(predict);
   event.target.value = "";
 });
-// The whole page takes a photo: a drop beside the field would open it in place of the page.
+// Photos may be dropped anywhere: outside the field the browser would open them instead.
 for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
   document.addEventListener(kind, (event) => {
     event.preventDefault();

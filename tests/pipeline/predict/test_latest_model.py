@@ -11,8 +11,8 @@ from pipeline.metadata.reader import sqlite_store
 from pipeline.predict import bulk
 from pipeline.predict.bulk import NoModelError, latest_model
 from pipeline.push.folder import FolderTarget
-from pipeline.push.target import Pushed, PushError, Status, VersionStatus
-from pipeline.serve.lineage import lineage_of
+from pipeline.push.target import PushedVersion, PushError, TargetStatus, VersionStatus
+from pipeline.serve.lineage import version_lineage
 
 
 class Root:
@@ -32,7 +32,7 @@ class Root:
         }
 
     def push(
-        self, run: str, pushed: bool = True, forced: str = "", where: Pushed | None = None
+        self, run: str, pushed: bool = True, forced: str = "", where: PushedVersion | None = None
     ) -> str:
         model = self.path / "models" / run
         saved = model / "Format-Serving"
@@ -117,7 +117,9 @@ def test_the_model_that_is_served_is_asked_also_after_a_rollback(root):
 
 def test_google_is_asked_which_version_it_serves(root, monkeypatch):
     at = "projects/p/locations/us-central1/models/cats-dogs"
-    models = [root.push(name, where=Pushed(v, f"{at}@{v}")) for v, name in (("1", "a"), ("2", "b"))]
+    models = [
+        root.push(name, where=PushedVersion(v, f"{at}@{v}")) for v, name in (("1", "a"), ("2", "b"))
+    ]
     states = {"1": "served", "2": "rolled back"}
 
     class Target:
@@ -125,7 +127,7 @@ def test_google_is_asked_which_version_it_serves(root, monkeypatch):
             if not states:
                 raise PushError("no credentials for Google Cloud")
             rows = [VersionStatus(v, state, 0, "", f"{at}@{v}") for v, state in states.items()]
-            return Status(at, tuple(rows))
+            return TargetStatus(at, tuple(rows))
 
     monkeypatch.setattr(bulk, "make_target", lambda options, folder: Target())
     section = "{project: my-project, region: us-central1, models_at: gs://bucket/models}"
@@ -149,13 +151,13 @@ def test_a_model_that_is_gone_is_told(root):
 
 def test_a_served_version_knows_its_run_its_card_and_its_labels(root):
     root.push("one", forced="the fair is tomorrow"), root.push("two")
-    found = lineage_of(root.path / "serving" / "1", 1)
+    found = version_lineage(root.path / "serving" / "1", 1)
     assert found["labels"] == ["cat", "guinea\\pig"]
     assert found["card"] == {"schema_version": "one"}
     assert found["run"]["id"] == "one" and found["run_missing"] == ""
     assert [e["node"] for e in found["run"]["executions"]] == ["Pusher"]
     assert found["run"]["forced"] == {"by": "ann", "reason": "the fair is tomorrow"}
-    assert lineage_of(root.path / "serving" / "2", 2)["run"]["forced"] is None
+    assert version_lineage(root.path / "serving" / "2", 2)["run"]["forced"] is None
 
 
 def test_a_version_with_a_new_number_is_known_by_its_content(root):
@@ -163,7 +165,7 @@ def test_a_version_with_a_new_number_is_known_by_its_content(root):
     target = FolderTarget(root.path / "serving")
     assert target.promote("1") == "3"
     assert latest_model(config(root)).model_uri == first != second
-    assert lineage_of(root.path / "serving" / "3", 3)["run"]["id"] == "one"
+    assert version_lineage(root.path / "serving" / "3", 3)["run"]["id"] == "one"
 
 
 def test_a_version_without_metadata_says_so(root, tmp_path):
@@ -172,7 +174,7 @@ def test_a_version_without_metadata_says_so(root, tmp_path):
     (root.path / "serving" / "7" / "saved_model.pb").write_text("from elsewhere")
     with pytest.raises(NoModelError, match="was not pushed by a run"):
         latest_model(config(root))
-    found = lineage_of(root.path / "serving" / "7", 7)
+    found = version_lineage(root.path / "serving" / "7", 7)
     assert found["run"] is None and "no push of version 7" in found["run_missing"]
     (root.path / "metadata.sqlite").unlink()
-    assert "no metadata.sqlite" in lineage_of(root.path / "serving" / "7", 7)["run_missing"]
+    assert "no metadata.sqlite" in version_lineage(root.path / "serving" / "7", 7)["run_missing"]

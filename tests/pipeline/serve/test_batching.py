@@ -44,7 +44,7 @@ def run(function, work, *, parallel=1, max_batch=8, max_waiting=100):
     return asyncio.run(main())
 
 
-def test_requests_of_one_moment_share_a_batch_and_get_their_own_answers(function):
+def test_concurrent_requests_share_a_batch_and_get_their_own_results(function):
     async def work(batcher):
         return await asyncio.gather(*(batcher.submit([n, n + 10]) for n in range(3)))
 
@@ -52,7 +52,7 @@ def test_requests_of_one_moment_share_a_batch_and_get_their_own_answers(function
     assert function.batches == [[0, 10, 1, 11, 2, 12]]
 
 
-def test_what_comes_while_a_batch_runs_is_the_next_batch(function):
+def test_rows_that_arrive_while_a_batch_runs_form_the_next_batch(function):
     async def work(batcher):
         function.go.clear()
         first = asyncio.create_task(batcher.submit([1]))
@@ -67,7 +67,7 @@ def test_what_comes_while_a_batch_runs_is_the_next_batch(function):
     assert function.batches == [[1], [2, 3, 4]]
 
 
-def test_a_large_request_is_cut_into_batches(function):
+def test_a_large_request_is_split_into_batches(function):
     async def work(batcher):
         return await batcher.submit(list(range(20)))
 
@@ -75,7 +75,7 @@ def test_a_large_request_is_cut_into_batches(function):
     assert [len(batch) for batch in function.batches] == [8, 8, 4]
 
 
-def test_free_workers_share_what_waits(function):
+def test_idle_workers_share_the_queue(function):
     async def work(batcher):
         return await batcher.submit(list(range(8)))
 
@@ -83,7 +83,7 @@ def test_free_workers_share_what_waits(function):
     assert sorted(map(len, function.batches)) == [4, 4]
 
 
-def test_too_many_waiting_rows_are_refused_and_the_rest_is_answered(function):
+def test_a_request_beyond_the_queue_limit_is_rejected(function):
     async def work(batcher):
         function.go.clear()
         taken = [asyncio.create_task(batcher.submit([n])) for n in range(5)]
@@ -105,18 +105,18 @@ def test_a_batch_that_raises_fails_its_requests_and_no_others(function):
     assert run(function, work) == [8]
 
 
-def test_a_model_that_answers_too_few_rows_fails_its_requests(function):
+def test_too_few_results_fail_the_requests_of_the_batch(function):
     async def work(batcher):
         asked = [asyncio.create_task(batcher.submit([n])) for n in range(3)]
         done, hanging = await asyncio.wait(asked, timeout=5)
         assert not hanging
         return sorted((task.exception().status, str(task.exception())) for task in done)
 
-    told = (500, "the model gave 1 answers to 3 instances")
+    told = (500, "the model returned 1 rows for 3 instances")
     assert run(lambda rows: function(rows)[:1], work) == [told] * 3
 
 
-def test_a_request_that_is_given_up_leaves_the_others_alone(function):
+def test_a_cancelled_request_does_not_affect_others(function):
     async def work(batcher):
         function.go.clear()
         given_up = asyncio.create_task(batcher.submit([1]))

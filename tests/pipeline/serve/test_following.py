@@ -1,4 +1,4 @@
-"""What the server makes of a folder that changes, fails, or is filled anew."""
+"""Following a folder of versions that changes, fails or is refilled."""
 
 import asyncio
 import itertools
@@ -45,7 +45,7 @@ def put(folder: Path, version: int, text: str):
     made.rename(folder / str(version))
 
 
-def test_a_disk_that_fails_does_not_end_the_following(folder, monkeypatch, caplog):
+def test_an_io_error_does_not_end_the_following(folder, monkeypatch, caplog):
     put(folder, 1, "one")
     looks = []
 
@@ -68,10 +68,10 @@ def test_a_disk_that_fails_does_not_end_the_following(folder, monkeypatch, caplo
         following.cancel()
 
     asyncio.run(work())
-    assert caplog.text.count("Input/output error\n") == 1, "told once, not at every look"
+    assert caplog.text.count("Input/output error\n") == 1, "logged once, not at every poll"
 
 
-def test_a_number_that_is_another_model_now_is_loaded_anew(folder):
+def test_a_replaced_version_is_reloaded(folder):
     async def work():
         versions = Versions(folder, Model, 3)
         await versions.refresh()
@@ -89,7 +89,7 @@ def test_a_number_that_is_another_model_now_is_loaded_anew(folder):
     asyncio.run(work())
 
 
-def test_what_takes_the_place_of_the_served_version_and_is_broken_changes_nothing(folder):
+def test_a_damaged_replacement_keeps_the_served_model(folder):
     async def work():
         versions = Versions(folder, Model, 3)
         await versions.refresh()
@@ -104,7 +104,7 @@ def test_what_takes_the_place_of_the_served_version_and_is_broken_changes_nothin
     asyncio.run(work())
 
 
-def test_an_older_version_is_loaded_anew_too(folder):
+def test_a_replaced_older_version_is_reloaded(folder):
     async def work():
         versions = Versions(folder, Model, 3)
         await versions.refresh()

@@ -1,4 +1,4 @@
-"""Clients that are slow, stall, go away or come in crowds, and the limits that hold them."""
+"""Limits for clients that are slow, stall, disconnect or come in large numbers."""
 
 import contextlib
 import gzip
@@ -67,7 +67,7 @@ def test_a_header_over_the_limit_is_refused(strict, header):
     with strict.connect() as connection:
         connection.sendall(header)
         status, text = reply(connection)
-    assert status == 431 and "larger than the 65536 bytes" in text
+    assert status == 431 and "larger than the limit of 65536 bytes" in text
     assert strict.ask("/healthz")[0] == 200
 
 
@@ -87,13 +87,13 @@ def test_a_header_under_the_limit_is_taken(strict):
     ],
     ids=["nothing", "half-header", "half-body", "half-second-request"],
 )
-def test_a_request_that_does_not_arrive_is_given_up(strict, sent, told):
+def test_an_incomplete_request_times_out(strict, sent, told):
     with strict.connect() as connection:
         connection.sendall(sent)
         assert reply(connection) == told
 
 
-def test_a_request_that_trickles_in_has_no_more_time(strict):
+def test_a_slow_request_times_out(strict):
     with strict.connect() as connection, contextlib.suppress(ConnectionError):
         for byte in head() + BODY:
             connection.sendall(bytes([byte]))
@@ -101,7 +101,7 @@ def test_a_request_that_trickles_in_has_no_more_time(strict):
         pytest.fail("it has arrived")
 
 
-def test_a_client_that_goes_away_is_one_line_in_the_log(strict):
+def test_a_disconnected_client_is_one_line_in_the_log(strict):
     before = strict.log()
     with strict.connect() as connection:
         connection.sendall(head() + BODY[:100])
@@ -111,14 +111,14 @@ def test_a_client_that_goes_away_is_one_line_in_the_log(strict):
         time.sleep(0.05)
     assert strict.ask("/healthz")[0] == 200
     assert strict.log().removeprefix(before).splitlines() == lines
-    assert len(lines) == 1 and "ended before the request had arrived" in lines[0]
+    assert len(lines) == 1 and "disconnected before the request was complete" in lines[0]
 
 
-def test_as_many_files_may_be_open_as_the_system_allows(strict):
+def test_the_limit_of_open_files_is_raised_to_the_hard_limit(strict):
     assert resource.prlimit(strict.process.pid, resource.RLIMIT_NOFILE) == (2048, 2048)
 
 
-def test_a_crowd_of_silent_clients_locks_nobody_out(patient):
+def test_many_idle_clients_do_not_block_others(patient):
     with contextlib.ExitStack() as crowd:
         for number in range(600):
             connection = crowd.enter_context(patient.connect())
@@ -142,7 +142,7 @@ def test_a_crowd_of_silent_clients_locks_nobody_out(patient):
         ("localhost.evil.example", 400),
     ],
 )
-def test_any_loopback_address_is_this_machine_only(request, server, host, status):
+def test_other_host_names_are_rejected_on_loopback_addresses(request, server, host, status):
     asked = request.getfixturevalue(server)
     sent = urllib.request.Request(f"{asked.url}/healthz", headers={"Host": host})
     try:
@@ -172,7 +172,7 @@ def many_photos() -> bytes:
     ("make", "encoding", "status"),
     [(packed, "gzip", 400), (other_photo, "identity", 200), (many_photos, "identity", 400)],
 )
-def test_a_request_that_takes_long_to_read_holds_up_nobody(patient, make, encoding, status):
+def test_a_request_that_is_slow_to_parse_does_not_block_others(patient, make, encoding, status):
     body, waits, done = make(), [0.0], threading.Event()
 
     def look():
@@ -196,7 +196,7 @@ def test_a_request_that_takes_long_to_read_holds_up_nobody(patient, make, encodi
     assert max(waits) < 0.4 * took
 
 
-def test_a_stalled_request_does_not_hold_up_the_end(patient):  # the last that asks this server
+def test_a_stalled_request_does_not_delay_shutdown(patient):  # the last that asks this server
     with patient.connect() as connection:
         connection.sendall(head() + BODY[:100])
         assert patient.ask("/healthz")[0] == 200, "and the server has seen the other request"

@@ -1,4 +1,4 @@
-"""A SavedModel in this process: arrays of many shapes, and models of earlier versions."""
+"""A SavedModel in this process: arrays of several shapes, and models of earlier versions."""
 
 import json
 
@@ -45,14 +45,14 @@ def image(height: int, width: int, value: float = 1) -> np.ndarray:
 
 
 def ask(model, *rows):
-    return model.answer(model.signatures["serving_pixels"], rows)
+    return model.predict(model.signatures["serving_pixels"], rows)
 
 
 def read(model, *instances):
     return payload.read(json.dumps({"instances": instances}).encode(), model.signatures, 64).rows
 
 
-def test_the_rows_of_a_shape_are_one_call_and_all_are_answered_in_order(model):
+def test_rows_of_one_shape_share_a_call_and_results_keep_the_order(model):
     shapes = [(2, 3), (5, 4), (2, 3), (3, 2), (5, 4), (2, 3)]
     answers = ask(model, *(image(*shape, number) for number, shape in enumerate(shapes)))
     assert answers == [
@@ -61,30 +61,30 @@ def test_the_rows_of_a_shape_are_one_call_and_all_are_answered_in_order(model):
     ]
 
 
-def test_a_refused_row_costs_only_itself_its_answer(model):
+def test_an_invalid_row_fails_alone(model):
     answers = ask(model, image(2, 3), image(2, 7), image(2, 3, 250), image(4, 4), image(2, 3))
     assert [answers[place]["sum"] for place in (0, 3, 4)] == [18, 48, 18]
     assert "must not be 7 wide" in answers[1].message and "must be dark" in answers[2].message
     assert answers[1].status == answers[2].status == 400
 
 
-def test_a_call_with_too_few_answers_fails_the_rows_of_its_shape(model):
+def test_a_call_that_returns_too_few_rows_fails_the_rows_of_its_shape(model):
     answers = ask(model, image(1, 1, 100), image(2, 3), image(1, 1, 100))
-    lost = RowError("the model gave 1 answers to 2 instances", 500)
+    lost = RowError("the model returned 1 rows for 2 instances", 500)
     assert answers == [lost, {"sum": 18, "called_with": 1}, lost]
 
 
-def test_too_many_pixels_are_refused(model, monkeypatch):
+def test_too_many_pixels_are_rejected(model, monkeypatch):
     monkeypatch.setattr("pipeline.serve.photo_check.MAX_PIXELS", 6)
     rows = read(model, image(2, 3).tolist())
     assert rows[0].shape == (2, 3, 3) and rows[0].dtype == np.float32
-    with pytest.raises(RequestError, match=r"\[1\]: too many pixels: 7 x 1, at most 6 are") as told:
+    with pytest.raises(RequestError, match=r"\[1\]: too many pixels: 7 x 1; at most 6 are") as told:
         read(model, image(2, 3).tolist(), image(1, 7).tolist())
     assert told.value.status == 400
 
 
-def test_a_model_of_one_size_is_served_as_before(old_model):
+def test_a_model_of_a_fixed_size_takes_that_size_only(old_model):
     dark, bright = (read(old_model, image(150, 150, value).tolist())[0] for value in (0, 255))
     assert [answer["label"] for answer in ask(old_model, dark, bright)] == ["cat", "dog"]
-    with pytest.raises(RequestError, match=r"an array \[150, 150, 3\], received \[150, 149, 3\]"):
+    with pytest.raises(RequestError, match=r"an array \[150, 150, 3\]; received \[150, 149, 3\]"):
         read(old_model, image(150, 149).tolist())

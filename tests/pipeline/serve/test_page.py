@@ -61,7 +61,7 @@ def wait(browser, condition, what: str):
     WebDriverWait(browser, 20).until(lambda _: condition(), what)
 
 
-def test_a_dropped_photo_is_labelled_and_the_lineage_is_told(
+def test_a_dropped_photo_gets_a_label_and_the_lineage_is_shown(
     browser, server, pushed_run, photos, tmp_path
 ):
     browser.get(server.url)
@@ -98,14 +98,16 @@ def test_a_dropped_photo_is_labelled_and_the_lineage_is_told(
         shutil.copy(shot, where)
 
 
-def test_what_is_no_photo_is_refused_in_words(browser, server, tmp_path):
+def test_a_file_that_is_not_a_photo_gets_an_error_message(browser, server, tmp_path):
     (tmp_path / "letter.jpg").write_text("dear server")
     browser.get(server.url)
     wait(browser, lambda: text(browser, "#status") == "version 1", "the served version")
     browser.find_element("id", "file").send_keys(str(tmp_path / "letter.jpg"))
     wait(browser, lambda: text(browser, ".result.failed .label"), "a reason")
     reason = text(browser, ".result.failed .label")
-    assert reason.startswith("not an image; it begins with b'dear ser', and JPEG, PNG, GIF,")
+    assert reason.startswith(
+        "not an image; it begins with b'dear ser'; supported formats: JPEG, PNG, GIF,"
+    )
 
 
 def test_several_photos_by_drag_and_drop(browser, server):
@@ -128,7 +130,7 @@ def test_several_photos_by_drag_and_drop(browser, server):
     )
 
 
-def test_an_answer_is_shown_also_where_its_lineage_cannot_be_told(browser, server, photos):
+def test_a_prediction_without_lineage_is_shown(browser, server, photos):
     browser.get(server.url)
     wait(browser, lambda: browser.execute_script("return known.size"), "the lineage")
     browser.execute_script(
@@ -147,7 +149,7 @@ def test_an_answer_is_shown_also_where_its_lineage_cannot_be_told(browser, serve
 
 
 @pytest.mark.slow
-def test_a_server_that_is_gone_shows(browser, models):
+def test_an_unreachable_server_is_shown(browser, models):
     server = Server(models[1])
     browser.get(server.url)
     wait(browser, lambda: text(browser, "#status") == "version 1", "the served version")
@@ -156,7 +158,7 @@ def test_a_server_that_is_gone_shows(browser, models):
     wait(browser, lambda: "not reached" in text(browser, "#status"), "the loss")
 
 
-def test_the_page_needs_nothing_from_elsewhere(browser, server):
+def test_the_page_loads_nothing_from_other_hosts(browser, server):
     for log in ("performance", "browser"):
         browser.get_log(log)  # what was before
     browser.get(server.url)

@@ -43,7 +43,7 @@ def answers(reply) -> list[str]:
     return [prediction["label"] for prediction in content["predictions"]]
 
 
-def test_it_says_what_it_serves_and_where(server):
+def test_the_first_line_names_model_version_and_address(server):
     assert server.greeting.startswith("pawprint, version 2, at http://127.0.0.1:")
     assert server.ask("/healthz") == (200, {"status": "ok", "model": "pawprint", "version": 2})
 
@@ -71,7 +71,7 @@ def test_it_says_what_it_serves_and_where(server):
         ({"examples": b64(records.serialize({"image": BLACK}))}, None, "cat"),
     ],
 )
-def test_every_form_of_an_instance_is_answered(server, instance, signature, label):
+def test_every_form_of_an_instance_is_predicted(server, instance, signature, label):
     more = {"signature_name": signature} if signature else {}
     status, content = server.predict(instance, **more)
     assert status == 200, content
@@ -93,7 +93,7 @@ def test_every_form_of_an_instance_is_answered(server, instance, signature, labe
         ("/v1/projects/p/locations/europe-west4/endpoints/77:predict", 0.2),
     ],
 )
-def test_every_path_leads_to_its_version(server, path, probability):
+def test_every_path_selects_its_version(server, path, probability):
     status, content = server.predict(b64(BLACK), path=path)
     assert status == 200, content
     assert content["predictions"][0]["probabilities"][0] == probability
@@ -136,24 +136,24 @@ def test_metadata_describes_the_signatures(server):
         (b"\xff\xfe", 400, "not JSON"),
         (b"[" * 100_000, 400, "not JSON"),
         (b"[1]", 400, "the body is an array"),
-        ({}, 400, "instances must be a list"),
-        ({"instances": []}, 400, "instances must be a list"),
+        ({}, 400, "instances must be a non-empty list"),
+        ({"instances": []}, 400, "instances must be a non-empty list"),
         ({"instance": [1]}, 400, "unknown key 'instance'"),
         ({"instances": [b64(BLACK)], "signature_name": 7}, 400, "must be a string"),
         ({"instances": [b64(BLACK)], "signature_name": "nix"}, 400, "no signature 'nix'"),
         ({"instances": [b64(BLACK)] * 65}, 413, "at most 64"),
         ({"instances": ["x" * (1 << 20)]}, 413, "larger than"),
         ({"instances": ["x" * (7 << 20)]}, 413, "larger than"),
-        ({"instances": [[1, 2]]}, 400, "takes an array [height, width, 3], received [2]"),
-        ({"instances": [[]]}, 400, "takes an array [height, width, 3], received [0]"),
-        ({"instances": [[[], []]]}, 400, "takes an array [height, width, 3], received [2, 0]"),
-        ({"instances": [[[[1, 2, 3, 4]]]]}, 400, "[height, width, 3], received [1, 1, 4]"),
+        ({"instances": [[1, 2]]}, 400, "takes an array [height, width, 3]; received [2]"),
+        ({"instances": [[]]}, 400, "takes an array [height, width, 3]; received [0]"),
+        ({"instances": [[[], []]]}, 400, "takes an array [height, width, 3]; received [2, 0]"),
+        ({"instances": [[[[1, 2, 3, 4]]]]}, 400, "[height, width, 3]; received [1, 1, 4]"),
         ({"instances": [array(1, 2, 0) + array(1, 3, 0)]}, 400, "rows differ in length"),
         ({"instances": [PIXELS, [[1], [1, 2]]]}, 400, "[1]: serving_pixels takes an array"),
-        ({"instances": [[[[256, 0, 0]] * SIZE] * SIZE]}, 400, "pixels are 0 to 255"),
+        ({"instances": [[[[256, 0, 0]] * SIZE] * SIZE]}, 400, "pixels must be 0 to 255"),
         (b'{"instances": [[[[NaN]]]]}', 400, "NaN is not a number"),
         ({"instances": [b64(BLACK), "text"]}, 400, "[1]: serving_jpeg takes bytes"),
-        ({"instances": [{"b64": "?"}], "signature_name": "serving_jpeg"}, 400, "not base64"),
+        ({"instances": [{"b64": "?"}], "signature_name": "serving_jpeg"}, 400, "not valid base64"),
         (
             {"instances": [b64(b"GIF89a")], "signature_name": "serving_jpeg"},
             400,
@@ -163,18 +163,18 @@ def test_metadata_describes_the_signatures(server):
         ({"instances": [array(2, 2, 0.5)]}, 400, "multiply them by 255"),
         ({"instances": [[1]], "inputs": [[1]]}, 400, "send one of them"),
         ({"inputs": {"nix": [b64(BLACK)]}}, 400, "no input 'nix'; inputs: examples, image_bytes"),
-        ({"inputs": {}}, 400, "inputs must be a list"),
+        ({"inputs": {}}, 400, "inputs must be a non-empty list"),
         ({"instances": [b64(BLACK[:200])]}, 400, "instances[0]: "),
-        ({"instances": [b64(b"GIF89a")]}, 400, "not a serialised tf.Example"),
+        ({"instances": [b64(b"GIF89a")]}, 400, "neither a serialized tf.train.Example"),
         ({"instances": [b64(records.serialize({"label": 1}))]}, 400, "no feature 'image'"),
         ({"instances": [{"a": 1, "b": 2}]}, 400, "has one input, 'examples'; received a, b"),
         (b'{"instances": [{"\\ud800": 1, "b": 2}]}', 400, "received b, \ud800"),
-        ({"instances": [[[["1", "2", "3"]] * SIZE] * SIZE]}, 400, "something else than numbers"),
-        ({"instances": [[[[None, 2, 3]] * SIZE] * SIZE]}, 400, "something else than numbers"),
-        ({"instances": [[[[True] * 3] * SIZE] * SIZE]}, 400, "something else than numbers"),
+        ({"instances": [[[["1", "2", "3"]] * SIZE] * SIZE]}, 400, "values that are not numbers"),
+        ({"instances": [[[[None, 2, 3]] * SIZE] * SIZE]}, 400, "values that are not numbers"),
+        ({"instances": [[[[True] * 3] * SIZE] * SIZE]}, 400, "values that are not numbers"),
     ],
 )
-def test_a_bad_request_says_what_is_wrong(server, body, status, part):
+def test_an_invalid_request_gets_an_error_that_says_why(server, body, status, part):
     found, content = server.ask(PREDICT, body)
     assert found == status and part in content["error"], content
     assert answers(server.predict(b64(BLACK))) == ["cat"], "the server is well"
@@ -187,17 +187,17 @@ def test_a_bad_request_says_what_is_wrong(server, body, status, part):
         ("/v1/models/pawprint/versions/x:predict", "versions are numbers"),
         (f"/v1/models/pawprint/versions/{'9' * 5000}:predict", "versions are numbers"),
         ("/v1/models/pawprint/labels/x:predict", "labels: stable, latest"),
-        ("/v1/models/other:predict", "no model 'other'; this server has 'pawprint'"),
+        ("/v1/models/other:predict", "no model 'other'; this server serves 'pawprint'"),
         ("/v1/nothing", "predictions are at POST /v1/models/NAME:predict"),
     ],
 )
-def test_an_unknown_name_is_not_found(server, path, part):
+def test_unknown_names_get_404(server, path, part):
     status, content = server.predict(b64(BLACK), path=path)
     assert status == 404 and part in content["error"]
 
 
 @pytest.mark.parametrize("of", ["", "/versions/1", "/labels/stable"])
-def test_predictions_are_posted(server, of):
+def test_a_prediction_by_get_gets_405(server, of):
     status, content = server.ask(f"/v1/models/pawprint{of}:predict")
     assert status == 405 and "GET" in content["error"]
 
@@ -230,12 +230,12 @@ def grown(before: bytes) -> bytes:
     ],
     ids=["png", "png-chunk-before", "jpeg", "stray-bytes", "fill-byte", "no-length", "short"],
 )
-def test_a_decompression_bomb_is_refused_unopened(server, content, part):
+def test_a_decompression_bomb_is_rejected_by_its_header(server, content, part):
     status, answer = server.predict(b64(content), signature_name="serving_jpeg")
     assert status == 400 and part in answer["error"]
 
 
-def test_a_broken_photo_fails_its_own_request_alone(server):
+def test_a_damaged_photo_fails_its_own_request_only(server):
     broken = BLACK[: len(BLACK) * 2 // 3]
 
     def ask(number):
@@ -248,7 +248,7 @@ def test_a_broken_photo_fails_its_own_request_alone(server):
     assert "instances[0]: " in replies[3][1]["error"] and "node" not in replies[3][1]["error"]
 
 
-def test_many_clients_each_get_the_answers_to_their_own_photos(server):
+def test_concurrent_clients_get_their_own_predictions(server):
     def ask(number):
         colours = [number >> bit & 1 for bit in range(5)]
         return colours, answers(server.predict(*(b64(WHITE if c else BLACK) for c in colours)))
@@ -258,14 +258,14 @@ def test_many_clients_each_get_the_answers_to_their_own_photos(server):
             assert labels == ["dog" if colour else "cat" for colour in colours]
 
 
-def test_arrays_of_many_sizes_in_one_request_are_answered_in_order(server):
+def test_arrays_of_several_sizes_in_one_request_keep_their_order(server):
     sides = [(20 + number % 5, 20 + number % 3) for number in range(40)]
     values = [255 * (number % 4 == 1) for number in range(40)]
     sent = [array(*side, value) for side, value in zip(sides, values, strict=True)]
     assert answers(server.predict(*sent)) == ["dog" if value else "cat" for value in values]
 
 
-def test_an_array_of_a_bad_shape_fails_its_own_request_alone(server):
+def test_an_array_of_an_invalid_shape_fails_its_own_request_only(server):
     def ask(number):
         if number % 8 == 3:
             return server.predict(array(9, 9, 255), [*array(9, 9, 255)[:4], [1]])
@@ -288,7 +288,7 @@ def test_an_array_of_a_bad_shape_fails_its_own_request_alone(server):
         {"pixels": [array(4, 4, 0), array(4, 4, 255)]},
     ],
 )
-def test_columns_are_answered_by_columns(server, inputs):
+def test_column_format(server, inputs):
     assert server.ask(PREDICT, {"inputs": inputs}) == (
         200,
         {
@@ -301,14 +301,14 @@ def test_columns_are_answered_by_columns(server, inputs):
     )
 
 
-def test_requests_of_tensorflow_servings_clients_are_answered(server):
+def test_requests_of_tensorflow_serving_clients(server):
     for path in sorted(shared("cases", "tfserving-requests").glob("*.json")):
         status, content = server.ask(PREDICT, path.read_bytes())
         assert status == 200, (path.name, content)
         assert ("outputs" in content) == (path.name == "inputs.json")
 
 
-def test_a_packed_body_is_unpacked_up_to_the_limit(server):
+def test_a_gzip_body_is_decompressed_up_to_the_limit(server):
     def ask(body: bytes, encoding="gzip"):
         headers = {"Content-Encoding": encoding}
         request = urllib.request.Request(server.url + PREDICT, data=body, headers=headers)
@@ -320,13 +320,13 @@ def test_a_packed_body_is_unpacked_up_to_the_limit(server):
 
     packed = gzip.compress(json.dumps({"instances": [b64(WHITE)]}).encode())
     assert answers(ask(packed)) == ["dog"]
-    assert ask(packed[:-9]) == (400, "the body is not gzip: it ends too early")
-    assert ask(b"{}")[1].startswith("the body is not gzip: ")
+    assert ask(packed[:-9]) == (400, "the body is not valid gzip: it is truncated")
+    assert ask(b"{}")[1].startswith("the body is not valid gzip: ")
     assert ask(gzip.compress(bytes(100 << 20)))[0] == 413
-    assert ask(packed, "br") == (415, "Content-Encoding 'br' is not known; send gzip")
+    assert ask(packed, "br") == (415, "Content-Encoding 'br' is not supported; send gzip")
 
 
-def test_a_name_that_a_page_could_give_this_machine_is_refused(server):
+def test_other_host_names_are_rejected(server):
     request = urllib.request.Request(f"{server.url}/healthz", headers={"Host": "evil.example"})
     with pytest.raises(urllib.error.HTTPError, match="400"):
         urllib.request.urlopen(request)
@@ -334,7 +334,7 @@ def test_a_name_that_a_page_could_give_this_machine_is_refused(server):
     assert urllib.request.urlopen(request).status == 200
 
 
-def test_a_client_that_goes_away_disturbs_nobody(server):
+def test_disconnecting_clients_do_not_affect_others(server):
     host, port = server.url.removeprefix("http://").split(":")
     body = json.dumps({"instances": [b64(BLACK)]})
     head = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"

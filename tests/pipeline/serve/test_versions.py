@@ -1,4 +1,4 @@
-"""New versions, rollbacks and shutdowns, while clients keep asking."""
+"""New versions, rollbacks and shutdowns under load."""
 
 import subprocess
 import sys
@@ -54,7 +54,7 @@ class Load:
             thread.join()
 
 
-def test_versions_come_and_go_under_load_without_a_dropped_request(models, tmp_path):
+def test_versions_change_under_load_without_a_dropped_request(models, tmp_path):
     folder, broken = tmp_path / "serving", tmp_path / "broken"
     for made in (folder, broken):
         made.mkdir()
@@ -97,7 +97,7 @@ def states(server) -> list[tuple[str, str, str]]:
     return [(v["version"], v["state"], v["status"]["error_message"]) for v in found]
 
 
-def test_a_stopped_server_answers_what_it_has_begun(slow_model):
+def test_a_stopped_server_completes_requests_in_progress(slow_model):
     one = ("--max-batch", "1", "--threads", "1")
     server = Server(slow_model, *one, "--client-timeout", "0.5")  # a client that waits has no limit
     with ThreadPoolExecutor(4) as pool:
@@ -123,7 +123,7 @@ def test_a_stopped_server_answers_what_it_has_begun(slow_model):
         ([], "required"),
     ],
 )
-def test_wrong_arguments_are_refused_at_once(arguments, part):
+def test_invalid_arguments_fail_before_tensorflow_is_imported(arguments, part):
     started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "pipeline.serve", *arguments],
