@@ -1,1 +1,1 @@
-"""What photos come from: folders, CSV tables, drawn samples."""
+"""Sources of photos: folders, CSV tables, drawn samples."""

@@ -1,4 +1,4 @@
-"""Where photos lie in a folder: `<label>/<photo>` or `<TRAIN|VALIDATION|TEST>/<label>/<photo>`."""
+"""Finds photos in a folder: `<label>/<photo>` or `<TRAIN|VALIDATION|TEST>/<label>/<photo>`."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ from data.storage import files, gs
 
 LOG = logging.getLogger("pawprint.data")
 
-_BATCH = 1024  # photos at once: an executor keeps a Future of 1.5 KB for each
-_HOUSEKEEPING = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"}
+_BATCH = 1024  # photos submitted at once: each takes a Future of 1.5 KB
+_SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"}
 
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """One file found.
+    """A photo file with its label.
 
     Attributes:
-        split: None where the folder has no split folders.
+        split: Name of the split folder, upper case; None in a folder without split folders.
         path: Path or URI.
-        label: The name of its folder, stripped.
-        digest: Equal for files of equal content: SHA-256 of a local file, the store's MD5 of an
-            object.
+        label: Name of the label folder, stripped.
+        digest: Digest of the content: SHA-256 of a local file, the store's MD5 of an object.
     """
 
     split: str | None
@@ -41,12 +40,12 @@ class Photo:
 
 
 def list_photos(folder: str) -> list[Photo]:
-    """Every visible file at the right depth of a folder, local or `gs://`.
+    """Lists every visible file at the right depth of a folder, local or `gs://`.
 
-    Hidden files and folders (their names begin with a dot), those that file managers leave
-    (`Thumbs.db`, `__MACOSX`) and files at other depths are passed over; a warning counts those that
-    lie at another depth in a label's or a split's folder. A folder `DISCARD`
-    beside split folders is one of them, as TFRecorder has it.
+    Skips hidden files and folders (names that begin with a dot), those of file managers
+    (`Thumbs.db`, `__MACOSX`) and files at another depth. A warning counts the latter if they are in
+    a label or split folder. A folder `DISCARD` beside split folders is one of them, as in
+    TFRecorder.
 
     Raises:
         DataError: No such folder, no files, or split folders beside other folders.
@@ -57,7 +56,7 @@ def list_photos(folder: str) -> list[Photo]:
         for names, digest in (
             _objects(folder) if remote else ((names, "") for names in visible_files(folder))
         )
-        if len(names) > 1 and not any(map(is_housekeeping, names))
+        if len(names) > 1 and not any(map(is_ignored, names))
     ]
     tops = {names[0] for names, _ in visible}
     splits = {top for top in tops if top.strip().upper() in SPLITS}
@@ -65,30 +64,30 @@ def list_photos(folder: str) -> list[Photo]:
         splits |= {top for top in tops if top.strip().upper() == DISCARD}
     if splits and (others := sorted(tops - splits)):
         raise DataError(
-            f"Split folders and other folders lie side by side in {folder}: {listing(others)}",
-            f"Allowed beside each other: {', '.join([*SPLITS, DISCARD])}, or labels only.",
+            f"Split folders and other folders are mixed in {folder}: {listing(others)}",
+            f"Expected only {', '.join([*SPLITS, DISCARD])}, or only label folders.",
         )
     depth = 3 if splits else 2
     photos = sorted((names, digest) for names, digest in visible if len(names) == depth)
-    if others := [names for names, _ in visible if len(names) != depth]:
+    if elsewhere := [names for names, _ in visible if len(names) != depth]:
         LOG.warning(
-            "%d files are passed over, such as %s: photos are looked for at %s",
-            len(others),
-            files.join(folder, *others[0]),
+            "%d files are skipped, such as %s: photos are expected at %s",
+            len(elsewhere),
+            files.join(folder, *elsewhere[0]),
             "<split>/<label>/<photo>" if splits else "<label>/<photo>",
         )
     if not photos:
         raise NotFoundError(
             f"No photos in {folder}",
-            "Expected <label>/<photo> or <TRAIN|VALIDATION|TEST>/<label>/<photo> in it.",
+            "Expected files at <label>/<photo> or <TRAIN|VALIDATION|TEST>/<label>/<photo>.",
         )
     paths = [files.join(folder, *names) for names, _ in photos]
     digests = [digest for _, digest in photos] if remote else photo_digests(paths)
-    _warn_of_twins({names[-2].strip() for names, _ in photos})
+    _warn_of_similar_labels({names[-2].strip() for names, _ in photos})
     if not (remote or splits):
         empty = {entry.name for entry in os.scandir(folder) if entry.is_dir()} - tops
-        if empty := sorted(name for name in empty if not is_housekeeping(name)):
-            LOG.warning("folders without a file are no labels: %s", listing(empty))
+        if unused := sorted(name for name in empty if not is_ignored(name)):
+            LOG.warning("folders without files are not used as labels: %s", listing(unused))
     return [
         Photo(names[0].strip().upper() if splits else None, path, names[-2].strip(), digest)
         for (names, _), path, digest in zip(photos, paths, digests, strict=True)
@@ -96,27 +95,29 @@ def list_photos(folder: str) -> list[Photo]:
 
 
 def visible_files(folder: str) -> Iterator[tuple[str, ...]]:
-    """Each visible file below a local folder, at any depth, as the parts of its path.
+    """Yields each visible file below a local folder, at any depth, as the parts of its path.
 
-    Links are followed, round in a circle once; a broken one counts as a file, so that it is found
-    and listed. Hidden and housekeeping files and folders are left out.
+    Links are followed, cyclic ones once; a broken link is yielded as a file, so that it is
+    reported. Skips hidden files and folders, and those of file managers.
 
     Raises:
-        DataError: No such folder, or one that cannot be looked into.
+        DataError: No such folder, or one that cannot be listed.
     """
     if not Path(folder).is_dir():
         raise _no_folder(folder)
     return _visible(folder, (), frozenset())
 
 
-def _visible(folder: str, above: tuple[str, ...], within: frozenset) -> Iterator[tuple[str, ...]]:
+def _visible(
+    folder: str, above: tuple[str, ...], within: frozenset[str]
+) -> Iterator[tuple[str, ...]]:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        raise DataError(f"Cannot look into {folder}", str(error)) from error
+        raise DataError(f"Cannot list {folder}", str(error)) from error
     within |= {os.path.realpath(folder)}
     for entry in entries:
-        if is_housekeeping(entry.name):
+        if is_ignored(entry.name):
             continue
         if entry.is_dir():
             if os.path.realpath(entry.path) not in within:
@@ -125,15 +126,15 @@ def _visible(folder: str, above: tuple[str, ...], within: frozenset) -> Iterator
             yield (*above, entry.name)
 
 
-def is_housekeeping(name: str) -> bool:
-    """Whether a file or folder of this name is hidden, or left by a file manager."""
-    return name.startswith(".") or name.lower() in _HOUSEKEEPING
+def is_ignored(name: str) -> bool:
+    """Whether a file or folder with this name is hidden, or one of a file manager."""
+    return name.startswith(".") or name.lower() in _SYSTEM_FILES
 
 
 def photo_digests(paths: list[str]) -> list[str]:
-    """SHA-256 (hex) of each local file; of its path where it cannot be read."""
+    """Computes the SHA-256 (hex) of each local file; of its path if it cannot be read."""
     digests: list[str] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing releases the interpreter's lock
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing releases the GIL
         for start in range(0, len(paths), _BATCH):
             digests += pool.map(_digest, paths[start : start + _BATCH])
     return digests
@@ -142,28 +143,30 @@ def photo_digests(paths: list[str]) -> list[str]:
 def _digest(path: str) -> str:
     try:
         return files.sha256(path)
-    except (OSError, ValueError):  # a missing file or no possible path: conversion tells
+    except (OSError, ValueError):  # a missing file or invalid path: conversion reports it
         return hashlib.sha256(os.fsencode(path)).hexdigest()
 
 
-def _warn_of_twins(labels: set[str]) -> None:
-    alike = defaultdict(set)
+def _warn_of_similar_labels(labels: set[str]) -> None:
+    groups = defaultdict(set)
     for label in labels:
-        alike[unicodedata.normalize("NFKC", label).casefold()].add(label)
-    for twins in alike.values():
-        if len(twins) > 1:
+        groups[unicodedata.normalize("NFKC", label).casefold()].add(label)
+    for similar in groups.values():
+        if len(similar) > 1:
             LOG.warning(
-                "labels %s differ in case or in how their characters are composed: they are "
-                "separate classes; rename the folders if they are one",
-                listing(sorted(twins)),
+                "labels %s differ only in case or Unicode composition: they are separate classes; "
+                "rename the folders if they should be one",
+                listing(sorted(similar)),
             )
 
 
 def _objects(folder: str) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The same of each object, with the store's digest of its content."""
+    """Yields each object in a folder as the parts of its path, and the store's digest."""
     try:
         for name, size, digest in gs.entries(folder):
-            if size or not name.endswith("/"):  # an empty object of that name stands for a folder
+            if size or not name.endswith(
+                "/"
+            ):  # an empty object with such a name represents a folder
                 yield tuple(name.split("/")), digest
     except FileNotFoundError as error:  # no such bucket
         raise _no_folder(folder) from error
@@ -172,5 +175,5 @@ def _objects(folder: str) -> Iterator[tuple[tuple[str, ...], str]]:
 def _no_folder(folder: str) -> NotFoundError:
     return NotFoundError(
         f"No such folder: {folder}",
-        "Expected one folder of photos a label, or TRAIN, VALIDATION, TEST folders of these.",
+        "Expected a folder of photos for each label, or TRAIN, VALIDATION, TEST folders of these.",
     )

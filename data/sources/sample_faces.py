@@ -1,7 +1,7 @@
-"""Drawings of animal faces: what tells the kinds apart is the shape of ears, muzzle and eyes.
+"""Draws animal faces whose kinds differ in the shape of ears, muzzle and eyes only.
 
-Fur colours, backgrounds, pose and light are drawn from the same ranges for every kind, so no single
-pixel tells anything; a model has to find the shapes wherever they are.
+Fur colours, backgrounds, pose and light are drawn from the same ranges for every kind, so single
+pixels are not informative: a model has to recognise the shapes at any position.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-_CANVAS = 224  # a face is drawn on a square of this size, then scaled, turned and placed
+_CANVAS = 224  # side of the square on which a face is drawn, then scaled, rotated and placed
 _CENTRE = _CANVAS / 2
 
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
+Range = tuple[float, float]
 
 
 class _Face:
-    """One face being drawn: the canvas, the colours and helpers in units of the head's radius."""
+    """The canvas and the colours of a face; methods measure in units of the head's radius."""
 
     def __init__(self, rng: random.Random):
         self.rng = rng
@@ -36,33 +37,35 @@ class _Face:
         self.width, self.height = rng.uniform(0.9, 1.12), rng.uniform(0.88, 1.08)
 
     def at(self, x: float, y: float) -> Point:
-        """The canvas point of a place given in head radii from the middle of the head."""
+        """Returns the point on the canvas at an offset from the centre of the head."""
         return _CENTRE + x * self.radius * self.width, _CENTRE + 14 + y * self.radius * self.height
 
-    def oval(self, x: float, y: float, rx: float, ry: float, colour: Colour, turn=0.0) -> None:
-        """A filled ellipse, turned by `turn` radians."""
+    def oval(
+        self, x: float, y: float, rx: float, ry: float, colour: Colour, turn: float = 0.0
+    ) -> None:
+        """Draws a filled ellipse, rotated by `turn` radians."""
         cos, sin = math.cos(turn), math.sin(turn)
         steps = [step * math.tau / 40 for step in range(40)]
         around = [(rx * math.cos(a), ry * math.sin(a)) for a in steps]
         self.polygon([(x + u * cos - v * sin, y + u * sin + v * cos) for u, v in around], colour)
 
     def polygon(self, points: list[Point], colour: Colour) -> None:
-        """A filled polygon."""
+        """Draws a filled polygon."""
         self.pen.polygon([self.at(*point) for point in points], fill=(*colour, 255))
 
     def line(self, points: list[Point], colour: Colour, width: int = 2) -> None:
-        """A line through points."""
+        """Draws a line through points."""
         self.pen.line([self.at(*point) for point in points], fill=(*colour, 255), width=width)
 
     def head(self) -> None:
-        """The head, with patches on some."""
+        """Draws the head, with a random patch."""
         self.oval(0, 0, 1.0, 0.95, self.fur)
         if self.rng.random() < 0.4:
             patch = _mixed(self.fur, self.rng.choice([self.light, self.dark]), 0.6)
             self.oval(self.rng.uniform(-0.6, 0.6), self.rng.uniform(-0.6, -0.1), 0.35, 0.3, patch)
 
     def eyes(self, *, slit: bool = False, size: float = 0.16, apart: float = 0.42) -> None:
-        """Two eyes: round with a round pupil, or almond-shaped with a slit."""
+        """Draws two eyes: round with a round pupil, or almond-shaped with a slit."""
         iris = _colour(self.rng, (0.05, 0.6), (0.4, 0.9), (0.5, 0.95)) if slit else (60, 40, 25)
         aside, up = self.rng.uniform(-0.05, 0.05), self.rng.uniform(-0.04, 0.04)
         for side in (-1, 1):
@@ -77,7 +80,7 @@ class _Face:
             self.oval(x + aside + 0.05, y - 0.06, 0.04, 0.04, (255, 255, 255))
 
     def whiskers(self) -> None:
-        """Three long hairs on each side."""
+        """Draws three long hairs on each side."""
         colour = self.rng.choice([(245, 245, 245), (30, 30, 30)])
         for side in (-1, 1):
             for slope in (-0.16, 0.0, 0.16):
@@ -85,7 +88,7 @@ class _Face:
                 self.line([(side * 0.25, 0.35), (side * 1.15, 0.32 + bend)], colour)
 
     def mouth(self, y: float, width: float = 0.2) -> None:
-        """Two arcs below the nose."""
+        """Draws two arcs below the nose."""
         for side in (-1, 1):
             arc = [(side * width * t, y + 0.1 * math.sin(math.pi * t)) for t in (0, 0.25, 0.5, 1)]
             self.line(arc, self.dark, 3)
@@ -180,15 +183,15 @@ KINDS: dict[str, Callable[[_Face], None]] = {
 
 
 def draw_face(kind: str, size: int, rng: random.Random) -> Image.Image:
-    """One drawing: a face somewhere before a background, in some light, with some noise.
+    """Draws a face on a background, with random place, pose, light and noise.
 
     Args:
         kind: One of `KINDS`.
-        size: About the length of the sides in pixels; each varies by 15 %.
-        rng: Decides everything else.
+        size: Approximate length of the sides in pixels; each varies by 15 %.
+        rng: Source of all randomness.
 
     Returns:
-        Mode RGB.
+        The image in mode RGB.
     """
     width, height = (round(size * rng.uniform(0.85, 1.15)) for _ in range(2))
     noise = np.random.default_rng(rng.getrandbits(64))
@@ -217,10 +220,11 @@ def draw_face(kind: str, size: int, rng: random.Random) -> Image.Image:
 
 
 def _background(width: int, height: int, rng: random.Random) -> Image.Image:
-    """A gradient between two colours with blots, bars and boxes on it."""
-    colours = [_colour(rng, (0, 1), (0.05, 0.8), (0.15, 0.95)) for _ in range(2)]
+    """Draws a gradient between two colours with ellipses, bars and boxes on it."""
+    first, second = (_colour(rng, (0, 1), (0.05, 0.8), (0.15, 0.95)) for _ in range(2))
     ramp = Image.linear_gradient("L").rotate(rng.choice([0, 90, 180, 270])).resize((width, height))
-    picture = Image.composite(*(Image.new("RGB", (width, height), c) for c in colours), ramp)
+    size = (width, height)
+    picture = Image.composite(Image.new("RGB", size, first), Image.new("RGB", size, second), ramp)
     pen = ImageDraw.Draw(picture)
     for _ in range(rng.randrange(3, 12)):
         colour = _colour(rng, (0, 1), (0.05, 0.8), (0.15, 0.95))
@@ -240,7 +244,7 @@ def _background(width: int, height: int, rng: random.Random) -> Image.Image:
 
 
 def _light(width: int, height: int, rng: random.Random) -> Image.Image:
-    """A slope from shade to light of a faint tint, to multiply with."""
+    """Draws a tinted slope from shade to light, to multiply an image with."""
     angle, depth = rng.uniform(0, math.tau), rng.uniform(0.0, 0.5)
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
@@ -250,10 +254,13 @@ def _light(width: int, height: int, rng: random.Random) -> Image.Image:
     return Image.fromarray(shade.astype(np.uint8))
 
 
-def _colour(rng: random.Random, hue, saturation, value) -> Colour:
-    parts = colorsys.hsv_to_rgb(rng.uniform(*hue), rng.uniform(*saturation), rng.uniform(*value))
-    return tuple(round(part * 255) for part in parts)
+def _colour(rng: random.Random, hue: Range, saturation: Range, value: Range) -> Colour:
+    red, green, blue = colorsys.hsv_to_rgb(
+        rng.uniform(*hue), rng.uniform(*saturation), rng.uniform(*value)
+    )
+    return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def _mixed(one: Colour, other: Colour, share: float) -> Colour:
-    return tuple(round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
+    return red, green, blue

@@ -1,4 +1,4 @@
-"""Sample photos for a demo with no download. They are drawings, not photographs."""
+"""Sample photos for demos without a download. They are drawings, not photographs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from data.errors import DataError, listing
 from data.sources.sample_faces import KINDS, draw_face
@@ -16,11 +17,11 @@ from data.sources.sample_faces import KINDS, draw_face
 CLASSES = tuple(KINDS)
 """The kinds of faces that can be drawn."""
 
-_ARGUMENTS = ".drawn.json"  # in the finished folder: which drawings these are
+_ARGUMENTS = ".drawn.json"  # in the finished folder: the arguments and counts of the drawings
 
 
 def draw(
-    output_dir: str | os.PathLike,
+    output_dir: str | os.PathLike[str],
     *,
     count: int = 400,
     size: int = 160,
@@ -31,23 +32,30 @@ def draw(
 ) -> dict[str, int]:
     """Draws labelled animal faces into `<output_dir>/<label>/<number>.jpg`.
 
-    Equal arguments give equal pictures. The folder appears whole or not at all.
+    Equal arguments give equal images. The folder is created atomically.
 
     Args:
-        output_dir: A folder that does not exist yet or is empty.
-        count: Pictures in all, spread evenly over the classes.
-        size: About the length of a picture's sides in pixels.
-        classes: Two or more of `CLASSES`.
-        wrong_labels: The share of pictures that go to a wrong label's folder, 0 to 1, so that a
-            model learns nothing and a quality gate can be seen to refuse it.
-        seed: Another seed, other pictures.
-        if_absent: Leave a folder as it is that holds exactly these drawings already.
+        output_dir: A folder that does not exist or is empty.
+        count: Total number of images, divided evenly between the classes.
+        size: Approximate length of the sides of an image in pixels.
+        classes: At least two of `CLASSES`.
+        wrong_labels: Share of images, 0 to 1, to place in the folder of a wrong label. A model
+            trained on them fails the quality gate.
+        seed: Seed of the drawings.
+        if_absent: Do nothing if the folder holds exactly these drawings.
 
     Returns:
-        Label to number of pictures in its folder.
+        Label to number of images in its folder.
 
     Raises:
-        DataError: Arguments that make no sense, or a folder with something in it.
+        DataError: Invalid arguments, or a folder that is not empty.
+
+    Example:
+        ```python
+        from data.sources import samples
+
+        samples.draw("photos", count=60, classes=("cat", "dog", "rabbit"))
+        ```
     """
     folder = Path(output_dir)
     _check(count, size, classes, wrong_labels)
@@ -62,9 +70,9 @@ def draw(
         return drawn
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(
-            f"{folder} is there already and does not hold these drawings"
+            f"{folder} exists and does not hold these drawings"
             if if_absent
-            else f"{folder} is there already and not empty",
+            else f"{folder} exists and is not empty",
             "Remove it or name another folder.",
         )
     shuffled = random.Random(f"labels {seed}")
@@ -79,8 +87,8 @@ def draw(
         (partial / label).mkdir(parents=True)
     for number, (kind, label) in enumerate(zip(kinds, labels, strict=True)):
         rng = random.Random(f"{seed} {number}")
-        picture = draw_face(kind, size, rng)
-        picture.save(partial / label / f"{number:05d}.jpg", quality=rng.randrange(80, 96))
+        image = draw_face(kind, size, rng)
+        image.save(partial / label / f"{number:05d}.jpg", quality=rng.randrange(80, 96))
     counts = dict(Counter(labels))
     (partial / _ARGUMENTS).write_text(json.dumps({"arguments": arguments, "counts": counts}))
     if folder.exists():
@@ -89,8 +97,8 @@ def draw(
     return counts
 
 
-def _drawn(folder: Path, arguments: dict) -> dict[str, int] | None:
-    """The counts of a folder that was drawn with these arguments and has lost nothing since."""
+def _drawn(folder: Path, arguments: dict[str, Any]) -> dict[str, int] | None:
+    """Returns the counts of a complete folder that was drawn with these arguments, else None."""
     try:
         drawn = json.loads((folder / _ARGUMENTS).read_text())
     except (OSError, ValueError):
@@ -105,10 +113,10 @@ def _check(count: int, size: int, classes: Sequence[str], wrong: float) -> None:
             f"Unknown sample classes: {listing(unknown)}", f"Allowed: {', '.join(CLASSES)}."
         )
     if len(set(classes)) != len(classes) or len(classes) < 2:
-        raise DataError(f"Two or more different classes are needed. Received: {listing(classes)}")
+        raise DataError(f"Expected at least two different classes. Received: {listing(classes)}")
     if count < len(classes):
-        raise DataError(f"At least one picture a class is needed. Received: count={count}")
+        raise DataError(f"Expected at least one image per class. Received: count={count}")
     if size < 32:
-        raise DataError(f"Faces need 32 pixels or more. Received: size={size}")
+        raise DataError(f"size must be at least 32 pixels. Received: {size}")
     if not 0 <= wrong <= 1:
-        raise DataError(f"wrong_labels is a share from 0 to 1. Received: {wrong}")
+        raise DataError(f"wrong_labels must be a share from 0 to 1. Received: {wrong}")

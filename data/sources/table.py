@@ -1,4 +1,4 @@
-"""Tables of rows to convert: read from CSV, checked by column name, made clean."""
+"""Tables of rows to convert: read from CSV, checked and cleaned by column name."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import urllib.parse
 import warnings
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ from data.storage import files
 LOG = logging.getLogger("pawprint.data")
 
 DIGEST = "_digest"
-"""A column of `data.scan`: a hash of each photo's content; no feature of the record."""
+"""A column of `data.scan`: the digest of each photo's content; not a feature of the record."""
 
 _HEAD = 1 << 16
 _WHOLE = (IntegerInput, IntegerLabel)
@@ -39,57 +40,71 @@ _INT64 = range(-(2**63), 2**63)
 
 
 def read_csv(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     schema: Mapping[str, ColumnType] = IMAGE_CSV_SCHEMA,
     *,
     header: str | int | Sequence[int] | None = "infer",
     names: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Reads and checks a CSV file; see `check_table`.
+    """Reads a CSV file and checks it with `check_table`.
 
-    Every field is text as it stands there: `NA`, `None` and `nan` are labels like any other. Bytes
-    that are no UTF-8, as file names can have, come through. Semicolons, tabs and UTF-16, as
-    spreadsheets write them, are told by the header. Paths of photos may begin with `~` or `file://`
-    and be relative to the working directory or to the CSV.
+    Fields are read as text, unchanged: `NA`, `None` and `nan` are labels like any other. Bytes that
+    are not UTF-8, as in some file names, are preserved. The header determines the separator (comma,
+    semicolon or tab) and the encoding (UTF-8, or UTF-16 from spreadsheets). Paths of photos may
+    begin with `~` or `file://`, and be relative to the working directory or to the CSV.
 
     Args:
         path: A local path or a URI such as `gs://bucket/data.csv`.
-        schema: What the columns are. Columns are found by name, others are ignored.
-        header: As in `pandas.read_csv`, but one row at most; None says that there is none.
+        schema: Column name to type. Columns are matched by name, others are ignored.
+        header: As in `pandas.read_csv`, but at most one row; None for a file without a header.
         names: Column names for a file without a header.
 
+    Returns:
+        A table as `check_table` returns it, with the paths of the photos resolved.
+
     Raises:
-        DataError: No such file, no CSV, a row with more fields than there are columns, or a table
-            that `check_table` refuses; a photo at a web address.
+        DataError: No such file, not a CSV file, a row with more fields than columns, a photo at a
+            web address, or a table that `check_table` refuses.
+
+    Example:
+        ```python
+        import data
+
+        table = data.read_csv("data.csv")
+        ```
     """
     path = files.checked(path)
     if isinstance(header, list | tuple):
         if len(header) != 1:
-            raise DataError(f"header is one row of the CSV. Received: {header!r}")
+            raise DataError(f"header must be one row of the CSV. Received: {header!r}")
         (header,) = header
     if header is None and names is None:
         names = list(schema)
-    text = {"dtype": str, "keep_default_na": False, "encoding_errors": "surrogateescape"}
+    text: dict[str, Any] = {
+        "dtype": str,
+        "keep_default_na": False,
+        "encoding_errors": "surrogateescape",
+    }
     try:
         with files.open_read(path) as stream:
             text |= _dialect(stream.read(_HEAD), with_header=header == "infer" and names is None)
         with files.open_read(path) as stream, warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            # Without index_col a field too many in the first row shifts every column.
+            # Without index_col, an extra field in the first row shifts every column.
             table = pd.read_csv(stream, header=header, names=names, index_col=False, **text)
         if names is None and header == "infer":
-            with files.open_read(path) as stream:  # Above, a doubled name gets a number.
+            with files.open_read(path) as stream:  # pandas numbers duplicate names above
                 table.columns = pd.read_csv(stream, header=None, nrows=1, **text).loc[0].tolist()
     except OSError as error:
         kind = NotFoundError if isinstance(error, FileNotFoundError) else DataError
         raise kind(f"Cannot read {path}", str(error)) from error
     except pd.errors.ParserWarning as error:
         raise DataError(
-            f"{path} has a first row with more fields than there are columns",
-            "Put fields with commas in quotes, or name the columns.",
+            f"The first row of {path} has more fields than columns",
+            "Quote fields that contain commas, or name all columns.",
         ) from error
     except (TypeError, ValueError, pd.errors.ParserError) as error:
-        raise DataError(f"{path} is no CSV file that can be read", str(error)) from error
+        raise DataError(f"{path} is not a valid CSV file", str(error)) from error
     table = check_table(table.drop(columns=DIGEST, errors="ignore"), schema, source=path)
     for column in Schema(schema).columns(ImageUri):
         table[column] = _photo_paths(table[column], path)
@@ -97,7 +112,7 @@ def read_csv(
 
 
 def _dialect(head: bytes, *, with_header: bool) -> dict[str, str]:
-    """The encoding by its byte order mark, and the separator by the header."""
+    """Returns the encoding from the byte order mark, and the separator from the header."""
     utf16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     encoding = "utf-16" if utf16 else "utf-8"
     first = head.decode(encoding, "replace").partition("\n")[0]
@@ -106,10 +121,10 @@ def _dialect(head: bytes, *, with_header: bool) -> dict[str, str]:
 
 
 def _photo_paths(uris: pd.Series, source: str) -> pd.Series:
-    """The photos' paths, as this machine finds them."""
+    """Resolves the paths of the photos on this machine."""
     web = uris[uris.str.match("(?i)(https?|ftp)://")]
     if len(web):
-        fix = "Photos are read from local paths and gs://bucket/name: download these first."
+        fix = "Expected local paths or gs://bucket/name: download these photos first."
         raise DataError(
             f"{source} has web addresses in column {uris.name!r}",
             f"{listing([f'row {index + 1}: {uri!r}' for index, uri in web.items()])}.",
@@ -129,18 +144,18 @@ def _photo_path(uri: str, base: str) -> str:
         return path
     slashes = path.replace("\\", "/")
     beside = [] if files.is_remote(base) else [files.join(base, path), files.join(base, slashes)]
-    # A path that is found nowhere stays as it is: conversion lists it.
+    # A path that does not exist is kept: conversion reports it.
     return next((p for p in dict.fromkeys([path, slashes, *beside]) if os.path.exists(p)), path)
 
 
 def image_csv(table: pd.DataFrame) -> bytes:
-    """An Image CSV that `read_csv` reads back as it is, whatever characters paths and labels have.
+    """Formats a table as an Image CSV that `read_csv` reads back unchanged.
 
-    Line ends are those of RFC 4180: with a plain line feed, Python's csv module leaves a carriage
-    return in a field unquoted, and it would read as the end of the row.
+    Lines end as in RFC 4180: with a plain line feed, Python's csv module does not quote a carriage
+    return in a field, which would then be read as the end of the row.
     """
     columns = ["split", "image_uri", "label"]
-    text = table.to_csv(columns=columns, index=False, lineterminator="\r\n")
+    text: str = table.to_csv(columns=columns, index=False, lineterminator="\r\n")
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -150,20 +165,20 @@ def check_table(
     *,
     source: str = "the table",
 ) -> pd.DataFrame:
-    """A clean copy of a table: the schema's columns, typed, with texts and labels stripped.
+    """Checks a table and returns a clean copy: typed columns, text and labels stripped.
 
     Args:
-        table: One row a record.
-        schema: What the columns are.
-        source: What messages call the table.
+        table: One row per record.
+        schema: Column name to type.
+        source: Name of the table in messages.
 
     Returns:
-        The schema's columns in its order, and `DIGEST` where the table has it. Splits are upper
-        case; an unknown one is kept, to be listed as discarded.
+        The columns of the schema in its order, and `DIGEST` if the table has it. Splits are upper
+        case; unknown ones are kept, and their rows reported as discarded.
 
     Raises:
-        DataError: A missing or doubled column, no rows, an empty or missing value, or a value that
-            is no number where one is due; rows are counted from 1, the header not counted.
+        DataError: A missing or duplicate column, no rows, an empty or missing value, or a value of
+            the wrong type. Messages count rows from 1, without the header.
     """
     schema = Schema(schema)
     table = table.rename(columns=lambda name: str(name).strip())
@@ -171,10 +186,10 @@ def check_table(
         raise MissingError(
             f"{source} lacks {_plural('column', missing)} {listing(missing)}",
             f"Found: {listing(table.columns, 20)}.",
-            f"Expected, in any order: {', '.join(schema)}.",
+            f"Expected in any order: {', '.join(schema)}.",
         )
-    if doubled := [c for c in schema if list(table.columns).count(c) > 1]:
-        raise DataError(f"{source} has the column {doubled[0]!r} more than once")
+    if duplicates := [c for c in schema if list(table.columns).count(c) > 1]:
+        raise DataError(f"{source} has the column {duplicates[0]!r} more than once")
     if table.empty:
         raise DataError(f"{source} has no rows")
     kept = [*schema, *({DIGEST} & {*table.columns} - {*schema})]
@@ -188,25 +203,32 @@ def check_table(
 def check_classes(
     table: pd.DataFrame, *, needed: Sequence[str] = SPLITS, source: str = "the data"
 ) -> None:
-    """Refuses a table that cannot train and judge a classifier.
+    """Checks that a table can train and evaluate a classifier.
 
     Args:
-        table: As `scan` and `read_csv` give it, with columns split and label.
+        table: As `scan` and `read_csv` return it, with columns split and label.
         needed: The splits that must have photos of every label.
-        source: What messages call the table.
+        source: Name of the table in messages.
 
     Raises:
         DataError: Fewer than two labels, or a label without photos in a needed split.
+
+    Example:
+        ```python
+        import data
+
+        data.check_classes(data.scan("photos"), needed=("TRAIN", "VALIDATION"))
+        ```
     """
     counts = pd.crosstab(table["label"], table["split"])
     if len(counts) < 2:
         raise DataError(
             f"Fewer than two labels in {source}: {listing(counts.index)}",
-            "A classifier needs two labels or more.",
+            "A classifier needs at least two labels.",
         )
     for split in needed:
-        have = counts[split] if split in counts else counts.iloc[:, 0] * 0
-        if lacking := list(have.index[have == 0]):
+        photos = counts[split] if split in counts else counts.iloc[:, 0] * 0
+        if lacking := list(photos.index[photos == 0]):
             raise DataError(
                 f"No {split} photos of {listing(lacking)} in {source}",
                 f"Every label needs photos in {', '.join(needed)}.",
@@ -214,9 +236,9 @@ def check_classes(
 
 
 def vocabulary(labels: pd.Series) -> list[str]:
-    """The labels in the order of their index: most frequent first, ties in reverse text order.
+    """Sorts labels by index: most frequent first, ties in reverse text order.
 
-    TensorFlow Transform's order, and so TFRecorder's.
+    The order of TensorFlow Transform, and so of TFRecorder.
     """
     counts = labels.value_counts()
     return sorted(
@@ -243,7 +265,7 @@ def _clean(values: pd.Series, kind: ColumnType, source: str) -> pd.Series:
         empty = text[text.str.strip() == ""]
         raise _bad_values(source, column, empty, "Fill in or remove these rows.")
     if (odd := ~text.map(_is_storable)).any():
-        fix = "Zero bytes and halves of surrogate pairs can be stored nowhere."
+        fix = "Remove zero bytes and unpaired surrogates, which cannot be stored."
         raise _bad_values(source, column, text[odd], fix)
     return text
 
@@ -257,7 +279,7 @@ def _is_storable(text: str) -> bool:
 
 
 def _whole_number(text: str) -> int | None:
-    """The number, digit by digit: a float has too few of them for 64 bits."""
+    """Parses a 64-bit whole number exactly; None if it is not one. A float has too few digits."""
     try:
         number = Decimal(text)
         whole = number.is_finite() and number.adjusted() < 19 and int(number) == number
@@ -267,7 +289,7 @@ def _whole_number(text: str) -> int | None:
 
 
 def _numbers(text: pd.Series) -> pd.Series:
-    """The numbers as the records have them; what does not fit into 32 bits is none."""
+    """Parses numbers as 32-bit floats; NaN where text is not one or does not fit."""
     with np.errstate(over="ignore"):
         number = pd.to_numeric(text, errors="coerce").astype("float32")
     return number.where(np.isfinite(number))
@@ -276,23 +298,23 @@ def _numbers(text: pd.Series) -> pd.Series:
 def _bad_values(source: str, column: str, bad: pd.Series, fix: str) -> DataError:
     rows = ", ".join(f"row {index + 1}: {value!r}" for index, value in bad.head(5).items())
     more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-    what = "empty values" if (bad.str.strip() == "").all() else "values that do not fit"
+    what = "empty values" if (bad.str.strip() == "").all() else "invalid values"
     return DataError(f"{source} has {what} in column {column!r}", f"{rows}{more}.", fix)
 
 
 def _note_splits(splits: pd.Series, given: pd.Series, source: str) -> None:
     spelled = given.map(str).str.strip().reset_index(drop=True)
     if lower := sorted(set(spelled[splits.isin(SPLITS)]) - set(SPLITS)):
-        LOG.info("%s: splits %s taken as upper case", source, listing(lower))
+        LOG.info("%s: splits %s converted to upper case", source, listing(lower))
     unknown = spelled[~splits.isin([*SPLITS, DISCARD])].value_counts()
     if len(unknown):
         LOG.warning(
-            "%s: rows with an unknown split are discarded: %s. Known: %s",
+            "%s: rows with an unknown split are discarded: %s. Allowed: %s",
             source,
             ", ".join(f"{name!r} ({count} rows)" for name, count in unknown.head(5).items()),
             ", ".join([*SPLITS, DISCARD]),
         )
 
 
-def _plural(noun: str, items: Sequence) -> str:
+def _plural(noun: str, items: Sequence[object]) -> str:
     return noun if len(items) == 1 else f"{noun}s"

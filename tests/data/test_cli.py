@@ -58,7 +58,7 @@ def test_errors_are_one_message_and_status_2(tmp_path, capsys):
     [
         (["csv", "photos", "photos"], "photos is a folder"),
         (["csv", "photos", "file/data.csv"], "File exists"),
-        (["csv", "photos", "data.csv", "--split", "nan", "0.5", "0.5"], "are no split"),
+        (["csv", "photos", "data.csv", "--split", "nan", "0.5", "0.5"], "Invalid shares"),
         (["convert", "photos", "--output-dir", "file"], "Cannot make the folder"),
         (["convert", "photos", "--output-dir", "file/out"], "Cannot make the folder"),
         (["convert", "photos", "--tfrecord-dir", "file/out"], "could not be finished"),

@@ -73,11 +73,11 @@ def test_an_interrupted_drawing_is_not_taken_for_whole(tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         ({"classes": ("cat", "unicorn")}, "Unknown sample classes: 'unicorn'"),
-        ({"classes": ("cat",)}, "Two or more different classes"),
-        ({"classes": ("cat", "cat")}, "Two or more different classes"),
-        ({"count": 1}, "At least one picture a class"),
-        ({"size": 8}, "Faces need 32 pixels"),
-        ({"wrong_labels": 1.5}, "wrong_labels is a share"),
+        ({"classes": ("cat",)}, "at least two different classes"),
+        ({"classes": ("cat", "cat")}, "at least two different classes"),
+        ({"count": 1}, "at least one image per class"),
+        ({"size": 8}, "size must be at least 32 pixels"),
+        ({"wrong_labels": 1.5}, "wrong_labels must be a share"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(tmp_path, arguments, message):

@@ -99,7 +99,7 @@ def test_files_at_another_depth_are_counted(tmp_path, caplog):
     (tmp_path / "README").write_text("of the collection: no photo")
     os.symlink(tmp_path / "cat", tmp_path / "cat" / "kittens" / "round-and-round")
     assert len(data.scan(tmp_path)) == 10
-    assert "7 files are passed over, such as" in caplog.text
+    assert "7 files are skipped, such as" in caplog.text
     assert "cat/kittens" in caplog.text and "at <label>/<photo>" in caplog.text
 
 
@@ -181,7 +181,7 @@ def too_few(folder):
 
 def mixed(folder):
     photo_folder(folder / "TRAIN", {"cat": 3, "dog": 3})
-    return photo_folder(folder, {"rabbit": 3}), "side by side.*'rabbit'"
+    return photo_folder(folder, {"rabbit": 3}), "other folders are mixed.*'rabbit'"
 
 
 @pytest.mark.parametrize("case", [missing, empty, one_label, too_few, mixed])
@@ -207,7 +207,7 @@ NAN = float("nan")
     ],
 )
 def test_shares_that_are_no_split_are_refused(tmp_path, split):
-    with pytest.raises(DataError, match="are no split"):
+    with pytest.raises(DataError, match="Invalid shares"):
         data.scan(tmp_path, split=split)
 
 
@@ -251,9 +251,9 @@ def test_labels_that_look_alike_and_empty_ones_are_told(tmp_path, caplog):
     photo_folder(tmp_path, {"caf\u00e9": 10, "cafe\u0301": 10}, seed=5)
     (tmp_path / "rabbit").mkdir()
     data.scan(tmp_path, conflicts="keep")
-    assert "labels 'Cat', 'cat' differ in case" in caplog.text
-    assert caplog.text.count("differ in case or in how") == 2
-    assert "folders without a file are no labels: 'rabbit'" in caplog.text
+    assert "labels 'Cat', 'cat' differ only in case" in caplog.text
+    assert caplog.text.count("differ only in case or") == 2
+    assert "folders without files are not used as labels: 'rabbit'" in caplog.text
 
 
 @pytest.fixture

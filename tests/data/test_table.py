@@ -38,7 +38,7 @@ def test_labels_are_stripped_and_splits_put_in_upper_case(tmp_path, caplog):
     table = data.read_csv(path)
     assert table["label"].tolist() == ["cat", "cat"]
     assert table["split"].tolist() == ["TRAIN", "TEST"]
-    assert "'Test', 'train' taken as upper case" in caplog.text
+    assert "'Test', 'train' converted to upper case" in caplog.text
 
 
 def test_a_column_that_is_there_twice_is_an_error_if_it_is_asked_for(tmp_path):
@@ -82,16 +82,16 @@ def test_empty_fields_at_the_end_of_every_row_are_no_column(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("split,image_uri,label\nTRAIN,a,b.jpg,cat\nTRAIN,c.jpg,dog\n", "first row with more"),
+        ("split,image_uri,label\nTRAIN,a,b.jpg,cat\nTRAIN,c.jpg,dog\n", "first row of .* has more fields"),
         ("split,image_uri,label\nTRAIN,c.jpg,dog\nTRAIN,a,b.jpg,cat\n", "line 3, saw 4"),
         ("split,label\nTRAIN,x\n", r"lacks column 'image_uri'[\s\S]*Found: 'split', 'label'"),
         ("a,b\n1,2\n", "lacks columns 'split', 'image_uri', 'label'"),
         ("split,image_uri,label\n", "has no rows"),
-        ("", "is no CSV file"),
+        ("", "is not a valid CSV file"),
         ("split,image_uri,label\nTRAIN,a,x\nTRAIN,b,\n", "'label'\n.*row 2: ''"),
         ("split,image_uri,label\nTRAIN,,x\n", "'image_uri'\n.*row 1: ''"),
         ("split,image_uri,label\nTRAIN,a,  \n", "'label'\n.*row 1: ''"),
-        ('split,image_uri,label\nTRAIN,a,"x\n', "is no CSV file"),
+        ('split,image_uri,label\nTRAIN,a,"x\n', "is not a valid CSV file"),
     ],
 )
 def test_a_csv_that_cannot_serve_is_refused(tmp_path, text, message):
