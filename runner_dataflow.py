@@ -121,13 +121,13 @@ def main(argv: list[str] | None = None) -> int:
     source = DataSource(kind, getattr(arguments, kind)) if kind else None
     match arguments.command:
         case "plan":
-            return commands.guarded(commands.show_plan, config, source)
+            return commands.run_command(commands.show_plan, config, source)
         case "compile":
-            return commands.guarded(
+            return commands.run_command(
                 commands.compile_spec, config, source, arguments.output, blessing
             )
         case "submit":
-            return commands.guarded(
+            return commands.run_command(
                 commands.submit,
                 config,
                 source,
@@ -137,13 +137,13 @@ def main(argv: list[str] | None = None) -> int:
                 override=blessing,
             )
         case "beam":
-            return commands.guarded(
+            return commands.run_command(
                 commands.beam, config, source, arguments.verbose, blessing, arguments.budget
             )
         case "status":
-            return commands.guarded(commands.show_status, config, arguments.run)
+            return commands.run_command(commands.show_status, config, arguments.run)
         case _:
-            return commands.guarded(commands.cancel, config, arguments.run)
+            return commands.run_command(commands.cancel, config, arguments.run)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,22 @@
-"""Google's client for Vertex AI: logged in, and pointed at the project."""
+"""Google's client of Vertex AI: credentials, address, transport."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from pipeline.config.cloud import CloudConfig
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
 def connect(cloud: CloudConfig) -> None:
-    """Sets what `google.cloud.aiplatform` talks to.
+    """Initializes `google.cloud.aiplatform` with project, region, credentials and address.
 
     Raises:
-        google.auth.exceptions.GoogleAuthError: there are no credentials, or they are refused.
+        google.auth.exceptions.GoogleAuthError: the credentials are missing or refused.
     """
     from google.cloud import aiplatform
 
@@ -22,14 +29,14 @@ def connect(cloud: CloudConfig) -> None:
     )
 
 
-def login():
-    """This machine's credentials, with a new token.
+def login() -> Credentials:
+    """The application default credentials, with a new token.
 
-    Without one the client asks for it on its way, and over gRPC a refusal then looks like a service
-    that does not answer, after minutes.
+    Without the token the client would request one with its first call; over gRPC a refusal of that
+    request looks, after minutes, like a service that does not answer.
 
     Raises:
-        google.auth.exceptions.GoogleAuthError: there are no credentials, or they are refused.
+        google.auth.exceptions.GoogleAuthError: the credentials are missing or refused.
     """
     import google.auth
     from google.auth.transport.requests import Request

@@ -1,1 +1,1 @@
-"""Blessed models go out, and come back: a folder, AI Platform Prediction or Vertex AI."""
+"""Pushes blessed models to a folder, AI Platform Prediction or Vertex AI, and rolls them back."""

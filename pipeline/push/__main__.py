@@ -1,9 +1,9 @@
-"""Looks at what was pushed, and decides what is served.
+"""Shows what was pushed, and changes which version is served.
 
     python -m pipeline.push status
     python -m pipeline.push promote|rollback [--version V]
 
-Exit status: 0 done; 2 wrong arguments or config; 1 the target could not do it.
+Exit status: 0 success; 1 the target failed; 2 wrong arguments or config.
 """
 
 import argparse
@@ -11,42 +11,43 @@ import dataclasses
 import json
 import sys
 import warnings
+from collections.abc import Sequence
 
 from pipeline import placement
 from pipeline.config.command_line import add_config, add_root
 from pipeline.config.files import ConfigError, load_config
 from pipeline.config.push import TARGETS
-from pipeline.push.target import PushError, Status
+from pipeline.push.target import PushError, TargetStatus
 from pipeline.push.targets import make_target
 
 _COLUMNS = ("VERSION", "STATE", "SHARE", "MADE", "WHERE")
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parses the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m pipeline.push", description=__doc__.splitlines()[0]
+        prog="python -m pipeline.push", description=(__doc__ or "").partition("\n")[0]
     )
     actions = parser.add_subparsers(dest="action", required=True)
-    for action, described in {
-        "status": "what the target holds",
-        "promote": "let a version answer all requests (default: the one that waits)",
-        "rollback": "let an earlier version answer again (default: the one before)",
+    for action, description in {
+        "status": "show the versions at the target",
+        "promote": "serve all requests with a version (default: the one that waits)",
+        "rollback": "serve an earlier version again (default: the one before)",
     }.items():
-        command = actions.add_parser(action, help=described, description=described)
+        command = actions.add_parser(action, help=description, description=description)
         command.add_argument("--target", choices=TARGETS, help="default: push.target of the config")
         add_config(command, example="push.target=vertex")
         add_root(command)
         if action == "status":
-            command.add_argument("--json", action="store_true", help="for machines")
+            command.add_argument("--json", action="store_true", help="print JSON")
         else:
             command.add_argument("--version", help="the version's name, as in status")
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Does one thing; returns the exit status."""
-    warnings.simplefilter("ignore", FutureWarning)  # Google's libraries, of Python's version
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status."""
+    warnings.simplefilter("ignore", FutureWarning)  # Google's libraries warn of the Python version
     arguments = parse_arguments(argv)
     overrides = [*arguments.set]
     overrides += [f"push.target={arguments.target}"] if arguments.target else []
@@ -73,8 +74,8 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def table(status: Status) -> str:
-    """What `status` prints."""
+def table(status: TargetStatus) -> str:
+    """The table that `status` prints."""
     rows = [_COLUMNS]
     rows += [(v.name, v.state, f"{v.share} %", v.made, v.destination) for v in status.versions]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -1,4 +1,4 @@
-"""Pushes into a folder of versions; `pipeline.artifacts.version_folder` has its layout."""
+"""Pushes models to a folder of versions; layout: `pipeline.artifacts.version_folder`."""
 
 import contextlib
 import datetime
@@ -11,18 +11,37 @@ from pathlib import Path
 
 from pipeline.artifacts.digests import folder_digest
 from pipeline.artifacts.version_folder import ROLLED_BACK, rolled_back, served_version, versions
-from pipeline.push.target import Pushed, PushError, Status, Target, VersionStatus, rolled_back_error
+from pipeline.push.target import (
+    PushedVersion,
+    PushError,
+    PushTarget,
+    TargetStatus,
+    VersionStatus,
+    rolled_back_error,
+)
 
 LATEST = "LATEST"
 _INCOMING = ".incoming-"
 _OUTGOING = ".outgoing-"
 
 
-class FolderTarget(Target):
-    """Pushes into a folder on this machine or on a file system that it mounts."""
+class FolderTarget(PushTarget):
+    """A folder on this machine or on a mounted file system.
+
+    Args:
+        folder: folder of versions; created by the first push.
+        keep_last: number of versions to keep.
+        lock_timeout_s: seconds to wait for a concurrent push to the folder.
+
+    Example:
+        ```
+        target = FolderTarget(Path("runs/serving"))
+        target.push("runs/pipeline/Trainer/model/6/Format-Serving")
+        target.rollback()
+        ```
+    """
 
     def __init__(self, folder: Path, keep_last: int = 5, lock_timeout_s: float = 300):
-        """Keeps the last `keep_last` versions; waits so long for another push into the folder."""
         self._folder = folder
         self._keep_last = keep_last
         self._lock_timeout_s = lock_timeout_s
@@ -31,58 +50,59 @@ class FolderTarget(Target):
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise PushError(f"cannot make the folder {self._folder}: {error.strerror}") from None
+            raise PushError(f"cannot create the folder {self._folder}: {error.strerror}") from None
         if not os.access(self._folder, os.W_OK | os.X_OK):
             raise PushError(f"cannot write to the folder {self._folder}")
 
-    def push(self, model: str) -> Pushed:
+    def push(self, model: str) -> PushedVersion:
         with self._locked():
             digest = folder_digest(Path(model))
             for number in rolled_back(self._folder):
                 if folder_digest(self._path(number, ROLLED_BACK)) == digest:
                     raise rolled_back_error(str(number), str(self._folder))
-            number = served_version(self._folder)
-            if number is None or folder_digest(self._path(number)) != digest:
-                number = self._add(Path(model), digest)
-            self._clear()
-        return Pushed(str(number), str(self._path(number)))
+            served = served_version(self._folder)
+            if served is None or folder_digest(self._path(served)) != digest:
+                served = self._add(Path(model), digest)
+            self._clean_up()
+        return PushedVersion(str(served), str(self._path(served)))
 
-    def status(self) -> Status:
+    def status(self) -> TargetStatus:
         served = served_version(self._folder)
         rows = []
         for number in sorted(versions(self._folder) + rolled_back(self._folder)):
-            aside = not self._path(number).is_dir()
-            path = self._path(number, ROLLED_BACK if aside else "")
-            state = "rolled back" if aside else "served" if number == served else "kept"
-            with contextlib.suppress(FileNotFoundError):  # removed while we look
-                made = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.timezone.utc)
-                made = made.isoformat(timespec="seconds")
+            hidden = not self._path(number).is_dir()
+            path = self._path(number, ROLLED_BACK if hidden else "")
+            state = "rolled back" if hidden else "served" if number == served else "kept"
+            with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+                time_s = path.stat().st_mtime
+                pushed = datetime.datetime.fromtimestamp(time_s, datetime.timezone.utc)
+                made = pushed.isoformat(timespec="seconds")
                 share = 100 if number == served else 0
                 rows.append(VersionStatus(str(number), state, share, made, str(path)))
         notes = [
-            f"{path} was left by a push that died; the next push removes it"
+            f"{path} was left by an interrupted push; the next push removes it"
             for prefix in (_INCOMING, _OUTGOING)
             for path in sorted(self._folder.glob(f"{prefix}*"))
         ]
-        return Status(str(self._folder), tuple(rows), tuple(notes))
+        return TargetStatus(str(self._folder), tuple(rows), tuple(notes))
 
     def promote(self, version: str | None = None) -> str:
-        """A version comes back under its number, or a new one if its own is not the highest."""
+        """See `PushTarget`; a version whose number is not the highest is copied to a new one."""
         with self._locked():
-            aside = rolled_back(self._folder)
+            hidden = rolled_back(self._folder)
             if version is None:
                 served = served_version(self._folder)
-                known = f"; set aside: {_listed(aside)}, choose with --version" if aside else ""
+                hint = f"; rolled back: {_join(hidden)}, choose with --version" if hidden else ""
                 raise PushError(
-                    f"nothing waits: version {served} is served by {self._folder}{known}"
+                    f"no version waits for promotion: {self._folder} serves version {served}{hint}"
                 )
-            number = self._number(version, [*versions(self._folder), *aside])
-            if number in aside:
+            number = self._parse(version, [*versions(self._folder), *hidden])
+            if number in hidden:
                 os.rename(self._path(number, ROLLED_BACK), self._path(number))
             if number != served_version(self._folder):
-                version = self._path(number)
-                number = self._add(version, folder_digest(version))
-            self._clear()
+                folder = self._path(number)
+                number = self._add(folder, folder_digest(folder))
+            self._clean_up()
         return str(number)
 
     def rollback(self, version: str | None = None) -> str:
@@ -91,19 +111,19 @@ class FolderTarget(Target):
             if version is None:
                 if len(present) < 2:
                     raise PushError(
-                        f"no version of {self._folder} precedes {_listed(present) or 'the first'}: "
+                        f"no version of {self._folder} precedes {_join(present) or 'the first'}: "
                         "nothing to roll back to"
                     )
                 version = str(present[-2])
-            number = self._number(version, present)
-            # Ascending: the one served goes last, so that a rollback that dies changed nothing.
+            number = self._parse(version, present)
+            # Ascending: an interrupted rollback leaves the served version in place.
             for newer in present[present.index(number) + 1 :]:
                 os.rename(self._path(newer), self._path(newer, ROLLED_BACK))
-            self._clear()
+            self._clean_up()
         return str(number)
 
     def _add(self, model: Path, digest: str) -> int:
-        """Copies a SavedModel in as the newest version, if what arrives has this digest."""
+        """Copies a SavedModel to a new version; the copy must have this digest."""
         taken = [0, *versions(self._folder), *rolled_back(self._folder)]
         number = max(taken) + 1
         shutil.rmtree(self._path(number, _INCOMING), ignore_errors=True)
@@ -114,8 +134,8 @@ class FolderTarget(Target):
         os.rename(self._path(number, _INCOMING), self._path(number))
         return number
 
-    def _clear(self):
-        """Writes LATEST, and removes old versions and what pushes that died have left."""
+    def _clean_up(self) -> None:
+        """Writes LATEST; removes old versions and the leftovers of interrupted pushes."""
         served = served_version(self._folder)
         partial = self._folder / f".{LATEST}"
         partial.write_text(f"{served}\n")
@@ -129,16 +149,17 @@ class FolderTarget(Target):
     def _path(self, number: int, prefix: str = "") -> Path:
         return self._folder / f"{prefix}{number}"
 
-    def _number(self, version: str, known: list[int]) -> int:
+    def _parse(self, version: str, known: list[int]) -> int:
+        """The number of a version; raises PushError unless it is one of `known`."""
         if not version.isdecimal() or int(version) not in known:
             raise PushError(
-                f"no version {version!r} in {self._folder}; there are: {_listed(sorted(known))}"
+                f"no version {version!r} in {self._folder}; there are: {_join(sorted(known))}"
             )
         return int(version)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Holds the folder: two pushes at once come one after the other."""
+        """Locks the folder: concurrent pushes run one after the other."""
         self._folder.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + self._lock_timeout_s
         with (self._folder / ".lock").open("w") as lock:
@@ -149,12 +170,12 @@ class FolderTarget(Target):
                 except BlockingIOError:
                     if time.monotonic() > deadline:
                         raise PushError(
-                            f"{self._folder} has been held by another push for "
-                            f"{self._lock_timeout_s:g} s; try again when it has ended"
+                            f"{self._folder} has been locked by another push for "
+                            f"{self._lock_timeout_s:g} s; try again when that has ended"
                         ) from None
                     time.sleep(0.1)
             yield
 
 
-def _listed(numbers: list[int]) -> str:
+def _join(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers))

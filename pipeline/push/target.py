@@ -1,16 +1,16 @@
-"""What every place that models are pushed to can do."""
+"""The interface of push targets."""
 
 import abc
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 class PushError(RuntimeError):
-    """A push, promotion or rollback that did not happen; the message says why and what to do."""
+    """A push, promotion or rollback failed; the message says why and what to do."""
 
 
 def rolled_back_error(version: str, destination: str) -> PushError:
-    """What a push of a model says that was rolled back before."""
+    """The error for a push of a model that was rolled back."""
     return PushError(
         f"this model is version {version} of {destination}, which was rolled back; "
         f"`python -m pipeline.push promote --version {version}` serves it again"
@@ -18,76 +18,103 @@ def rolled_back_error(version: str, destination: str) -> PushError:
 
 
 @dataclass(frozen=True)
-class Pushed:
-    """What TFX records on the PushedModel artifact."""
+class PushedVersion:
+    """What the Pusher records on the PushedModel artifact."""
 
     version: str
-    """The version's name at the target."""
+    """Name of the version at the target."""
     destination: str
-    """The version's full address there."""
+    """Full address of the version."""
 
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """One version at a target."""
+    """Status of one version."""
 
     name: str
     state: str
-    """`served`, `canary`, `kept`, `rolled back`, or what hinders it, e.g. `creating`."""
+    """`served`, `canary`, `kept`, `rolled back`, or a state of the service, e.g. `creating`."""
     share: int
-    """Percent of the requests that it answers."""
+    """Percent of the requests that the version answers."""
     made: str
-    """Time of its creation, ISO 8601 in UTC; empty where the target does not say."""
+    """Creation time, ISO 8601 in UTC; empty if unknown."""
     destination: str
 
 
 @dataclass(frozen=True)
-class Status:
-    """What a target holds."""
+class TargetStatus:
+    """Status of a target."""
 
     destination: str
     versions: tuple[VersionStatus, ...]
-    """In the order in which they were pushed."""
-    notes: tuple[str, ...] = field(default=())
-    """What is out of order, and what will put it right."""
+    """In the order in which they were pushed or promoted."""
+    notes: tuple[str, ...] = ()
+    """Problems and how to fix them."""
 
 
-class Target(abc.ABC):
-    """A place that models are pushed to. Every method raises PushError where it cannot act."""
+class PushTarget(abc.ABC):
+    """A place that models are pushed to. Every method raises PushError if it fails.
+
+    Example:
+        ```
+        target = make_target(config.push, placement.serving(config))
+        target.check()
+        pushed = target.push("runs/pipeline/Trainer/model/6/Format-Serving")
+        print(pushed.version, target.status().versions)
+        target.rollback()
+        ```
+    """
 
     def preflight(self) -> str:
-        """Checks all that can be checked before a run, with `check`.
+        """Calls `check`.
 
         Returns:
-            A value that is unique to this call. As a setting of the Pusher it defeats TFX's cache:
-            only the target knows whether the model is still there.
+            A new value on every call. As a setting of the Pusher it disables TFX's cache: only the
+            target knows whether the model is still there.
         """
         self.check()
         return uuid.uuid4().hex
 
     @abc.abstractmethod
     def check(self) -> None:
-        """Checks credentials, permissions and places; changes nothing that is served."""
+        """Checks credentials, permissions and locations without changing what is served."""
 
     @abc.abstractmethod
-    def push(self, model: str) -> Pushed:
-        """Makes the SavedModel in the folder `model` the newest version.
+    def push(self, model: str) -> PushedVersion:
+        """Makes a SavedModel the newest version.
 
-        A model that is there already is not sent again; a push that died half way is completed.
-        A model that was rolled back is refused: a run that makes it again must not undo that.
+        Pushing a model that the target already serves is a no-op. An interrupted push of the same
+        model is completed.
+
+        Args:
+            model: folder of the SavedModel.
+
+        Raises:
+            PushError: the push failed, or the model was rolled back before.
         """
 
     @abc.abstractmethod
-    def status(self) -> Status:
-        """What is there; changes nothing."""
+    def status(self) -> TargetStatus:
+        """The versions at the target; changes nothing."""
 
     @abc.abstractmethod
     def promote(self, version: str | None = None) -> str:
-        """Lets a version answer all requests; None: the one that waits. Returns its name."""
+        """Serves all requests with a version.
+
+        Args:
+            version: name of the version; None: the one that waits for its promotion.
+
+        Returns:
+            Name of the version.
+        """
 
     @abc.abstractmethod
     def rollback(self, version: str | None = None) -> str:
-        """Lets an earlier version answer again; None: the one before. Returns its name.
+        """Serves an earlier version again and marks the current one as rolled back.
 
-        The version that was served is marked as rolled back.
+        Args:
+            version: name of the earlier version; None: the one served before.
+
+        Returns:
+            Name of the version.
         """

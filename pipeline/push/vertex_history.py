@@ -1,4 +1,4 @@
-"""What the labels, aliases and traffic of versions say: which is served, which went out before."""
+"""Reads the history of versions on Vertex AI from their labels, aliases and traffic."""
 
 from __future__ import annotations
 
@@ -10,54 +10,64 @@ if TYPE_CHECKING:
 STATE = "pawprint_state"
 """Label of a version that was rolled back."""
 ROLLED_BACK = "rolled-back"
-"""Its value."""
+"""Value of that label."""
 PROMOTED_AT = "pawprint_went_out"
-"""Label of a version that was pushed or promoted to all of the traffic: when, in ms since 1970."""
+"""Label of a version that was pushed or promoted to all traffic: when, in ms since 1970."""
 
 
-def since(version: vertex.Model) -> tuple[int, int]:
-    """Orders versions as they went out, or were made where they did not.
+def push_order(version: vertex.Model) -> tuple[int, int]:
+    """Sort key: time of the last push or promotion to all traffic, else of creation.
 
-    Their numbers have another order where an older model was pushed or promoted again.
+    Version numbers sort differently if an older model was pushed or promoted again.
     """
     promoted_at = int(version.labels.get(PROMOTED_AT, 0))
-    made = int(version.version_create_time.timestamp() * 1000)
-    return promoted_at or made, number(version)
+    created_at = int(version.version_create_time.timestamp() * 1000)
+    return promoted_at or created_at, number(version)
 
 
 def number(version: vertex.Model) -> int:
-    """The version's number, which follows from the time of its making."""
+    """The version's number; numbers increase with the time of creation."""
     return int(version.version_id)
 
 
 def was_rolled_back(version: vertex.Model) -> bool:
-    """Whether somebody took the version away."""
-    return version.labels.get(STATE) == ROLLED_BACK
+    """Whether the version was rolled back."""
+    return bool(version.labels.get(STATE) == ROLLED_BACK)
 
 
-def shares(endpoint: vertex.Endpoint) -> dict[str, int]:
-    """Percent of the traffic by deployed id; 0 for those without."""
+def traffic(endpoint: vertex.Endpoint) -> dict[str, int]:
+    """Percent of the traffic by the id of each deployed model, 0 included."""
     split = dict(endpoint.traffic_split)
     return {deployed.id: split.get(deployed.id, 0) for deployed in endpoint.deployed_models}
 
 
-def served(answering: dict[str, int], versions: list[vertex.Model]) -> str | None:
-    """The default version; where that has no traffic, as amid a push, the one with the most.
+def served_version(shares: dict[str, int], versions: list[vertex.Model]) -> str | None:
+    """The default version; if that has no traffic, as during a push, the one with the most.
 
     Args:
-        answering: percent of the traffic by version.
-        versions: all of them.
+        shares: percent of the traffic by version.
+        versions: all versions.
+
+    Returns:
+        The version's number; None if no version is deployed.
     """
     default = next((v.version_id for v in versions if "default" in v.version_aliases), None)
-    return default if answering.get(default) else max(answering, key=answering.get, default=None)
+    if default is not None and shares.get(default):
+        return str(default)
+    return max(shares, key=shares.__getitem__, default=None)
 
 
-def before(served: str | None, versions: list[vertex.Model]) -> str | None:
-    """The last version that went out before the one served and was not rolled back.
+def previous_version(served: str | None, versions: list[vertex.Model]) -> str | None:
+    """The version that a rollback goes back to.
+
+    That is the last one that answered all requests before the served one and was not rolled back.
 
     Args:
-        served: its number.
-        versions: in their order, see `since`.
+        served: number of the served version.
+        versions: all versions in their `push_order`.
+
+    Returns:
+        The version's number; None if there is no such version.
     """
     numbers = [v.version_id for v in versions]
     earlier = versions[: numbers.index(served)] if served in numbers else []

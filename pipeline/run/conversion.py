@@ -41,7 +41,7 @@ def convert(config: Config, table: pd.DataFrame, folder: str, **options) -> None
     dataflow.warn_of_version_mismatch()
     settings = dataflow.options(config)
     settings["job_name"] = _job_name(folder)
-    job = jobs.active(config, settings["job_name"])
+    job = jobs.active_job(config, settings["job_name"])
     if job is None:
         with _translate_refusals():
             made = data.convert(
@@ -90,7 +90,7 @@ def _translate_refusals() -> Iterator[None]:
         try:
             yield
         except DataError as error:
-            told = dataflow.explained(error.__cause__) if error.__cause__ else error
+            told = dataflow.translate_error(error.__cause__) if error.__cause__ else error
             if isinstance(told, CloudError):
                 raise told from error
             raise
@@ -107,11 +107,11 @@ def _wait(config: Config, job: str, folder: str) -> None:
         while not files.exists(manifest):
             state, said = _ask(config, job)
             if state in _ENDED_BADLY:
-                ended = dataflow.how_it_ended(job, state, said, page)
+                ended = dataflow.describe_failure(job, state, said, page)
                 raise CloudError(f"The photos were not converted. {ended}")
             if state == "JOB_STATE_DONE" and not files.exists(manifest):
                 raise CloudError(
-                    f"Dataflow's job {job} is done, but {manifest} is not there: was it deleted? "
+                    f"Dataflow job {job} is done, but {manifest} is not there: was it deleted? "
                     f"Give the same command again.\n  job {page}"
                 )
             time.sleep(_POLL_S)
@@ -119,7 +119,7 @@ def _wait(config: Config, job: str, folder: str) -> None:
         with dataflow.translate_errors():
             dataflow.client(config).modify_job_state(job, "JOB_STATE_CANCELLED")
         raise CloudError(
-            f"interrupted: Dataflow's job {job} is being cancelled; the same command resumes "
+            f"interrupted: Dataflow job {job} is being cancelled; the same command resumes "
             f"from the last completed step.\n  job {page}"
         ) from None
 

@@ -6,13 +6,14 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from data.errors import DataError
 from data.storage import files
 from pipeline import placement
-from pipeline.cloud import bucket, dataflow
+from pipeline.cloud import bucket, dataflow, resources
 from pipeline.cloud.errors import CloudError
 from pipeline.config.gate import Override
 from pipeline.config.schema import Config
@@ -32,13 +33,13 @@ _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
 def show_plan(config: Config, source: DataSource | None) -> Exit:
-    """Prints what a run would use and cost; sends nothing but a question about the bucket."""
+    """Prints what a run uses and costs; the only request reads the bucket."""
     preflight.check(config).raise_errors()
     try:
-        known = bucket.check(config.cloud)
+        bucket_text = bucket.check(resources.cloud_section(config))
     except CloudError as error:
-        known = f"not checked: {error}"
-    print(plan.text(config, known, _converts(config, source)))
+        bucket_text = f"not checked: {error}"
+    print(plan.describe(config, bucket_text, _converts(config, source)))
     print("\nnothing was sent")
     return Exit.DONE
 
@@ -46,14 +47,14 @@ def show_plan(config: Config, source: DataSource | None) -> Exit:
 def compile_spec(
     config: Config, source: DataSource, output: Path, override: Override | None = None
 ) -> Exit:
-    """Writes the spec; the photos are converted before, if the source has not been."""
+    """Writes the spec to `output`; converts the photos first if that has not been done."""
     _check(config, source)
     if not output.parent.is_dir() or not os.access(output.parent, os.W_OK):
-        raise PreflightError(f"cannot write {output}: {output.parent} is no folder to write to")
-    with _folder(config) as folder, _console(folder) as console:
+        raise PreflightError(f"cannot write {output}: {output.parent} is not a writable folder")
+    with _locked_folder(config) as folder, _console(folder) as console:
         if _converts(config, source):
-            most = cost.conversion_bound(config).usd
-            console.text(f"the conversion on Dataflow costs at most {most:,.2f} USD")
+            usd = cost.conversion_bound(config).usd
+            console.text(f"the conversion on Dataflow costs at most {usd:,.2f} USD")
         _compile(config, source, folder, console, output, override=override)
         console.text(f"wrote {output}")
     return Exit.DONE
@@ -68,37 +69,38 @@ def submit(
     wait: bool = False,
     override: Override | None = None,
 ) -> Exit:
-    """Starts a run, or has it started by a schedule.
+    """Starts a run, or creates a schedule that starts runs.
 
     Args:
         config: with `cloud`.
         source: photos or records.
-        budget: USD that one run may cost at most.
-        expression: of cron, when Vertex AI shall start runs of these records; None starts one now.
-        wait: stay until the run is over, and tell of each task.
-        override: a blessing against the bounds of gate 1.
+        budget: upper bound of a run's cost in USD; a run that may cost more is not started.
+        expression: cron expression of the schedule; None starts one run now.
+        wait: wait until the run has ended, and print each task that completes.
+        override: blesses the model even if the quality gate refuses it.
     """
     _check(config, source)
-    if expression and (wrong := cron.wrong_with(expression)):
-        raise PreflightError(f"--schedule {expression!r}: {wrong}")
+    if expression and (problem := cron.find_error(expression)):
+        raise PreflightError(f"--schedule {expression!r}: {problem}")
     bound = cost.upper_bound(config, _converts(config, source))
     _check_budget(bound, budget)
-    bucket.check(config.cloud)
-    with _folder(config) as folder, _console(folder) as console:
+    bucket.check(resources.cloud_section(config))
+    with _locked_folder(config) as folder, _console(folder) as console:
         spec = folder.path / SPEC
         cache_nonce = make_target(config.push, placement.serving(config)).preflight()
         _compile(config, source, folder, console, spec, cache_nonce, override)
         console.text(f"  spec      {spec}")
         if expression:
-            made = runs.schedule(config, spec, expression)
-            console.text(f"schedule {made} made: {expression}\n  {runs.page(config, made)}")
+            created = runs.schedule(config, spec, expression)
+            url = runs.console_url(config, created)
+            console.text(f"schedule {created} created: {expression}\n  {url}")
             return Exit.DONE
         run = runs.submit(config, spec)
         console.text(f"run {run} started\n  {plan.describe_cost(bound)}")
-        console.text(f"  {runs.page(config, run)}")
+        console.text(f"  {runs.console_url(config, run)}")
     if not wait:
         return Exit.DONE
-    with _console(folder) as console:  # the root is free for other runs
+    with _console(folder) as console:  # outside the lock: other runs can use the root
         return _wait(config, run, console)
 
 
@@ -109,17 +111,17 @@ def beam(
     override: Override | None = None,
     budget: float | None = None,
 ) -> Exit:
-    """Runs the pipeline from here: metadata on this machine, artifacts in the bucket."""
+    """Orchestrates a run on this machine: metadata in the root, artifacts in the bucket."""
     _check(config, source)
     _check_budget(cost.upper_bound(config, _converts(config, source), tasks=False), budget)
-    if config.cloud.dataflow:
+    if resources.cloud_section(config).dataflow:
         dataflow.warn_of_version_mismatch()
-    bucket.check(config.cloud)
+    bucket.check(resources.cloud_section(config))
     return local_run.run(source, config, verbose, override)
 
 
 def show_status(config: Config, run: str) -> Exit:
-    """Prints how a run stands."""
+    """Prints the status of a run."""
     _check_id(run)
     found = status.read(config, runs.get(config, run))
     print(found.text())
@@ -133,8 +135,8 @@ def cancel(config: Config, run: str) -> Exit:
     return Exit.DONE
 
 
-def guarded(command, *arguments, **options) -> Exit:
-    """Runs a command; what went wrong is told in words."""
+def run_command(command: Callable[..., Exit], *arguments: Any, **options: Any) -> Exit:
+    """Calls a command of this module; prints an error instead of raising it."""
     try:
         return command(*arguments, **options)
     except (PreflightError, DataError, PushError, RootError) as error:
@@ -149,8 +151,8 @@ def guarded(command, *arguments, **options) -> Exit:
 
 
 @contextlib.contextmanager
-def _folder(config: Config) -> Iterator[RunFolder]:
-    """The folder of a run, while no other works in the root."""
+def _locked_folder(config: Config) -> Iterator[RunFolder]:
+    """A new run folder, while the root is locked."""
     root = Path(config.root)
     with locked_root(root):
         yield RunFolder(root)
@@ -158,7 +160,7 @@ def _folder(config: Config) -> Iterator[RunFolder]:
 
 @contextlib.contextmanager
 def _console(folder: RunFolder) -> Iterator[Console]:
-    """The terminal, while libraries print to the log of a run."""
+    """The terminal; what libraries print goes to the run's log."""
     try:
         with Console(folder.log) as console:
             yield console
@@ -180,9 +182,9 @@ def _compile(
     override: Override | None = None,
 ) -> None:
     ingested = local_run.ingest_for(source, config, folder, console)
-    config = config.model_copy(update={"records": ingested.records})
+    config = config.with_records(ingested.records)
     folder.write_config(config)
-    # TFX takes seconds to import: only now, when everything else has been checked.
+    # Imports TFX, which takes seconds: only after all checks.
     from pipeline.vertex import compiled
 
     started = time.monotonic()
@@ -193,60 +195,62 @@ def _compile(
 
 
 def _wait(config: Config, run: str, console: Console) -> Exit:
-    told: set[str] = set()
+    """Prints each task that completes until the run has ended."""
+    reported: set[str] = set()
     try:
         while True:
             found = status.read(config, runs.get(config, run))
             for task in found.tasks:
-                if task.state not in ("waiting", "running") and task.name not in told:
-                    told.add(task.name)
+                if task.state not in ("waiting", "running") and task.name not in reported:
+                    reported.add(task.name)
                     console.line(task.name, task.state, task.seconds)
-            if found.is_over:
+            if found.has_ended:
                 console.text("\n".join([found.head(), *found.ending()]))
                 return _exit_status(found)
             time.sleep(_POLL_S)
     except KeyboardInterrupt:
         raise CloudError(
-            f"interrupted: the run {run} goes on; `status {run}` tells how it stands, "
-            f"`cancel {run}` ends it"
+            f"interrupted: the run {run} continues; `status {run}` shows its status, "
+            f"`cancel {run}` cancels it"
         ) from None
 
 
 def _check(config: Config, source: DataSource) -> None:
-    """Raises what can be known to be wrong without asking Google Cloud."""
+    """Raises errors that need no request to Google Cloud."""
     preflight.check(config).raise_errors()
     if source.kind == "tfrecords":
         conversion.check_records(source.path)
 
 
-def _check_budget(bound: cost.Bound, budget: float | None) -> None:
+def _check_budget(bound: cost.CostBound, budget: float | None) -> None:
     if budget is None:
         return
     if bound.unlimited:
         raise PreflightError(
-            f"no budget can be held, and nothing was sent: {plan.describe_cost(bound)}"
+            f"--budget cannot be enforced; nothing was sent: {plan.describe_cost(bound)}"
         )
     if bound.usd > budget:
         raise PreflightError(
             f"a run may cost up to {bound.usd:,.2f} USD, above the budget of {budget:,.2f} USD; "
-            "nothing was sent. `plan` shows for what; lower timeout_h, max_workers or the pools, "
+            "nothing was sent. `plan` lists the costs; lower timeout_h, max_workers or the pools, "
             "or raise --budget"
         )
 
 
 def _check_id(run: str) -> None:
     if not _ID.fullmatch(run):
-        raise PreflightError(f"{run!r} is no id of a run, such as pawprint-20260101000000")
+        raise PreflightError(f"{run!r} is not a run id; expected e.g. pawprint-20260101000000")
 
 
 def _converts(config: Config, source: DataSource | None) -> bool:
-    """Whether Dataflow converts the source first; a table is taken to be of photos on `gs://`."""
-    if source is None or source.kind == "tfrecords" or config.cloud.dataflow is None:
+    """Whether Dataflow converts the source first; a CSV is assumed to list photos on `gs://`."""
+    cloud = resources.cloud_section(config)
+    if source is None or source.kind == "tfrecords" or cloud.dataflow is None:
         return False
     return source.kind == "csv" or files.is_remote(source.path)
 
 
-def _exit_status(found: status.Status) -> Exit:
+def _exit_status(found: status.RunStatus) -> Exit:
     if found.state in ("failed", "cancelled"):
         return Exit.FAILED
     if found.state == "succeeded" and not found.pushed:

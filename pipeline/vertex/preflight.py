@@ -1,4 +1,4 @@
-"""Whether a cloud config can work, found out before anything is sent."""
+"""Checks a cloud config before the first request is sent."""
 
 import dataclasses
 import re
@@ -18,31 +18,31 @@ _TIMESTAMP = len("-20260101000000")
 
 
 class PreflightError(ValueError):
-    """The config cannot work; every reason is a line of the message."""
+    """The config or the arguments are invalid; the message has a line for each reason."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """What was found."""
+    """Result of the checks."""
 
     errors: list[str]
-    """What Google Cloud would refuse, and what to set instead."""
+    """Settings that Google Cloud would reject, with valid ones."""
     hints: list[str]
-    """What may go wrong, and the command that tells."""
+    """What to check by hand, e.g. quotas."""
 
     def raise_errors(self) -> None:
         """Raises PreflightError with all errors, if there are any."""
         if self.errors:
             count = len(self.errors)
-            head = f"{count} setting{'s' * (count > 1)} cannot work; nothing was sent"
+            head = f"{count} invalid setting{'s' * (count > 1)}; nothing was sent"
             raise PreflightError("\n  ".join([head, *self.errors]))
 
 
 def check(config: Config) -> Findings:
-    """Everything that can be known without asking Google Cloud."""
+    """Checks the config without a request to Google Cloud."""
     cloud = config.cloud
     if cloud is None:
-        return Findings(["cloud is not set: take conf/production.yaml as a start"], [])
+        return Findings(["cloud is not set: start from conf/production.yaml"], [])
     errors = _image_errors("cloud.image", cloud.image)
     if cloud.training_image:
         errors += _image_errors("cloud.training_image", cloud.training_image)
@@ -53,18 +53,21 @@ def check(config: Config) -> Findings:
         errors += [f"cloud.training.{name}: {wrong}" for wrong in _pool_errors(pool)]
     if cloud.dataflow and config.beam != BeamConfig():
         errors.append(
-            "beam.pipeline_args would not be used: Beam works on Dataflow; set cloud.dataflow=null"
+            "beam.pipeline_args has no effect with Dataflow; to use it, set cloud.dataflow=null"
         )
     if len(config.name) + _TIMESTAMP > _JOB_ID_LIMIT:
-        errors.append(f"name is too long for a run's id: {len(config.name)} letters")
+        errors.append(
+            f"name is too long for a run id: {len(config.name)} characters; at most "
+            f"{_JOB_ID_LIMIT - _TIMESTAMP}"
+        )
     if cloud.subnetwork and cloud.subnetwork.split("/")[1] != cloud.region:
         errors.append(
-            f"cloud.subnetwork is not in {cloud.region}: {cloud.subnetwork}; Dataflow needs one of "
-            "the region it works in"
+            f"cloud.subnetwork is not in {cloud.region}: {cloud.subnetwork}; Dataflow needs one in "
+            "its own region"
         )
     if config.push.target == "folder":
         errors.append(
-            "push.target=folder is a folder of one machine: set vertex or ai_platform, with "
+            "push.target=folder is a local folder: set vertex or ai_platform, with "
             "project, region and models_at under push.vertex or push.ai_platform"
         )
     elif wrong := _unknown_machine(getattr(config.push, config.push.target).machine_type):
@@ -72,13 +75,13 @@ def check(config: Config) -> Findings:
     weights = config.model.arguments.get("weights")
     if weights and not files.is_remote(weights):
         errors.append(
-            f"model.arguments.weights is a file of this machine, {weights}: copy it to "
-            f"{cloud.address}/weights/ and name that"
+            f"model.arguments.weights is a local file, {weights}: copy it to "
+            f"{cloud.address}/weights/ and set that path"
         )
     if config.wandb.mode == "online":
         errors.append(
-            "wandb.mode=online needs a key inside the containers, and a compiled pipeline holds no "
-            "secrets: set wandb.mode=offline, and mirror the run afterwards"
+            "wandb.mode=online needs a key inside the containers, but a compiled pipeline holds no "
+            "secrets: set wandb.mode=offline and mirror the run afterwards"
         )
     return Findings(errors, [*_region_hints(cloud), *_quota_hints(cloud)])
 
@@ -86,13 +89,13 @@ def check(config: Config) -> Findings:
 def _image_errors(setting: str, image: str) -> list[str]:
     match = _IMAGE.fullmatch(image)
     if not match:
-        return [f"{setting} is no name of an image: {image!r}; expected HOST/PATH:TAG"]
+        return [f"{setting} is not an image name: {image!r}; expected HOST/PATH:TAG"]
     if not (match["tag"] or match["digest"]):
-        return [f"{setting} has no tag: {image}; name the build, e.g. {image}:1.0"]
+        return [f"{setting} has no tag: {image}; add one, e.g. {image}:1.0"]
     if match["tag"] == "latest":
         return [
-            f"{setting} is {image}: `latest` is another image tomorrow, and the cache would not "
-            "notice; name the build"
+            f"{setting} is {image}: `latest` changes without a change of the cache key; "
+            "set a fixed tag"
         ]
     return []
 
@@ -101,17 +104,15 @@ def _unknown_machine(name: str) -> str | None:
     if name in catalog().machines:
         return None
     return (
-        f"unknown machine type {name}; known: {', '.join(catalog().machines)}; another that Google "
-        "has goes into pipeline/config/catalog.yaml"
+        f"unknown machine type {name}; known: {', '.join(catalog().machines)}; add others to "
+        "pipeline/config/catalog.yaml"
     )
 
 
 def _worker_error(name: str) -> str | None:
     wrong = _unknown_machine(name)
-    if not wrong and catalog().machines[name].needs:
-        return (
-            f"{name} comes with accelerators, which Beam's work has no use for; e.g. n1-standard-4"
-        )
+    if not wrong and catalog().machines[name].requires_accelerator:
+        return f"{name} comes with accelerators, which Beam does not use; set e.g. n1-standard-4"
     return wrong
 
 
@@ -119,21 +120,21 @@ def _pool_errors(pool: PoolConfig) -> list[str]:
     if wrong := _unknown_machine(pool.machine_type):
         return [wrong]
     machine = catalog().machines[pool.machine_type]
-    if not machine.trains:
-        return [f"Vertex AI does not train on {pool.machine_type}; e.g. n1-standard-4"]
+    if not machine.custom_training:
+        return [f"Vertex AI does not train on {pool.machine_type}; set e.g. n1-standard-4"]
     kind, count = pool.accelerator_type, pool.accelerator_count
     if kind is None:
-        if machine.needs:
-            (needed, counts) = next(iter(machine.takes.items()))
+        if machine.requires_accelerator:
+            (needed, counts) = next(iter(machine.accelerators.items()))
             return [f"{pool.machine_type} comes with {needed} x {counts[0]}: set them"]
         return []
-    if count in machine.takes.get(kind, []):
+    if count in machine.accelerators.get(kind, []):
         return []
-    if kind not in machine.takes:
-        fitting = [name for name, other in catalog().machines.items() if kind in other.takes]
+    if kind not in machine.accelerators:
+        fitting = [name for name, other in catalog().machines.items() if kind in other.accelerators]
         allowed = f"machines with {kind}: {', '.join(fitting) or 'none known'}"
     else:
-        allowed = f"it takes {', '.join(map(str, machine.takes[kind]))}"
+        allowed = f"it takes {', '.join(map(str, machine.accelerators[kind]))}"
     return [f"{pool.machine_type} does not take {count} x {kind}; {allowed}"]
 
 

@@ -1,26 +1,33 @@
-"""Runs on Vertex AI Pipelines: submitting, scheduling and cancelling, through Google's client."""
+"""Submits, schedules, reads and cancels runs on Vertex AI Pipelines with Google's client."""
+
+from __future__ import annotations
 
 import contextlib
 import datetime
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.cloud import client, jobs, resources
 from pipeline.cloud.errors import CloudError, NoAnswerError, translate_errors
 from pipeline.config.schema import Config
 
+if TYPE_CHECKING:
+    from google.cloud import aiplatform
+    from google.cloud.aiplatform_v1 import PipelineJob
+
 _CANCEL_S, _POLL_S = 300, 5
 
 
 def submit(config: Config, spec: Path) -> str:
-    """Starts a run of the compiled pipeline in the file `spec`; returns its id.
+    """Starts a run of the compiled pipeline in the file `spec`; returns the run id.
 
     Raises:
-        CloudError: it was not started.
+        CloudError: the run was not started.
     """
     from google.cloud.aiplatform import gapic
 
-    cloud, run = config.cloud, run_id(config)
+    cloud, run = resources.cloud_section(config), make_run_id(config)
     job = gapic.PipelineJob.from_json(spec.read_text(), ignore_unknown_fields=False)
     job.labels.update(resources.labels(config))
     job.service_account = cloud.service_account
@@ -30,7 +37,7 @@ def submit(config: Config, spec: Path) -> str:
     )
     try:
         with translate_errors(cloud, "submit the run"):
-            # Not PipelineJob.submit, which makes a bucket of its own taste where there is none.
+            # PipelineJob.submit would create a bucket with its own settings if there is none.
             service = gapic.PipelineServiceClient(
                 credentials=client.login(),
                 client_options={"api_endpoint": client.endpoint(cloud)},
@@ -39,7 +46,7 @@ def submit(config: Config, spec: Path) -> str:
             parent = f"projects/{cloud.project}/locations/{cloud.region}"
             service.create_pipeline_job(parent=parent, pipeline_job=job, pipeline_job_id=run)
     except NoAnswerError:
-        # The answer may be all that was lost: the id is ours, so the run can be looked up.
+        # Possibly only the answer was lost: look the run up by the id chosen above.
         with contextlib.suppress(CloudError):
             get(config, run)
             return run
@@ -48,110 +55,116 @@ def submit(config: Config, spec: Path) -> str:
 
 
 def schedule(config: Config, spec: Path, cron: str) -> str:
-    """Has Vertex AI start a run by a cron expression; returns the schedule's id.
+    """Creates a schedule that starts runs; returns its id.
 
     Args:
         config: with `cloud`.
         spec: the compiled pipeline.
-        cron: five fields, with a time zone before them if wanted: `TZ=Europe/Berlin 0 3 * * 1`.
+        cron: five fields, optionally after a time zone, e.g. `TZ=Europe/Berlin 0 3 * * 1`.
 
     Raises:
-        CloudError: it was not made.
+        CloudError: the schedule was not created.
     """
     from google.cloud import aiplatform
 
-    cloud, name = config.cloud, run_id(config)
+    cloud, name = resources.cloud_section(config), make_run_id(config)
     try:
-        with translate_errors(cloud, "make the schedule"):
+        with translate_errors(cloud, "create the schedule"):
             client.connect(cloud)
             job = aiplatform.PipelineJob(
                 display_name=config.name,
                 template_path=str(spec),
-                # The client drops the labels that are in the spec.
+                # The client ignores the labels in the spec.
                 labels=resources.labels(config),
                 failure_policy="fast",
             )
-            made = aiplatform.PipelineJobSchedule(pipeline_job=job, display_name=name)
-            made.create(
+            created = aiplatform.PipelineJobSchedule(pipeline_job=job, display_name=name)
+            created.create(
                 cron=cron,
                 max_concurrent_run_count=1,
                 service_account=cloud.service_account,
                 network=cloud.network,
             )
     except NoAnswerError:
-        # The answer may be all that was lost; no other schedule has this name.
+        # Possibly only the answer was lost: no other schedule has this name.
         with contextlib.suppress(CloudError), translate_errors(cloud, "look for the schedule"):
             for found in aiplatform.PipelineJobSchedule.list(filter=f'display_name="{name}"'):
-                return found.name
+                return str(found.name)
         raise
-    return made.name
+    return str(created.name)
 
 
-def get(config: Config, run: str):
-    """The run as Vertex AI has it, a `google.cloud.aiplatform_v1.PipelineJob`.
+def get(config: Config, run: str) -> PipelineJob:
+    """Reads a run from Vertex AI.
 
     Raises:
-        CloudError: there is none, or it cannot be read.
+        CloudError: the run does not exist or cannot be read.
     """
     from google.cloud import aiplatform
 
-    with translate_errors(config.cloud, f"read the run {run}"):
-        client.connect(config.cloud)
+    cloud = resources.cloud_section(config)
+    with translate_errors(cloud, f"read the run {run}"):
+        client.connect(cloud)
         return aiplatform.PipelineJob.get(run).gca_resource
 
 
 def cancel(config: Config, run: str) -> list[str]:
-    """Cancels a run and its jobs, or deletes a schedule (whose ids are numbers).
+    """Cancels a run and its jobs, or deletes a schedule.
 
-    Jobs of a run that is over are cancelled too: a task that fails, or is cancelled in Google's
-    console, leaves them.
+    Also cancels the jobs of a run that has ended: a task that failed, or was cancelled in Google's
+    console, leaves its job running.
+
+    Args:
+        config: with `cloud`.
+        run: id of a run, or of a schedule, which is a number.
 
     Returns:
-        What was done, line by line.
+        A line for each action.
 
     Raises:
-        CloudError: there is no such run or schedule, or nothing of it is left to cancel.
+        CloudError: the run or schedule does not exist, or the run has ended without active jobs.
     """
     from google.cloud import aiplatform
 
+    cloud = resources.cloud_section(config)
     if run.isdigit():
-        with translate_errors(config.cloud, f"delete the schedule {run}"):
-            client.connect(config.cloud)
+        with translate_errors(cloud, f"delete the schedule {run}"):
+            client.connect(cloud)
             aiplatform.PipelineJobSchedule.get(run).delete()
-        return [f"schedule {run} deleted; runs that it started go on"]
-    with translate_errors(config.cloud, f"cancel the run {run}"):
-        client.connect(config.cloud)
+        return [f"schedule {run} deleted; runs that it started continue"]
+    with translate_errors(cloud, f"cancel the run {run}"):
+        client.connect(cloud)
         job = aiplatform.PipelineJob.get(run)
-        was_over = job.done()
-        told = f"run {run} is over" if was_over else _cancel(job, run)
+        had_ended = job.done()
+        outcome = f"run {run} has ended" if had_ended else _cancel(job, run)
     cancelled = jobs.cancel(config, run)
-    if was_over and not cancelled:
-        raise CloudError(f"cannot cancel the run {run}: it is over, and none of its jobs goes on")
-    return [told, *(f"  {line}" for line in cancelled)]
+    if had_ended and not cancelled:
+        raise CloudError(f"cannot cancel the run {run}: it has ended and has no active jobs")
+    return [outcome, *(f"  {line}" for line in cancelled)]
 
 
-def _cancel(job, run: str) -> str:
-    """Cancels a run and waits for its containers to end: one that is left may yet start a job."""
+def _cancel(job: aiplatform.PipelineJob, run: str) -> str:
+    """Cancels a run and waits for its containers to end: until then they can start jobs."""
     job.cancel()
     until = time.monotonic() + _CANCEL_S
     while not job.done():
         if time.monotonic() > until:
-            return f"run {run} is being cancelled; give the command again for jobs it may yet start"
+            return f"run {run} is being cancelled; repeat the command to cancel jobs it starts late"
         time.sleep(_POLL_S)
     return f"run {run} is cancelled"
 
 
-def run_id(config: Config) -> str:
-    """An id for a new run: the pipeline's name and the time."""
+def make_run_id(config: Config) -> str:
+    """The id of a new run: the pipeline's name and the time in UTC."""
     now = datetime.datetime.now(datetime.timezone.utc)
     return f"{config.name}-{now:%Y%m%d%H%M%S}"
 
 
-def page(config: Config, run: str) -> str:
-    """The run's page in Google's console."""
-    cloud = config.cloud
-    place = "schedules" if run.isdigit() else "runs"
+def console_url(config: Config, run: str) -> str:
+    """The page of a run or a schedule in Google's console."""
+    cloud = resources.cloud_section(config)
+    kind = "schedules" if run.isdigit() else "runs"
     return (
-        f"https://console.cloud.google.com/vertex-ai/pipelines/locations/{cloud.region}/{place}/"
+        f"https://console.cloud.google.com/vertex-ai/pipelines/locations/{cloud.region}/{kind}/"
         f"{run}?project={cloud.project}"
     )

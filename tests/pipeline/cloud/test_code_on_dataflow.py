@@ -22,7 +22,7 @@ def test_workers_without_the_project_fail_and_the_message_says_what_to_set(cloud
         *(f"--set={setting}" for setting in (*SETTINGS, *settings)),
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "The photos were not converted. Dataflow's job 2026" in done.stderr
+    assert "The photos were not converted. Dataflow job 2026" in done.stderr
     assert "found no module 'data'" in done.stderr
     assert "cloud.image" in done.stderr and "--setup_file" in done.stderr
     assert not (cloud.scratch / "pipeline.json").exists()

@@ -86,7 +86,7 @@ def test_a_job_that_is_cancelled_is_an_error_of_the_cloud(dataflow, convert, mon
             dataflow.cancel(job)
 
     monkeypatch.setattr(conversion.time, "sleep", cancelled)
-    with pytest.raises(CloudError, match=r"not converted\. Dataflow's job 2026.* was cancelled"):
+    with pytest.raises(CloudError, match=r"not converted\. Dataflow job 2026.* was cancelled"):
         convert()
 
 

@@ -7,7 +7,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.cloud.dataflow import explained
+from pipeline.cloud.dataflow import translate_error
 from pipeline.cloud.errors import CloudError, NoAnswerError
 from tests.standins.accounts import TokenStandIn, forget_login
 from tests.standins.dataflow import DataflowStandIn, JobFailed
@@ -61,7 +61,7 @@ def submit(dataflow, wait=True):
         submitted = pipeline.run()
         return submitted.wait_until_finish() if wait else submitted
     except Exception as error:
-        told = explained(error)
+        told = translate_error(error)
         assert told.__cause__ is error or told is error
         raise told from error
 
@@ -91,7 +91,7 @@ def test_any_other_failure_gives_the_workers_last_words(google):
     machines = fails("ValueError: No module named 'models_of_mine'")
     with DataflowStandIn(machines) as dataflow, pytest.raises(CloudError) as told:
         submit(dataflow)
-    assert "A worker said: ValueError: No module named 'models_of_mine' [while" in str(told.value)
+    assert "Worker error: ValueError: No module named 'models_of_mine' [while" in str(told.value)
     assert "--setup_file" not in str(told.value)
 
 
@@ -130,13 +130,13 @@ def test_a_refused_job_says_what_to_do(google, status, advice):
 def test_a_service_that_is_gone_is_told_as_that(google):
     with DataflowStandIn() as dataflow:
         pass
-    with pytest.raises(NoAnswerError, match="No answer from Google Cloud"):
+    with pytest.raises(NoAnswerError, match="no answer from Google Cloud"):
         submit(dataflow)
 
 
 def test_errors_of_others_stay_what_they_are():
     error = ValueError("mine")
-    assert explained(error) is error
+    assert translate_error(error) is error
 
 
 class LosesTheFirstReply(DataflowStandIn):

@@ -116,7 +116,7 @@ def test_the_failed_run_names_the_task_and_its_log(executed, capsys):
     assert commands.show_status(executed.config, executed.failed) == 1
     told = capsys.readouterr().out
     assert "error: Evaluator failed: The replica workerpool0-0 exited" in told
-    assert "its log: https://console.cloud.google.com/logs/query" in told
+    assert "log: https://console.cloud.google.com/logs/query" in told
 
 
 def test_submitted_again_the_run_takes_up_what_was_done(executed):

@@ -67,8 +67,8 @@ def test_a_training_job_is_labelled_with_its_run(context, monkeypatch):
 
 def test_names_of_long_runs_are_names_still():
     run = f"{'1-' * 60}20260101000000"
-    assert re.fullmatch(r"[a-z0-9_-]{63}", jobs.label(run))
-    names = {jobs.name_on_dataflow(component, run) for component in dataflow.COMPONENTS}
+    assert re.fullmatch(r"[a-z0-9_-]{63}", jobs.label_value(run))
+    names = {jobs.dataflow_job_name(component, run) for component in dataflow.COMPONENTS}
     assert len(names) == 4
     for name in names:
         assert re.fullmatch(r"[a-z][-a-z0-9]{0,61}[a-z0-9]", name)
@@ -128,12 +128,12 @@ def test_a_cancelled_run_leaves_no_job(under_way, dataflow, monkeypatch):
     assert not any(ended())
 
     assert runs.cancel(config, run) == [
-        f"run {run} is over",
+        f"run {run} has ended",
         "  training job 0 is being cancelled",
-        "  Dataflow's job 0 is being cancelled",
+        "  Dataflow job 0 is being cancelled",
     ]
     assert ended() == [True, False, False, True, False, False]
-    with pytest.raises(CloudError, match="it is over, and none of its jobs goes on"):
+    with pytest.raises(CloudError, match="it has ended and has no active jobs"):
         runs.cancel(config, run)
 
 

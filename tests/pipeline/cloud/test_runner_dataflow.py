@@ -45,7 +45,10 @@ def test_help_is_instant(command):
     [
         (("plan", "--set", "cloud.regoin=x"), "did you mean cloud.region?"),
         (("plan", "--config", "conf/local.yaml"), "has no section cloud"),
-        (("plan", "--set", "cloud.image=a/b:latest"), "`latest` is another image tomorrow"),
+        (
+            ("plan", "--set", "cloud.image=a/b:latest"),
+            "`latest` changes without a change of the cache key",
+        ),
         (("submit", "--tfrecords", "records"), "gcloud storage cp -r records gs://"),
         (("submit", *_RECORDS, "--budget", "1"), "above the budget of 1.00 USD"),
         (
@@ -57,10 +60,10 @@ def test_help_is_instant(command):
         (("beam", *_RECORDS, "--budget", "1"), "above the budget of 1.00 USD"),
         (("submit",), "one of the arguments --images --csv --tfrecords is required"),
         (("submit", *_RECORDS, "--schedule", "0 3 * * 1", "--wait"), "no run that --wait"),
-        (("submit", *_RECORDS, "--schedule", "every monday"), "2 fields; expected minute"),
-        (("compile", *_RECORDS, "-o", "/no/such/folder/x.json"), "is no folder to write to"),
-        (("status", "a b"), "'a b' is no id of a run"),
-        (("cancel", "a/b"), "'a/b' is no id of a run"),
+        (("submit", *_RECORDS, "--schedule", "every monday"), "2 fields; expected 5: minute"),
+        (("compile", *_RECORDS, "-o", "/no/such/folder/x.json"), "is not a writable folder"),
+        (("status", "a b"), "'a b' is not a run id"),
+        (("cancel", "a/b"), "'a/b' is not a run id"),
     ],
 )
 def test_what_is_wrong_is_told_before_anything_is_sent(arguments, told, capsys, monkeypatch):
@@ -107,7 +110,7 @@ def test_a_plan_without_credentials_says_what_it_did_not_look_at(capsys, monkeyp
     monkeypatch.setenv("CLOUDSDK_CONFIG", "/nonexistent")
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     assert runner_dataflow.main(["plan", *_SET]) == 0
-    assert "not checked: cannot look at" in capsys.readouterr().out
+    assert "not checked: cannot read the bucket" in capsys.readouterr().out
 
 
 def test_a_missing_bucket_stops_a_submission(cloud, capsys):
@@ -122,7 +125,7 @@ def test_a_missing_bucket_stops_a_submission(cloud, capsys):
 def test_an_unknown_run_is_told(cloud, capsys):
     endpoint = ["--set", f"cloud.endpoint={cloud.vertex.url}"]
     assert runner_dataflow.main(["status", *_SET, *endpoint, "nope-1"]) == 1
-    assert "error: cannot read the run nope-1: not found" in capsys.readouterr().err
+    assert "error: cannot read the run nope-1: " in capsys.readouterr().err
 
 
 def test_an_interrupted_wait_says_that_the_run_goes_on(cloud, spec, monkeypatch):
@@ -133,7 +136,7 @@ def test_an_interrupted_wait_says_that_the_run_goes_on(cloud, spec, monkeypatch)
 
     run = runs.submit(cloud.config(), spec)
     monkeypatch.setattr(commands.time, "sleep", interrupted)
-    with pytest.raises(CloudError, match=f"the run {run} goes on; .*`cancel {run}` ends it"):
+    with pytest.raises(CloudError, match=f"the run {run} continues; .*`cancel {run}` cancels it"):
         commands._wait(cloud.config(), run, SimpleNamespace(line=print))
 
 
@@ -226,5 +229,5 @@ def test_an_interrupted_run_from_here_leaves_no_job(
     assert runner_dataflow.main(arguments) == 1
     told = capfd.readouterr().out
     assert "error: Stopped failed: interrupted; the same command resumes" in told
-    assert "  Dataflow's job 1 is being cancelled" in told
+    assert "  Dataflow job 1 is being cancelled" in told
     assert dataflow.states == {"1": "JOB_STATE_CANCELLED", "2": "JOB_STATE_RUNNING"}

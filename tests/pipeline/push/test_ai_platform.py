@@ -80,7 +80,7 @@ def test_the_same_model_is_pushed_once_and_another_becomes_the_default(target, m
     assert target().push(model("a")) == first, "an older model again becomes the default again"
     assert names(target()) == [second.version, first.version] and len(creations(service)) == 2
     assert states(target()) == ["kept", "served"]
-    with pytest.raises(PushError, match="nothing waits"):
+    with pytest.raises(PushError, match="no version waits for promotion"):
         target().promote()
     service.fail(lambda r: r.path.endswith(":setDefault"), 403)
     with pytest.raises(PushError, match="403"):
@@ -110,7 +110,7 @@ def test_rollback_and_promote(target, model, service):
     assert target().rollback() == pushed[0]
     with pytest.raises(PushError, match=r"precedes the default: nothing to roll back to"):
         target().rollback()
-    with pytest.raises(PushError, match=r"nothing waits"):
+    with pytest.raises(PushError, match=r"no version waits for promotion"):
         target().promote()
     assert target().promote(pushed[2]) == pushed[2]
     assert states(target()) == ["kept", "rolled back", "served"]
@@ -165,14 +165,14 @@ def test_a_fault_that_passes_is_waited_out(status, target, model, service):
 @pytest.mark.parametrize(
     ("status", "advice"),
     [
-        (403, "the caller lacks a permission, or the API is not enabled; .* docs/push.md"),
-        (429, "a quota is used up; try again later"),
-        (500, "the service failed; try again, what was done already is not done twice"),
+        (403, "The account lacks a permission, or the API is not enabled: .* docs/push.md"),
+        (429, "A quota is used up. Wait"),
+        (500, "The service failed or did not answer. Try again"),
     ],
 )
 def test_a_fault_that_stays_is_told(status, advice, target, model, service):
     service.fail(lambda r: r.method == "POST" and r.path.endswith("/versions"), status)
-    told = rf"creating the version v_\w+ of cats_dogs_classifier failed: {status} told to fail; "
+    told = rf"creating the version v_\w+ of cats_dogs_classifier failed: {status} told to fail. "
     with pytest.raises(PushError, match=told + advice):
         target().push(model("a"))
     assert versions(service) == {}
@@ -183,7 +183,7 @@ def test_no_permission_to_create_a_model_or_to_see_any(target, model, service):
     with pytest.raises(PushError, match=r"creating the model cats_dogs_classifier failed: 403"):
         target().push(model("a"))
     service.fail(lambda r: r.method == "GET", 403)
-    with pytest.raises(PushError, match=r"asking http://.* for its methods failed: 403"):
+    with pytest.raises(PushError, match=r"reading the methods of http://.* failed: 403"):
         target().preflight()
 
 
@@ -200,14 +200,14 @@ def test_a_creation_that_fails_is_told_and_done_anew_by_the_next_push(target, mo
     with pytest.raises(PushError, match=r"creating the version .*more memory than the machine has"):
         target().push(model("a"))
     assert states(target()) == ["failed"]
-    assert "a push of its model makes it anew" in target().status().notes[0]
+    assert "pushing its model again creates it anew" in target().status().notes[0]
     target().push(model("a"))
     assert states(target()) == ["served"]
 
 
 def test_a_creation_that_never_ends_is_not_waited_for_without_end(target, model, service):
     service.doom("versions.create", None)
-    with pytest.raises(PushError, match=r"has not ended within 1 s \(timeout_s\); .*push again"):
+    with pytest.raises(PushError, match=r"did not end within 1 s \(timeout_s\) .*Push again"):
         target(timeout_s=1).push(model("a"))
     assert states(target()) == ["creating"]
 
@@ -227,17 +227,19 @@ def test_without_credentials_the_user_is_told_to_log_in(target, monkeypatch, tmp
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS")
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
     with pytest.raises(
-        PushError, match=r"^no credentials for .* run `gcloud auth application-default login`"
+        PushError, match=r"^no credentials for .* Run `gcloud auth application-default login`"
     ):
         target()
 
 
 def test_an_address_where_nobody_answers_is_told(target):
     with pytest.raises(
-        PushError, match=r"reaching http://127.0.0.1:9 failed: no answer \(.*refused"
+        PushError, match=r"connecting to http://127.0.0.1:9 failed: no answer \(.*refused"
     ):
         target(api_endpoint="http://127.0.0.1:9")
-    with pytest.raises(PushError, match=r"reaching http://no.invalid failed: no answer \(Unable"):
+    with pytest.raises(
+        PushError, match=r"connecting to http://no.invalid failed: no answer \(Unable"
+    ):
         target(api_endpoint="http://no.invalid")
 
 
@@ -287,6 +289,6 @@ def test_the_pushed_model_answers_with_its_prediction(target, service, pushed_ru
     target().push(str(pushed_run.root / "serving" / "1"))
     photo = base64.b64encode(next(photos.glob("cat/*.jpg")).read_bytes()).decode()
     body = {"signature_name": "serving_jpeg", "instances": [{"b64": photo}]}
-    api = tfx_runner.service(target()._options, float("inf"))
+    api = tfx_runner.connect(target()._options, float("inf"))
     answer = api.projects().predict(name=MODEL, body=body).execute()
     assert set(answer["predictions"][0]) == {"label", "label_index", "probabilities"}

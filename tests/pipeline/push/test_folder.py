@@ -149,7 +149,7 @@ def test_what_cannot_be_done_is_said(model, serving, target):
         target.rollback()
     with pytest.raises(PushError, match=r"no version '7' in .*; there are: 1"):
         target.rollback("7")
-    with pytest.raises(PushError, match=r"nothing waits: version 1 is served"):
+    with pytest.raises(PushError, match=r"no version waits for promotion: .* serves version 1"):
         target.promote()
 
 
@@ -165,7 +165,9 @@ def test_the_version_served_stays_however_few_are_kept(model, serving):
 
 def test_a_folder_that_cannot_be_written_is_found_before_the_run(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(PushError, match=r"cannot make the folder .*file/serving: Not a directory"):
+    with pytest.raises(
+        PushError, match=r"cannot create the folder .*file/serving: Not a directory"
+    ):
         FolderTarget(tmp_path / "file" / "serving").preflight()
 
 
@@ -219,7 +221,7 @@ def test_a_killed_push_is_completed_or_undone_by_the_next(step, model, serving, 
         text=True,
     ) as process:
         assert process.stdout.readline() == "here\n"
-        with pytest.raises(PushError, match=r"has been held by another push for 0\.2 s"):
+        with pytest.raises(PushError, match=r"has been locked by another push for 0\.2 s"):
             FolderTarget(serving, lock_timeout_s=0.2).push(model("c"))
         process.send_signal(signal.SIGKILL)
     out = step in ("renamed", "removing")

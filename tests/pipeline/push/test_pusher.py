@@ -67,7 +67,7 @@ def test_nothing_goes_out_without_both_blessings(blessings, push, tmp_path):
 def test_a_folder_that_is_no_folder_is_refused(push, tmp_path):
     from pipeline.push.targets import make_target
 
-    with pytest.raises(PushError, match=r"gs://bucket/serving is no folder of a file system"):
+    with pytest.raises(PushError, match=r"gs://bucket/serving is not on a file system"):
         make_target(PushConfig(), "gs://bucket/serving")
 
 
@@ -94,7 +94,7 @@ def test_another_target_is_pushed_to_and_recorded_alike(push, storage):
 
 def test_files_that_the_gates_did_not_judge_are_not_pushed(push, tmp_path):
     with pytest.raises(
-        PushError, match=r"model/Format-Serving is not the one that the gates judge"
+        PushError, match=r"model/Format-Serving is not the one that the gates evaluated"
     ):
         push(judged="0" * 64)
     assert versions(tmp_path / "serving") == []

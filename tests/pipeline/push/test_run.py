@@ -73,7 +73,7 @@ def run(tmp_path, options):
             LocalDagRunner(run_id, reports.append).run(pipeline)
         except Exception as error:
             return next(r.error for r in reports if r.error) or error
-        executions = run_executions(sqlite_store(metadata), "pushes", run_id)
+        executions = run_executions(sqlite_store(metadata), run_id)
         pushed = next(e for e in executions if e.node_id == "Pusher")
         return pushed.state, pushed.outputs["pushed_model"][0].properties
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.push.target import PushError
-from pipeline.push.upload import model_digest, uploaded
+from pipeline.push.upload import model_digest, upload_model
 
 AT = "gs://bucket/models"
 
@@ -26,27 +26,27 @@ def _forgotten(storage):
 
 
 def test_the_address_follows_from_the_content_and_the_graph_goes_last(model, storage):
-    address = uploaded(model("a"), AT)
+    address = upload_model(model("a"), AT)
     assert storage.names(f"{address}/") == ["saved_model.pb", "variables/v"]
     assert sent(storage) == ["variables/v", "saved_model.pb"]
-    assert uploaded(model("a"), AT) == address and len(sent(storage)) == 2, "sent once"
-    assert uploaded(model("b"), AT) != address
+    assert upload_model(model("a"), AT) == address and len(sent(storage)) == 2, "sent once"
+    assert upload_model(model("b"), AT) != address
     assert model_digest(address) == model_digest(model("a")), "the same wherever it lies"
 
 
 def test_a_model_in_the_store_is_taken_from_there(model, storage):
-    address = uploaded(model("a"), "gs://bucket/run/Trainer/model/6")
-    assert uploaded(address, AT) == address and storage.names(f"{AT}/") == []
+    address = upload_model(model("a"), "gs://bucket/run/Trainer/model/6")
+    assert upload_model(address, AT) == address and storage.names(f"{AT}/") == []
 
 
 def test_an_upload_that_died_is_completed(model, storage):
     storage.fail(lambda r: b"/saved_model.pb" in r.body, 403)
     with pytest.raises(PushError, match=r"could not be uploaded: gs://.*model.pb: 403 .*told to"):
-        uploaded(model("a"), AT)
+        upload_model(model("a"), AT)
     storage.recover()
     storage.requests.clear()
-    address = uploaded(model("a"), AT)
+    address = upload_model(model("a"), AT)
     assert sent(storage) == ["saved_model.pb"]
     storage.put(f"{address}/variables/v", b"spoilt")
-    uploaded(model("a"), AT)
+    upload_model(model("a"), AT)
     assert storage.get(f"{address}/variables/v") == b"a"

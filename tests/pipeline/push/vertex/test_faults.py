@@ -22,7 +22,7 @@ def test_what_cannot_be_tidied_up_does_not_fail_a_push(target, model, service, c
         target(keep_last=1).push(model(c))
     assert "undeploying" in caplog.text and "deleting version 1" in caplog.text
     assert deployed(service) == ["1", "2", "3", "4"]
-    assert "version 3 runs without requests; the next push" in target().status().notes[-1]
+    assert "version 3 is deployed without traffic; the next push" in target().status().notes[-1]
     service.recover()
     target(keep_last=1).push(model("d"))
     assert deployed(service) == ["4"] and list(service.models["cats-dogs"]) == ["3", "4"]
@@ -47,17 +47,17 @@ def test_a_fault_that_passes_is_waited_out(step, status, target, model, service)
 @pytest.mark.parametrize(
     ("status", "advice"),
     [
-        (403, "the caller lacks a permission, or the API is not enabled; .* docs/push.md"),
-        (409, "somebody else changed it at the same time; push again"),
-        (429, "a quota is used up; try again later or ask for more"),
-        (500, "the service failed; try again, what was done already is not done twice"),
+        (403, "The account lacks a permission, or the API is not enabled: .* docs/push.md"),
+        (409, "Another request changed it at the same time. Try again"),
+        (429, "A quota is used up. Wait, use fewer machines, or request more"),
+        (500, "The service failed or did not answer. Try again: completed steps are not repeated"),
     ],
 )
 def test_a_fault_that_stays_is_told_and_the_next_push_completes(
     step, status, advice, target, model, service
 ):
     service.fail(lambda r: r.method == "POST" and r.path.endswith(step), status, times=5)
-    with pytest.raises(PushError, match=rf"{STEPS[step]} failed: {status} .*; {advice}"):
+    with pytest.raises(PushError, match=rf"{STEPS[step]} failed: {status} .*\. {advice}"):
         target().push(model("a"))
     service.recover()
     target().push(model("a"))
@@ -100,11 +100,11 @@ def test_an_operation_that_never_ends_is_not_waited_for_without_end(target, mode
     target().push(model("a"))
     service.doom("deployModel", None)
     with pytest.raises(
-        PushError, match=r"deploying .* has not ended within 1 s .*/operations/\d+: push"
+        PushError, match=r"deploying .* did not end within 1 s .*/operations/\d+\. Push"
     ):
         target(timeout_s=1).push(model("b"))
     assert shown(target()) == [("1", "served", 100), ("2", "kept", 0)]
-    assert "version 2 answers nothing yet" in target().status().notes[0]
+    assert "version 2 has no traffic" in target().status().notes[0]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_credentials_and_an_answer_are_needed(target, monkeypatch, tmp_path):
         target(api_endpoint="http://127.0.0.1:9", timeout_s=1).status()
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS")
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
-    with pytest.raises(PushError, match=r"^no credentials for .* run `gcloud auth"):
+    with pytest.raises(PushError, match=r"^no credentials for .* Run `gcloud auth"):
         target()
 
 
