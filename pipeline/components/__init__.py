@@ -1,1 +1,1 @@
-"""TFX components of this pipeline that TFX does not have, or has with fewer checks."""
+"""Custom TFX components, and TFX components with additional checks."""

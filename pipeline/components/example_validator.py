@@ -1,25 +1,30 @@
-"""Stops the run when the records disagree with their schema."""
+"""Stops the run if the records do not match their schema."""
+
+from typing import Any
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tfx import types
 from tfx import v1 as tfx
 from tfx.components.example_validator import executor as tfx_validator
 from tfx.dsl.components.base import executor_spec
 from tfx.types import artifact_utils, standard_component_specs
 
 _FIXES = {
-    "label": "the photos of this split carry a label that train does not have, or a record was "
-    "written with another label order: give every split the same labels, or convert again",
-    "image_channels": "only images of 1 to 4 channels can be read: convert the photos again",
+    "label": "this split has a label that train does not have, or its records were written with "
+    "another label order: give every split the same labels, or convert the photos again",
+    "image_channels": "images must have 1 to 4 channels: convert the photos again",
 }
-_FIX = "look at the records with `python -m data inspect`, mend the source and convert again"
+_FIX = (
+    "inspect the records with `python -m data inspect`, correct the photos and convert them again"
+)
 
 
 class AnomaliesError(ValueError):
-    """The records have anomalies; the message names each feature, its split and what to do."""
+    """The records have anomalies; the message names each split, feature and fix."""
 
 
 def explain(split: str, anomalies: anomalies_pb2.Anomalies) -> list[str]:
-    """One line an anomaly: split, feature, what is wrong, the fix."""
+    """Returns a line per anomaly: split, feature, description and fix."""
     lines = [
         f"split {split}, feature {name}: {info.description} Fix: {_FIXES.get(name, _FIX)}."
         for name, info in sorted(anomalies.anomaly_info.items())
@@ -30,7 +35,12 @@ def explain(split: str, anomalies: anomalies_pb2.Anomalies) -> list[str]:
 
 
 class _Executor(tfx_validator.Executor):
-    def Do(self, input_dict, output_dict, exec_properties):
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
         super().Do(input_dict, output_dict, exec_properties)
         artifact = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.ANOMALIES_KEY]
@@ -45,9 +55,9 @@ class _Executor(tfx_validator.Executor):
 
 
 class StrictExampleValidator(tfx.components.ExampleValidator):
-    """TFX's ExampleValidator, which fails where the original only writes down what it found.
+    """TFX's ExampleValidator, which raises `AnomaliesError` instead of only writing anomalies.
 
-    Its failure is an `AnomaliesError`, so that nothing is trained on such records.
+    The failure stops the run before a model is trained on such records.
     """
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(_Executor)

@@ -1,71 +1,88 @@
-"""TFX's executors for Google Cloud: the jobs that they start carry the name of their run.
+"""TFX's executors for Google Cloud, which name their jobs after the run.
 
-Known only as they work: in the compiled spec it would be another spec, and the cache would miss.
+The run is set at run time: putting its id into the compiled spec would change the spec and defeat
+the cache.
 """
 
+from typing import Any
+
+from tfx import types
 from tfx.components.example_gen.import_example_gen import executor as example_gen
 from tfx.components.statistics_gen import executor as statistics_gen
 from tfx.components.transform import executor as transform
-from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.dsl.components.base import base_beam_executor, base_executor
 from tfx.extensions.google_cloud_ai_platform.trainer import executor as trainer
+from tfx.proto.orchestration import execution_result_pb2
 from tfx.utils import json_utils
 
 from pipeline.cloud import dataflow, jobs
 from pipeline.components import evaluator
 
 
-def run_of(context: BaseExecutor.Context) -> str:
-    """The id of the run that an executor works for."""
-    if context.pipeline_run_id:  # orchestrated from here
+def run_of(context: base_executor.BaseExecutor.Context) -> str:
+    """Returns the id of the run of an executor."""
+    if context.pipeline_run_id:  # orchestrated locally
         return f"{context.pipeline_info.id}-{context.pipeline_run_id}"
-    # On Vertex AI TFX tells no more than this: ROOT/<project number>/<run>/<task>/.temp/<task>.
+    # On Vertex AI the path has it: ROOT/<project number>/<run>/<task>/.temp/<task>.
     return context.get_tmp_path().partition("/.temp/")[0].split("/")[-2]
 
 
-class _OnDataflow:
-    """Names the job, and tells in words what went wrong with it."""
+class _DataflowExecutor(base_beam_executor.BaseBeamExecutor):
+    """Names the Dataflow job after the run and translates its errors."""
 
-    def __init__(self, context: BaseExecutor.Context):
+    _beam_pipeline_args: list[str]
+
+    def __init__(self, context: base_executor.BaseExecutor.Context):
         super().__init__(context)
         run = run_of(context)
         self._beam_pipeline_args = [
             *self._beam_pipeline_args,
-            f"--job_name={jobs.name_on_dataflow(type(self).__name__, run)}",
-            f"--labels={jobs.LABEL}={jobs.label(run)}",
+            f"--job_name={jobs.dataflow_job_name(type(self).__name__, run)}",
+            f"--labels={jobs.LABEL}={jobs.label_value(run)}",
         ]
 
-    def Do(self, input_dict, output_dict, exec_properties):
-        """Does the component's work."""
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> execution_result_pb2.ExecutorOutput | None:
+        """Runs the component; raises CloudError if its Dataflow job fails."""
         with dataflow.translate_errors():
             return super().Do(input_dict, output_dict, exec_properties)
 
 
-class ImportExampleGen(_OnDataflow, example_gen.Executor):
-    """From records to examples."""
+class ImportExampleGen(_DataflowExecutor, example_gen.Executor):
+    """ImportExampleGen as a Dataflow job."""
 
 
-class StatisticsGen(_OnDataflow, statistics_gen.Executor):
-    """From examples to statistics."""
+class StatisticsGen(_DataflowExecutor, statistics_gen.Executor):
+    """StatisticsGen as a Dataflow job."""
 
 
-class Transform(_OnDataflow, transform.Executor):
-    """From examples to transformed examples."""
+class Transform(_DataflowExecutor, transform.Executor):
+    """Transform as a Dataflow job."""
 
 
-class Evaluator(_OnDataflow, evaluator.EvaluatorExecutor):
-    """From a model and examples to metrics."""
+class Evaluator(_DataflowExecutor, evaluator.EvaluatorExecutor):
+    """Evaluator as a Dataflow job."""
 
 
 class Trainer(trainer.GenericExecutor):
-    """Has a Vertex AI custom job do the training."""
+    """Trains the model in a Vertex AI custom job."""
 
-    def __init__(self, context: BaseExecutor.Context):
+    def __init__(self, context: base_executor.BaseExecutor.Context):
         super().__init__(context)
         self._run = run_of(context)
 
-    def Do(self, input_dict, output_dict, exec_properties):
-        """Starts the job and waits for its end; raises RuntimeError where it fails."""
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> execution_result_pb2.ExecutorOutput | None:
+        """Starts the job and waits for it; raises RuntimeError if it fails."""
         settings = json_utils.loads(exec_properties["custom_config"])
-        settings[trainer.TRAINING_ARGS_KEY]["labels"][jobs.LABEL] = jobs.label(self._run)
+        settings[trainer.TRAINING_ARGS_KEY]["labels"][jobs.LABEL] = jobs.label_value(self._run)
         labelled = {**exec_properties, "custom_config": json_utils.dumps(settings)}
         return super().Do(input_dict, output_dict, labelled)

@@ -1,4 +1,4 @@
-"""The schema of the records: given for the known layout, inferred for columns that a user added."""
+"""The schema of the records: fixed for TFRecorder's features, inferred for additional columns."""
 
 import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
@@ -17,11 +17,15 @@ _TEXT = ("image_name", "split", "image_encoding")
 
 
 def known_layout(classes: int, features: tuple[str, ...]) -> schema_pb2.Schema:
-    """The schema of those `features` that belong to TFRecorder's layout.
+    """Returns the schema of those `features` that belong to TFRecorder's layout.
 
     Args:
         classes: number of labels; a `label` outside [0, classes) is an anomaly.
-        features: names of the features that the records have.
+        features: names of the features in the records.
+
+    Example:
+        >>> [feature.name for feature in known_layout(2, ("image", "label", "camera")).feature]
+        ['image', 'label']
     """
     schema = schema_pb2.Schema()
     for name in features:
@@ -41,17 +45,17 @@ def known_layout(classes: int, features: tuple[str, ...]) -> schema_pb2.Schema:
 
 
 def with_extra_columns(known: schema_pb2.Schema, inferred: schema_pb2.Schema) -> schema_pb2.Schema:
-    """`known` plus the features that only `inferred` has, and how each is read as a tensor."""
+    """Returns `known` plus the features that only `inferred` has, with tensor representations."""
     schema = schema_pb2.Schema()
     schema.CopyFrom(known)
     names = {feature.name for feature in known.feature}
     extra = [feature for feature in inferred.feature if feature.name not in names]
     for feature in extra:
-        # Sites, patients or cameras that train does not have are no anomaly.
+        # A value that train does not have, such as a new camera, is not an anomaly.
         feature.ClearField("domain")
         feature.ClearField("distribution_constraints")
     schema.feature.extend(extra)
-    # Where one representation is stated, as for the pixels, readers infer no other.
+    # If a schema has one representation, as for the pixels, readers do not infer the others.
     group = schema.tensor_representation_group[""].tensor_representation
     for name, inferred_representation in infer_representations(schema).items():
         if name not in group:
@@ -64,12 +68,12 @@ def RecordSchema(
     statistics: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
     known: tfx.dsl.components.Parameter[str],
     schema: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.Schema],
-):
+) -> None:
     """Writes the schema of the records.
 
     Args:
-        statistics: of the split `train`, from which extra columns are inferred.
-        known: the given part as text, see `known_layout`.
+        statistics: statistics of the examples; extra columns are inferred from the split `train`.
+        known: schema of the known layout in text format, see `known_layout`.
         schema: receives `schema.pbtxt`.
     """
     train = tfdv.load_stats_binary(f"{statistics.uri}/Split-train/FeatureStats.pb")
@@ -81,13 +85,18 @@ def RecordSchema(
         file.write(text_format.MessageToString(complete))
 
 
-def _add(schema, name, kind, in_statistics=True) -> schema_pb2.Feature:
-    """A feature with exactly one value in every record.
+def _add(
+    schema: schema_pb2.Schema,
+    name: str,
+    feature_type: schema_pb2.FeatureType,
+    in_statistics: bool = True,
+) -> schema_pb2.Feature:
+    """Adds a feature with exactly one value in every record.
 
-    Pixels are left out of the statistics, so the validator must not miss them: no presence is
-    asked of them, and that they are dense is stated instead of following from it.
+    The statistics omit the pixels. With a required presence the validator would report them as
+    missing, so their presence is optional and a dense tensor representation is set explicitly.
     """
-    feature = schema.feature.add(name=name, type=kind)
+    feature = schema.feature.add(name=name, type=feature_type)
     if in_statistics:
         feature.presence.min_fraction = 1
         feature.shape.SetInParent()

@@ -1,6 +1,6 @@
-"""Gate 2: the exported model must serve, in a fresh process that has TensorFlow and nothing else.
+"""Gate 2 as a component: tests the exported model in a process that has TensorFlow only.
 
-It takes the place of TFX's InfraValidator where no Docker is at hand, and emits the same artifact.
+It replaces TFX's InfraValidator on machines without Docker and writes the same artifact.
 """
 
 import json
@@ -9,9 +9,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from tfx import v1 as tfx
+from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
@@ -20,31 +22,32 @@ from pipeline.artifacts import saved_model
 from pipeline.artifacts.digests import file_digest, settings_digest
 from pipeline.artifacts.label_file import FILE, read_labels
 from pipeline.artifacts.names import VERDICT_FILE
-from pipeline.components.tfserving import infra_validator
+from pipeline.components import tfserving
+from pipeline.config.schema import RunConfig
 
 FORMAT_VERSION = 1
 _PROBE = Path(__file__).with_name("serving_probe.py")
 _BLESSED, _NOT_BLESSED = "INFRA_BLESSED", "INFRA_NOT_BLESSED"
-# What a model server gets: no project on the path, no keys of anyone.
+# The environment of a model server: no project on the path and no credentials.
 _KEPT_VARIABLES = ("PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR")
 _SET_VARIABLES = {
     "TF_CPP_MIN_LOG_LEVEL": "2",
     "CUDA_VISIBLE_DEVICES": "-1",
-    # TensorFlow imports a Keras, whichever: tf_keras takes 0.7 s less than Keras 3.
+    # TensorFlow imports Keras; tf_keras loads 0.7 s faster than Keras 3.
     "TF_USE_LEGACY_KERAS": "1",
 }
 
 
-def create(model, examples, config):
-    """The gate of a pipeline: this component, or by config TFX's InfraValidator.
+def create(model: tfx.dsl.Channel, examples: tfx.dsl.Channel, config: RunConfig) -> BaseComponent:
+    """Creates this component or, as `serving.validator` says, TFX's InfraValidator.
 
     Args:
         model: channel of the exported model.
         examples: channel of the raw examples.
-        config: with `records` filled in.
+        config: all settings.
     """
     if config.serving.validator == "tfserving":
-        return infra_validator(model, examples, config)
+        return tfserving.create(model, examples, config)
     settings = {
         **config.serving.model_dump(mode="json"),
         "labels": config.records.labels,
@@ -57,18 +60,21 @@ def create(model, examples, config):
     )
 
 
-def probe(model: str, records: list[bytes], settings: dict, trained: str = "") -> list[dict]:
-    """Asks the SavedModel in a process of its own.
+def probe(
+    model: str, records: list[bytes], settings: dict[str, Any], reference: str = ""
+) -> list[dict[str, Any]]:
+    """Runs `serving_probe.py` on a SavedModel in a separate process.
 
     Args:
         model: local folder of the SavedModel.
-        records: serialised raw examples, at least one.
+        records: serialized raw examples, at least one.
         settings: `labels`, `image_size` and the fields of `ServingConfig`.
-        trained: local path of the trained model's answers, see `models.golden_predictions`.
+        reference: local path of the trained model's predictions, see `models.golden_predictions`;
+            empty if there are none.
 
     Returns:
-        One {"name", "passed", "value", "bound"} a check; a process that died or hung is a failed
-        one.
+        {"name", "passed", "value", "bound"} of each check. A process that exits with an error or
+        times out gives one failed check.
     """
     with tempfile.TemporaryDirectory() as folder:
         names = ("records", "settings.json", "result.json")
@@ -77,7 +83,7 @@ def probe(model: str, records: list[bytes], settings: dict, trained: str = "") -
             for record in records:
                 writer.write(record)
         Path(settings_path).write_text(json.dumps(settings))
-        arguments = [model, records_path, trained, settings_path, result_path]
+        arguments = [model, records_path, reference, settings_path, result_path]
         environment = {k: os.environ[k] for k in _KEPT_VARIABLES if k in os.environ}
         try:
             process = subprocess.run(
@@ -91,21 +97,21 @@ def probe(model: str, records: list[bytes], settings: dict, trained: str = "") -
         except subprocess.TimeoutExpired:
             return [_failed("answers in time", "no answer", f"{settings['timeout_s']:g} s")]
         if process.returncode:
-            said = process.stderr[-2000:] or f"exit status {process.returncode}"
-            return [_failed("process stays alive", said, "exit status 0")]
+            output = process.stderr[-2000:] or f"exit status {process.returncode}"
+            return [_failed("process stays alive", output, "exit status 0")]
         checks = json.loads(Path(result_path).read_text())["checks"]
         return [_check_labels(model, settings), *checks]
 
 
-def _check_labels(model: str, settings: dict) -> dict:
-    """Whether the label names that lie in the model are those of the examples, in their order."""
+def _check_labels(model: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Checks that the label names in the model are those of the examples, in the same order."""
     labels = read_labels(Path(model))
     passed = labels == list(settings["labels"])
     name = f"carries the label names in {FILE}"
     return {"name": name, "passed": passed, "value": labels, "bound": settings["labels"]}
 
 
-def _failed(name: str, value: str, bound: str) -> dict:
+def _failed(name: str, value: str, bound: str) -> dict[str, Any]:
     return {"name": name, "passed": False, "value": value, "bound": bound}
 
 
@@ -116,16 +122,16 @@ def ServingCheck(
     split: tfx.dsl.components.Parameter[str],
     settings: tfx.dsl.components.Parameter[str],
     blessing: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.InfraBlessing],
-):
-    """Blesses a model that serves.
+) -> None:
+    """Blesses a model that serves requests correctly.
 
     Args:
-        model: the exported model, and beside it the trained model's answers.
-        examples: raw examples; a few of them are sent as requests.
-        split: the split they are taken from.
+        model: the exported model and the trained model's reference predictions.
+        examples: raw examples, some of which are sent as requests.
+        split: the split of these examples.
         settings: JSON object with `labels`, `image_size` and the fields of `ServingConfig`.
-        blessing: receives `verdict.json` (docs/gate.md) and the file and properties that
-            InfraValidator gives it, and `model_digest` of the SavedModel that was asked.
+        blessing: receives `verdict.json` (docs/gate.md), the file and properties that
+            InfraValidator writes and the `model_digest` of the tested SavedModel.
     """
     options = json.loads(settings)
     uri = artifact_utils.get_split_uri([examples], split)
@@ -133,16 +139,16 @@ def ServingCheck(
     dataset = tf.data.TFRecordDataset(files, compression_type="GZIP")
     records = [r.numpy() for r in dataset.take(options["check_examples"])]
     with tempfile.TemporaryDirectory() as folder:
-        # A copy, for the process has no keys to read it from Cloud Storage.
+        # Copied, because the process has no credentials for Cloud Storage.
         local = os.path.join(folder, "model")
         exported = path_utils.serving_model_path(model.uri)
-        # By the store's own digests, as the Pusher asks for them.
+        # Computed on the original, as in the Pusher, which compares the digests.
         digest = saved_model.model_digest(exported)
         io_utils.copy_dir(exported, local)
-        trained = os.path.join(folder, golden_predictions.FILE)
+        reference = os.path.join(folder, golden_predictions.FILE)
         if tf.io.gfile.exists(f"{model.uri}/{golden_predictions.FILE}"):
-            io_utils.copy_file(f"{model.uri}/{golden_predictions.FILE}", trained)
-        checks = probe(local, records, options, trained)
+            io_utils.copy_file(f"{model.uri}/{golden_predictions.FILE}", reference)
+        checks = probe(local, records, options, reference)
     blessed = bool(checks) and all(check["passed"] for check in checks)
     verdict = {"format_version": FORMAT_VERSION, "passed": blessed, "checks": checks}
     io_utils.write_string_file(f"{blessing.uri}/{VERDICT_FILE}", json.dumps(verdict, indent=1))
@@ -153,8 +159,8 @@ def ServingCheck(
 
 
 def _refusals(root: str) -> int:
-    """How many models were refused here: one more, and the next run asks again.
+    """Returns the number of refused models, which keeps a refusal out of TFX's cache.
 
-    Time and memory are the machine's of that moment; a refusal must not stay in the cache.
+    Time and memory depend on the state of the machine, so the next run must test the model again.
     """
     return len(list(Path(root).glob(f"pipeline/ServingCheck/blessing/*/{_NOT_BLESSED}")))

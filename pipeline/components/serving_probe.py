@@ -1,21 +1,31 @@
-"""Loads a SavedModel as a server would and asks it; run as a script in a process of its own.
+"""Loads a SavedModel like a model server and tests it; runs as a script in a separate process.
 
-Only TensorFlow may be imported: the name of any other library of the pipeline raises, so that a
-model which needs one is found out here and not in production.
+Only TensorFlow may be imported. Importing another library of the pipeline raises ImportError, so a
+model that needs one fails here and not in production.
 
     python -I serving_probe.py MODEL RECORDS REFERENCE SETTINGS RESULT
 
-MODEL is a SavedModel folder; RECORDS a TFRecord file of raw examples; REFERENCE the trained model's
-answers (`pixels` and `probabilities` in an .npz file), or a path where there is none; SETTINGS a
-JSON object with `labels`, `image_size` and the fields of `ServingConfig`; RESULT receives
-{"checks": [{"name", "passed", "value", "bound"}]}.
+    MODEL      SavedModel folder
+    RECORDS    TFRecord file of raw examples
+    REFERENCE  .npz file of the trained model's predictions (`pixels` and `probabilities`), or a
+               path that does not exist
+    SETTINGS   JSON object with `labels`, `image_size` and the fields of `ServingConfig`
+    RESULT     receives {"checks": [{"name", "passed", "value", "bound"}]}
 """
+
+from __future__ import annotations
 
 import json
 import math
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _FORBIDDEN = {
     "apache_beam",
@@ -33,44 +43,71 @@ _FORBIDDEN = {
 _SIGNATURES = ("serving_default", "serving_jpeg", "serving_pixels")
 _BATCH_TOLERANCE = 1e-3
 _OTHER_SIDES = (150, 96)
-"""Height of the arrays that are sent beside those of the model's size: the first that differs."""
+"""Candidate heights of the images that test resizing; the first that is not the model's is used."""
 
 
-class _OnlyTensorFlow:
-    def find_spec(self, name, path=None, target=None):
+class _Sample(NamedTuple):
+    """One example in the forms that the signatures take."""
+
+    record: bytes
+    file: bytes
+    """Encoded image file."""
+    image: Any
+    """Tensor, uint8 [height, width, 3]."""
+
+
+class _ImportBlocker:
+    """Import hook that rejects the pipeline's libraries."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name.partition(".")[0] in _FORBIDDEN:
             raise ImportError(f"a served model must not import {name}")
 
 
-def main(model: str, records: str, reference: str, settings: str, result: str):
-    """Runs every check and writes the result; a check that raises is a check that failed."""
-    sys.meta_path.insert(0, _OnlyTensorFlow())
+def main(model: str, records: str, reference: str, settings: str, result: str) -> None:
+    """Runs every check and writes the result; a check that raises has failed."""
+    sys.meta_path.insert(0, _ImportBlocker())
     import tensorflow as tf
 
-    checks: list[dict] = []
+    checks: list[dict[str, Any]] = []
 
-    def check(name, passed, value, bound):
+    def check(name: str, passed: bool, value: object, bound: object) -> None:
         checks.append({"name": name, "passed": bool(passed), "value": value, "bound": bound})
 
     options = json.loads(Path(settings).read_text())
     try:
         probe = _Probe(tf, model, options, check)
-        if probe.has_signatures():
-            photos = _photos(tf, records)
-            requests = _requests(tf, photos, options["image_size"])
-            probe.ask_all(requests)
-            probe.resize_pixels([image for _, _, image in photos])
-            probe.compare_with_training(Path(reference))
-            probe.send_nonsense(requests)
-            probe.time_requests(requests)
-            probe.weigh()
-    except Exception as error:  # whatever a model raises is the reason why it is refused
+        if probe.check_signatures():
+            samples = _read_samples(tf, records)
+            requests = _requests(tf, samples, options["image_size"])
+            probe.check_predictions(requests)
+            probe.check_resizing([sample.image for sample in samples])
+            probe.check_reference(Path(reference))
+            probe.check_invalid_requests(requests)
+            probe.check_latency(requests)
+            probe.check_memory()
+    except Exception as error:  # Any error of the model is a reason to refuse it.
         check("answers requests", False, f"{type(error).__name__}: {error}"[:2000], "no error")
     Path(result).write_text(json.dumps({"checks": checks}, indent=1))
 
 
 class _Probe:
-    def __init__(self, tf, path, options, check):
+    """A loaded SavedModel and its checks.
+
+    Args:
+        tf: the module `tensorflow`.
+        path: SavedModel folder.
+        options: content of SETTINGS.
+        check: records the outcome of a check: name, passed, value, bound.
+    """
+
+    def __init__(
+        self,
+        tf: ModuleType,
+        path: str,
+        options: dict[str, Any],
+        check: Callable[[str, bool, object, object], None],
+    ):
         started = time.monotonic()
         import numpy as np
 
@@ -80,149 +117,154 @@ class _Probe:
         seconds = round(time.monotonic() - started, 2)
         check("loads with TensorFlow alone (s)", True, seconds, options["timeout_s"])
 
-    def has_signatures(self) -> bool:
+    def check_signatures(self) -> bool:
+        """Checks that all signatures exist; returns whether they do."""
         present = [name for name in _SIGNATURES if name in self._model.signatures]
         self._check("signatures", present == [*_SIGNATURES], present, [*_SIGNATURES])
         return present == [*_SIGNATURES]
 
-    def ask_all(self, requests):
-        """Signatures agree with each other and in every batch size, and name the labels."""
-        answers = {name: self._ask(name, batch) for name, batch in requests.items()}
-        reference = answers["serving_default"]["probabilities"]
+    def check_predictions(self, requests: dict[str, list[Any]]) -> None:
+        """Checks that predictions agree across signatures and batch sizes, and their labels."""
+        outputs = {name: self._predict(name, batch) for name, batch in requests.items()}
+        reference = outputs["serving_default"]["probabilities"]
         bound = self._options["max_probability_difference"]
         for name in _SIGNATURES[1:]:
-            difference = _distance(answers[name]["probabilities"], reference)
+            difference = _max_difference(outputs[name]["probabilities"], reference)
             text = f"{name} agrees with serving_default"
             self._check(text, difference <= bound, difference, bound)
-        for name, answer in answers.items():
+        for name, output in outputs.items():
             for size in self._options["batch_sizes"]:
                 repeated = [requests[name][i % len(reference)] for i in range(size)]
-                expected = [answer["probabilities"][i % len(reference)] for i in range(size)]
-                difference = _distance(self._ask(name, repeated)["probabilities"], expected)
+                expected = [output["probabilities"][i % len(reference)] for i in range(size)]
+                probabilities = self._predict(name, repeated)["probabilities"]
+                difference = _max_difference(probabilities, expected)
                 text = f"{name} answers a batch of {size} alike"
                 self._check(text, difference <= _BATCH_TOLERANCE, difference, _BATCH_TOLERANCE)
-            self._check_labels(name, answer)
+            self._check_labels(name, output)
 
-    def resize_pixels(self, images):
-        """Arrays of another size get the answers of the same arrays resized beforehand."""
+    def check_resizing(self, images: Sequence[Any]) -> None:
+        """Checks that `serving_pixels` resizes images of other sizes as training does."""
         size = self._options["image_size"]
         bound = self._options["max_probability_difference"]
         side = next(side for side in _OTHER_SIDES if side != size)
         for height, width in ((side, side), (side, side * 2 // 3)):
             text = f"serving_pixels resizes [{height}, {width}, 3] as training does"
-            sent = [_resized(self._tf, image, height, width) for image in images]
-            beforehand = [_resized(self._tf, image, size, size) for image in sent]
+            sent = [_resize(self._tf, image, height, width) for image in images]
+            resized = [_resize(self._tf, image, size, size) for image in sent]
             try:
-                answer = self._ask("serving_pixels", sent)["probabilities"]
+                probabilities = self._predict("serving_pixels", sent)["probabilities"]
             except self._refusals as error:
-                self._check(text, False, _told(error), bound)
+                self._check(text, False, _describe(error), bound)
                 continue
-            expected = self._ask("serving_pixels", beforehand)["probabilities"]
-            difference = _distance(answer, expected)
+            expected = self._predict("serving_pixels", resized)["probabilities"]
+            difference = _max_difference(probabilities, expected)
             self._check(text, difference <= bound, difference, bound)
 
-    def compare_with_training(self, path: Path):
+    def check_reference(self, path: Path) -> None:
+        """Checks that predictions equal those of the trained model."""
         if not path.is_file():
             missing = "no reference.npz beside the model"
             self._check("answers as the trained model did", False, missing, "its answers")
             return
         trained = self._np.load(path)
-        answer = self._ask("serving_pixels", trained["pixels"])["probabilities"]
-        difference = _distance(answer, trained["probabilities"])
+        probabilities = self._predict("serving_pixels", trained["pixels"])["probabilities"]
+        difference = _max_difference(probabilities, trained["probabilities"])
         bound = self._options["max_probability_difference"]
         self._check("answers as the trained model did", difference <= bound, difference, bound)
 
-    def send_nonsense(self, requests):
-        """A request that makes no sense is a clear error, and the next good one is answered."""
+    def check_invalid_requests(self, requests: dict[str, list[Any]]) -> None:
+        """Checks that an invalid request gives a clear error and the next valid one a result."""
         size = self._options["image_size"]
-        nonsense = {
+        invalid = {
             "serving_default": [b"\x00 this is no record"],
             "serving_jpeg": [b"\xff\xd8\xff this is no photo"],
             "serving_pixels": self._tf.zeros([1, size, size, 5]),
         }
-        for name, bad in nonsense.items():
+        for name, batch in invalid.items():
             text = f"{name} answers nonsense with an error"
             try:
-                self._ask(name, bad)
+                self._predict(name, batch)
                 self._check(text, False, "an answer", "an error that says why")
             except self._refusals as error:
-                self._check(text, _reason(error), _told(error), "an error that says why")
-            self._ask(name, requests[name][:1])
+                has_reason = bool(_reason(error))
+                self._check(text, has_reason, _describe(error), "an error that says why")
+            self._predict(name, requests[name][:1])
 
-    def time_requests(self, requests):
+    def check_latency(self, requests: dict[str, list[Any]]) -> None:
+        """Measures requests of one image."""
         calls = self._options["latency_calls"]
         for name in _SIGNATURES:
             one = requests[name][:1]
             times = []
             for _ in range(calls):
                 started = time.perf_counter()
-                self._ask(name, one)
+                self._predict(name, one)
                 times.append((time.perf_counter() - started) * 1000)
             times.sort()
             for percent in (50, 99):
-                took = round(times[math.ceil(calls * percent / 100) - 1], 1)
+                latency = round(times[math.ceil(calls * percent / 100) - 1], 1)
                 bound = self._options[f"max_p{percent}_ms"]
                 text = f"{name} p{percent} of {calls} requests (ms)"
-                self._check(text, took <= bound, took, bound)
+                self._check(text, latency <= bound, latency, bound)
 
-    def weigh(self):
+    def check_memory(self) -> None:
+        """Checks the peak memory of this process."""
         peak = round(_peak_memory())
         bound = self._options["max_memory_mb"]
         self._check("peak memory (MiB)", peak <= bound, peak, bound)
 
-    def _check_labels(self, name, answer):
-        known = self._options["labels"]
-        named = [label.decode() for label in answer["label"].tolist()]
-        probabilities = answer["probabilities"]
+    def _check_labels(self, name: str, output: dict[str, np.ndarray]) -> None:
+        labels = self._options["labels"]
+        predicted = [label.decode() for label in output["label"].tolist()]
+        probabilities = output["probabilities"]
         best = probabilities.argmax(axis=1)
-        expected = [known[i] for i in best if i < len(known)]
+        expected = [labels[i] for i in best if i < len(labels)]
         right = (
-            probabilities.shape[1] == len(known)
-            and named == expected
-            and answer["label_index"].tolist() == best.tolist()
+            probabilities.shape[1] == len(labels)
+            and predicted == expected
+            and output["label_index"].tolist() == best.tolist()
         )
-        self._check(f"{name} names the labels", right, sorted({*named}), known)
+        self._check(f"{name} names the labels", right, sorted({*predicted}), labels)
 
-    def _ask(self, name, batch) -> dict:
-        """The answer to one request: output name to array, [batch, ...]."""
+    def _predict(self, name: str, batch: Any) -> dict[str, np.ndarray]:
+        """Returns the outputs of a signature by name, arrays [batch, ...]."""
         signature = self._model.signatures[name]
         ((argument, spec),) = signature.structured_input_signature[1].items()
         if spec.dtype != self._tf.string:
-            batch = self._np.asarray(batch)  # TensorFlow converts a list number by number
+            batch = self._np.asarray(batch)  # TensorFlow converts a list number by number.
         batch = self._tf.cast(batch, spec.dtype)
         return {key: value.numpy() for key, value in signature(**{argument: batch}).items()}
 
 
-def _told(error) -> str:
-    """An error's type and reason, as a check's value."""
+def _describe(error: Exception) -> str:
+    """Returns the type and the reason of an error."""
     return f"{type(error).__name__}: {_reason(error)}"[:200]
 
 
-def _reason(error) -> str:
-    """What a library's error says, without where in the graph it happened; "" if nothing."""
+def _reason(error: Exception) -> str:
+    """Returns the last line of an error's message that does not locate it; "" if there is none."""
     lines = [line.strip() for line in str(error).splitlines()]
-    places = ("[[", "<", "Graph execution error", "Detected at")
-    return next((line for line in reversed(lines) if line and not line.startswith(places)), "")
+    locations = ("[[", "<", "Graph execution error", "Detected at")
+    return next((line for line in reversed(lines) if line and not line.startswith(locations)), "")
 
 
 def _peak_memory() -> float:
-    """Resident MiB of this process at its peak.
+    """Returns the peak resident memory of this process in MiB.
 
-    Not `getrusage`: on Linux its figure begins with the peak of the process that started this one.
+    `getrusage` is not used: on Linux its value includes the peak of the parent process.
     """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
-    raise OSError("the kernel does not tell the peak of this process's memory")
+    raise OSError("cannot read the peak memory: /proc/self/status has no line VmHWM")
 
 
-def _distance(probabilities, others) -> float:
-    return float(abs(probabilities - others).max())
+def _max_difference(probabilities: np.ndarray, expected: np.ndarray | list[np.ndarray]) -> float:
+    return float(abs(probabilities - expected).max())
 
 
-def _photos(tf, path) -> list[tuple]:
-    """Each record with its photo as an encoded file and as an image, uint8 [height, width, 3]."""
-    photos = []
+def _read_samples(tf: ModuleType, path: str) -> list[_Sample]:
+    samples = []
     for record in (r.numpy() for r in tf.data.TFRecordDataset(path)):
         feature = tf.train.Example.FromString(record).features.feature
         content = feature["image"].bytes_list.value[0]
@@ -237,19 +279,21 @@ def _photos(tf, path) -> list[tuple]:
             image = image if shape[2] >= 3 else tf.repeat(image[..., :1], 3, axis=-1)
             image = image[..., :3]
             content = tf.io.encode_png(image).numpy()
-        photos.append((record, content, image))
-    return photos
+        samples.append(_Sample(record, content, image))
+    return samples
 
 
-def _requests(tf, photos, size) -> dict:
-    """The photos as clients send them: serialised, as encoded files, and as pixels 0 to 255."""
-    records, files, images = zip(*photos, strict=True)
-    pixels = [_resized(tf, image, size, size) for image in images]
-    return dict(zip(_SIGNATURES, (list(records), list(files), pixels), strict=True))
+def _requests(tf: ModuleType, samples: Sequence[_Sample], size: int) -> dict[str, list[Any]]:
+    """Returns each signature's batch: records, encoded files, and pixels 0 to 255."""
+    return {
+        "serving_default": [sample.record for sample in samples],
+        "serving_jpeg": [sample.file for sample in samples],
+        "serving_pixels": [_resize(tf, sample.image, size, size) for sample in samples],
+    }
 
 
-def _resized(tf, image, height, width):
-    """As training resizes: uint8 [height, width, 3]."""
+def _resize(tf: ModuleType, image: Any, height: int, width: int) -> np.ndarray:
+    """Resizes as training does: uint8 [height, width, 3]."""
     resized = tf.image.resize(image, [height, width], antialias=True)
     return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8).numpy()
 

@@ -1,41 +1,52 @@
-"""Gate 2 by TFX's InfraValidator: TensorFlow Serving itself, in a Docker container."""
+"""Gate 2 with TFX's InfraValidator, which runs TensorFlow Serving in a Docker container."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from pipeline.config.files import ConfigError
-from pipeline.config.schema import Config
+
+if TYPE_CHECKING:
+    from tfx import v1 as tfx
+    from tfx.dsl.components.base.base_component import BaseComponent
+
+    from pipeline.config.schema import Config, RunConfig
 
 
 def preflight(config: Config) -> None:
-    """Refuses a config whose serving gate cannot run on this machine.
+    """Checks that the serving gate can run.
 
     Raises:
-        ConfigError: TensorFlow Serving is asked for, and Docker does not answer, or it is to run on
-            Vertex AI, where containers start no containers.
+        ConfigError: `serving.validator` is `tfserving`, and Docker does not answer or the pipeline
+            runs on Vertex AI, where a container cannot start another one.
     """
     if config.serving.validator != "tfserving":
         return
-    instead = "set serving.validator=process, which needs neither"
+    instead = "set serving.validator=process, which needs no Docker"
     if config.cloud is not None:
         raise ConfigError(
-            "serving.validator: TFX's InfraValidator does not run on Vertex AI; " + instead
+            "serving.validator=tfserving: TFX's InfraValidator does not run on Vertex AI; "
+            + instead
         )
-    import docker
+    from docker.client import DockerClient
+    from docker.errors import DockerException
 
     try:
-        docker.from_env().ping()
-    except docker.errors.DockerException as error:
+        DockerClient.from_env().ping()
+    except DockerException as error:
         raise ConfigError(
             "serving.validator=tfserving needs a running Docker and the image "
             f"{config.serving.image}: Docker does not answer ({error}). Start it, or {instead}"
         ) from None
 
 
-def infra_validator(model, examples, config: Config):
-    """TFX's InfraValidator with `config.serving`; its output `blessing` is the usual one.
+def create(model: tfx.dsl.Channel, examples: tfx.dsl.Channel, config: RunConfig) -> BaseComponent:
+    """Creates TFX's InfraValidator with the settings of `config.serving`.
 
     Args:
         model: channel of the exported model.
         examples: channel of the raw examples.
-        config: with `records` filled in.
+        config: all settings.
     """
     from tfx import v1 as tfx
 
@@ -43,7 +54,7 @@ def infra_validator(model, examples, config: Config):
 
     serving = config.serving
     name, _, tag = serving.image.rpartition(":")
-    if not name or "/" in tag:  # a colon may also belong to the registry's port
+    if not name or "/" in tag:  # the colon belongs to the port of the registry
         name, tag = serving.image, "latest"
     return RecordingInfraValidator(
         model=model,

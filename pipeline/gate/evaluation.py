@@ -1,7 +1,8 @@
-"""What TFMA measures for gate 1: metrics, slices, intervals."""
+"""The TFMA configuration of gate 1: metrics, slices, confidence intervals."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tensorflow_model_analysis.proto import config_pb2
 
@@ -16,7 +17,7 @@ _METHODS = {
     "jackknife": config_pb2.ConfidenceIntervalOptions.JACKKNIFE,
     "bootstrap": config_pb2.ConfidenceIntervalOptions.POISSON_BOOTSTRAP,
 }
-# TFX's cache does not see code behind a dotted path; its digest makes an edit count.
+# TFX's cache ignores code that is loaded by name, so the config carries its digest.
 _HERE = Path(__file__).parent
 _CODE = settings_digest(
     [file_digest(_HERE / name) for name in ("extractors.py", "metrics.py", "slicing.py")]
@@ -24,14 +25,19 @@ _CODE = settings_digest(
 
 
 def eval_config(gate: GateConfig, classes: int) -> config_pb2.EvalConfig:
-    """The TFMA configuration of gate 1.
+    """Returns the TFMA configuration of gate 1.
 
-    Thresholds are not in it: they would make the Evaluator bless, and a model that only the
-    gate refuses (by an interval) would still become the next baseline.
+    It has no thresholds: with thresholds the Evaluator would bless models itself, and a model that
+    fails QualityGate would still become the next baseline.
 
     Args:
         gate: bounds and slices.
-        classes: number of labels; AUC is one class against the rest, averaged.
+        classes: number of labels. AUC is computed one-vs-rest and averaged over the labels.
+
+    Example:
+        >>> gate = GateConfig(bounds=({"metric": "accuracy", "min": 0.8},))
+        >>> [list(spec.feature_keys) for spec in eval_config(gate, classes=2).slicing_specs]
+        [[], ['label']]
     """
     slices = [slice_feature(name, gate.edges.get(name)) for name in gate.sliced_features()]
     options = config_pb2.Options()
@@ -57,8 +63,8 @@ def eval_config(gate: GateConfig, classes: int) -> config_pb2.EvalConfig:
                     _metric("SparseCategoricalAccuracy", name="accuracy"),
                     _metric("SparseCategoricalCrossentropy", name="loss"),
                     _metric("MultiClassConfusionMatrixAtThresholds", thresholds=[0.0]),
-                    _own_metric("LabelRates", classes),
-                    _own_metric("CalibrationError", classes),
+                    _custom_metric("LabelRates", classes),
+                    _custom_metric("CalibrationError", classes),
                 ]
             ),
             config_pb2.MetricsSpec(
@@ -77,11 +83,11 @@ def eval_config(gate: GateConfig, classes: int) -> config_pb2.EvalConfig:
     )
 
 
-def _metric(class_name: str, **settings) -> config_pb2.MetricConfig:
+def _metric(class_name: str, **settings: Any) -> config_pb2.MetricConfig:
     return config_pb2.MetricConfig(class_name=class_name, config=json.dumps(settings))
 
 
-def _own_metric(class_name: str, classes: int) -> config_pb2.MetricConfig:
+def _custom_metric(class_name: str, classes: int) -> config_pb2.MetricConfig:
     return config_pb2.MetricConfig(
         module="pipeline.gate.metrics",
         class_name=class_name,

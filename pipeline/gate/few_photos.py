@@ -1,12 +1,12 @@
-"""What a verdict on few photos is worth, in words."""
+"""Warnings about verdicts that rest on few photos."""
 
 import math
 
 from pipeline.artifacts.names import FEW_PHOTOS
 from pipeline.config.gate import SHARES, Bound, GateConfig
 from pipeline.gate.intervals import binomial_tail, fewest_right, photos_needed, wilson
-from pipeline.gate.measurements import Measurements, Slice
-from pipeline.gate.verdict import condition, places, too_few
+from pipeline.gate.measurements import OVERALL, Measurements, SliceKey
+from pipeline.gate.verdict import bound_scopes, format_condition, skip_reason
 
 _WIDE = 0.1
 _CHANCE = 0.05
@@ -16,16 +16,16 @@ _LABEL = "label"
 def few_photos(
     measured: Measurements, gate: GateConfig, labels: tuple[str, ...], split: str
 ) -> list[str]:
-    """Sentences about what so few photos cannot show; empty where there are enough.
+    """Returns what so few photos cannot show, a sentence each; empty if there are enough.
 
-    They tell the interval of the accuracy, and every minimum of accuracy, precision or recall that
-    a model that guesses meets with a probability over 5 %.
+    One sentence gives the interval of the accuracy. Others name every minimum of accuracy,
+    precision or recall that a random guess meets with a probability above 5 %.
 
     Args:
-        measured: what the Evaluator measured.
+        measured: the Evaluator's measurements.
         gate: the bounds.
         labels: label names by index.
-        split: the split that was measured.
+        split: name of the measured split.
     """
     sentences = [_accuracy(measured, split)]
     sentences += [_bound(measured, gate, bound, labels) for bound in gate.bounds]
@@ -33,15 +33,15 @@ def few_photos(
 
 
 def _accuracy(measured: Measurements, split: str) -> str | None:
-    figure = measured.figure("candidate", "accuracy", None, ())
-    photos = measured.photos("accuracy", None, ())
-    if figure.value is None:
+    accuracy = measured.get("candidate", "accuracy", None, OVERALL).value
+    if accuracy is None:
         return None
-    low, high = wilson(round(figure.value * photos), photos)
+    photos = measured.photos("accuracy", None, OVERALL)
+    low, high = wilson(round(accuracy * photos), photos)
     if photos >= FEW_PHOTOS and high - low <= _WIDE:
         return None
     return (
-        f"{photos} {split} photos: an accuracy of {figure.value:.3f} stands for anything from "
+        f"{photos} {split} photos: the 95 % interval of the accuracy {accuracy:.3f} is "
         f"{low:.3f} to {high:.3f}"
     )
 
@@ -51,40 +51,40 @@ def _bound(
 ) -> str | None:
     if bound.metric not in SHARES or not bound.min:
         return None
-    # (photos, probability that each is right if the model guesses) where the bound is applied
+    # Where the bound is applied: the number of photos, and the probability that a guess is right.
     applied = []
-    for label, where in places(measured, bound, labels):
-        photos = measured.photos(bound.metric, label, where)
-        if photos and not too_few(measured, gate, label, where):
-            applied.append((photos, _guess(measured, bound, label, where, labels)))
+    for label, slice_key in bound_scopes(measured, bound, labels):
+        photos = measured.photos(bound.metric, label, slice_key)
+        if photos and not skip_reason(measured, gate, label, slice_key):
+            applied.append((photos, _guess(measured, bound, label, slice_key, labels)))
     if not applied:
         return None
     name = bound.metric if bound.label is None else f"{bound.metric} of {bound.label}"
-    asked = condition("value", ">=", bound.min, bound.confident)
-    subject = f"{name} {asked} on {_counts(bound, [photos for photos, _ in applied])}"
-    needed = [fewest_right(bound.min, photos, bound.confident) for photos, _ in applied]
-    if None in needed:
-        if gate.intervals or bound.min >= 1:
-            return None
-        least = photos_needed(bound.min, errors=0)
-        return f"{subject}: not even a model without an error meets it with fewer than {least}"
-    if not _is_about_chance(bound) and bound.min <= min(p for _, p in applied):
+    condition = format_condition("value", ">=", bound.min, bound.confident)
+    subject = f"{name} {condition} on {_counts(bound, [photos for photos, _ in applied])}"
+    chances = []
+    for photos, p in applied:
+        needed = fewest_right(bound.min, photos, bound.confident)
+        if needed is None:
+            if gate.intervals or bound.min >= 1:
+                return None
+            least = photos_needed(bound.min, errors=0)
+            return f"{subject}: even a model without errors needs at least {least} photos"
+        chances.append(binomial_tail(needed, photos, p))
+    if not _compares_with_chance(bound) and bound.min <= min(p for _, p in applied):
         return None
-    chances = [
-        binomial_tail(right, photos, p) for right, (photos, p) in zip(needed, applied, strict=True)
-    ]
-    # Rows of recall and of slices are about different photos, so their chances multiply. Those of
-    # precision are not independent: all are met at most as often as the least likely one.
+    # Rows of recall and of slices count different photos, so their probabilities multiply. Rows of
+    # precision are dependent: all are met at most as often as the least likely one.
     chance = min(chances) if bound.metric == "precision" else math.prod(chances)
     if chance <= _CHANCE:
         return None
-    return f"{subject}: a model that guesses meets it {round(100 * chance)} times of 100"
+    return f"{subject}: a random guess meets it {round(100 * chance)} times in 100"
 
 
-def _is_about_chance(bound: Bound) -> bool:
-    """Whether a minimum below chance is worth a word.
+def _compares_with_chance(bound: Bound) -> bool:
+    """Returns whether a minimum below chance deserves a warning.
 
-    Of one label or slice it only keeps a model from forgetting it.
+    The minimum of a label or slice does not: it only ensures that the model does not ignore it.
     """
     return bound.metric == "accuracy" and bound.slice_by is None
 
@@ -93,16 +93,16 @@ def _guess(
     measured: Measurements,
     bound: Bound,
     label: str | None,
-    where: Slice,
+    slice_key: SliceKey,
     labels: tuple[str, ...],
 ) -> float:
-    """Share of right photos that the better of two guesses reaches.
+    """Returns the expected share of right photos of the better of two guesses.
 
-    Either always the most frequent label or one of all at random; the former has no recall in the
-    other labels.
+    The guesses are a label at random and always the most frequent label. The latter has no recall
+    of other labels.
     """
     uniform = 1 / len(labels)
-    shares = [measured.labelled(name, where) / measured.examples(where) for name in labels]
+    shares = [measured.labelled(name, slice_key) / measured.examples(slice_key) for name in labels]
     if bound.metric == "precision":
         return shares[labels.index(label)]
     if bound.metric == "recall" or bound.slice_by == _LABEL:
@@ -111,11 +111,12 @@ def _guess(
 
 
 def _counts(bound: Bound, photos: list[int]) -> str:
+    """Formats numbers of photos: `3 to 4 photos of each label`."""
     low, high = min(photos), max(photos)
-    things = "predictions" if bound.metric == "precision" else "photos"
+    noun = "predictions" if bound.metric == "precision" else "photos"
     if low == high == 1:
-        things = things[:-1]
+        noun = noun[:-1]
     parts = ["label"] if bound.metric != "accuracy" and bound.label is None else []
     parts += [bound.slice_by] if bound.slice_by else []
     of = f" of each {' and '.join(parts)}" if parts else ""
-    return f"{low if low == high else f'{low} to {high}'} {things}{of}"
+    return f"{low if low == high else f'{low} to {high}'} {noun}{of}"

@@ -1,36 +1,38 @@
-"""How far a share of few photos can be trusted: Wilson's interval and binomial tails."""
+"""Confidence intervals and binomial probabilities for metrics that are a share of photos."""
 
 import bisect
 import math
 
 Z_95 = 1.959964
-"""The normal distribution has 95 % of its mass within so many standard deviations."""
+"""Standard deviations around the mean that hold 95 % of a normal distribution."""
 ROUNDING = 1e-9
-"""Two figures that differ by less are the same: rounding does not decide about a model."""
+"""Values that differ by less are equal, so that rounding never decides about a model."""
 
 
-def wilson(right: int, n: int) -> tuple[float, float] | None:
-    """The 95 % score interval of a share.
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """Computes the 95 % Wilson score interval of the share `right / n`.
 
-    Unlike the interval of a normal distribution around the share it stays within 0..1, and it has
-    a width where all or none are right. Source: E. B. Wilson, "Probable Inference, the Law of
-    Succession, and Statistical Inference", Journal of the American Statistical Association 22
-    (1927), 209-212.
+    Unlike the normal approximation, it stays within 0..1 and has a width even if all or none are
+    right. Source: E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical
+    Inference", Journal of the American Statistical Association 22 (1927), 209-212.
 
     Args:
         right: number of photos that are right.
-        n: number of photos.
+        n: number of photos, at least 1.
 
     Returns:
-        The lower and the upper end; None without a photo.
+        The lower and the upper end.
+
+    Raises:
+        ValueError: `n` is less than 1.
 
     Example:
         >>> low, high = wilson(38, 40)
         >>> f"{low:.4f} to {high:.4f}"
         '0.8350 to 0.9862'
     """
-    if not n:
-        return None
+    if n < 1:
+        raise ValueError(f"An interval needs at least one photo. Received: n={n}")
     share, z2 = right / n, Z_95**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = Z_95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
@@ -38,17 +40,17 @@ def wilson(right: int, n: int) -> tuple[float, float] | None:
 
 
 def at_least(value: float, limit: float) -> bool:
-    """Whether a value is at least the limit, but for rounding."""
+    """Returns whether `value >= limit`, up to `ROUNDING`."""
     return value >= limit - ROUNDING
 
 
 def fewest_right(minimum: float, n: int, confident: bool = False) -> int | None:
-    """The fewest right photos of `n` that meet a minimum; None if even all `n` do not.
+    """Returns the fewest right photos of `n` that meet a minimum; None if all `n` do not.
 
     Args:
-        minimum: of the share, or with `confident` of the lower end of its interval.
+        minimum: lower bound of the share or, with `confident`, of the lower end of its interval.
         n: number of photos, at least 1.
-        confident: see `minimum`.
+        confident: whether the lower end of the interval must meet the minimum.
     """
 
     def meets(right: int) -> bool:
@@ -59,10 +61,10 @@ def fewest_right(minimum: float, n: int, confident: bool = False) -> int | None:
 
 
 def photos_needed(minimum: float, errors: int) -> int:
-    """The fewest photos with which a model with so many errors meets a confident minimum.
+    """Returns the fewest photos on which a model with `errors` errors meets a confident minimum.
 
     Args:
-        minimum: of the lower end of the interval, below 1.
+        minimum: lower bound of the lower end of the interval, below 1.
         errors: number of photos that are wrong.
     """
 
@@ -76,14 +78,20 @@ def photos_needed(minimum: float, errors: int) -> int:
 
 
 def binomial_tail(right: int, n: int, p: float) -> float:
-    """Probability that at least `right` of `n` photos are right if each is with probability `p`."""
+    """Returns the probability that at least `right` of `n` photos are right.
+
+    Args:
+        right: minimum number of right photos.
+        n: number of photos.
+        p: probability that a single photo is right.
+    """
     if right <= 0 or p >= 1:
         return 1.0
     if right > n or p <= 0:
         return 0.0
 
     def probability(k: int) -> float:
-        # By logarithms: the number of ways to choose k of 2,000 photos is no float.
+        # In logarithms: the binomial coefficients of 2,000 photos overflow a float.
         ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
         return math.exp(ways + k * math.log(p) + (n - k) * math.log1p(-p))
 

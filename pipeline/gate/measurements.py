@@ -1,9 +1,11 @@
-"""Reads what one Evaluator execution wrote."""
+"""Reads the metrics and plots that an Evaluator execution wrote."""
 
 import dataclasses
 import math
+from typing import TypeAlias, TypedDict
 
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 from tensorflow_model_analysis.writers import eval_config_writer
 
 from pipeline.artifacts.names import BASELINE
@@ -15,123 +17,133 @@ _LABEL = "label"
 _CANDIDATE = "candidate"
 _CHANGE = "change"
 _CONFUSION = "multi_class_confusion_matrix_at_thresholds"
-OVERALL = ()
+_MetricKeyAndValue: TypeAlias = metrics_for_slice_pb2.MetricsForSlice.MetricKeyAndValue
+_Bucket: TypeAlias = metrics_for_slice_pb2.CalibrationHistogramBuckets.Bucket
+
+SliceKey = tuple[tuple[str, str], ...]
+"""((feature, value as text), ...), labels by name; () is all examples."""
+OVERALL: SliceKey = ()
 
 
 @dataclasses.dataclass(frozen=True)
-class Figure:
-    """One measured value."""
+class MetricValue:
+    """The value of a metric in a slice."""
 
     value: float | None
-    """None where it cannot be measured, e.g. the recall of a label that no example has."""
+    """None if it is undefined, such as the recall of a label that no example has."""
     interval: tuple[float, float] | None = None
-    """Ends of the 95 % confidence interval: TFMA's if it was asked for and could be computed, else
-    Wilson's for accuracy, precision and recall."""
+    """Ends of the 95 % confidence interval: TFMA's if it was computed, else Wilson's for accuracy,
+    precision and recall, else None."""
 
 
-Slice = tuple[tuple[str, str], ...]
-"""((feature, value as text), ...), labels by name; () is all examples."""
+class CalibrationPoint(TypedDict):
+    """One bucket of the predicted probabilities of a label."""
+
+    predicted: float
+    """Mean predicted probability."""
+    observed: float
+    """Share of the examples that have the label."""
+    examples: int
+    """Number of examples."""
 
 
 class Measurements:
-    """The figures of a candidate, of its baseline, and of the change between them."""
+    """Metric values of a candidate, of its baseline, and the changes between them.
+
+    Args:
+        uri: URI of the `evaluation` artifact.
+        labels: label names by index.
+    """
 
     def __init__(self, uri: str, labels: tuple[str, ...]):
-        """Reads the figures.
-
-        Args:
-            uri: of the `evaluation` artifact.
-            labels: label names by index.
-        """
         self._labels = labels
         self._uri = uri
-        # (kind, metric, label or None, slice) -> figure; kind: candidate, baseline or change
-        self._figures: dict[tuple[str, str, str | None, Slice], Figure] = {}
-        # (candidate or baseline, slice) -> number of examples [actual label][predicted label]; the
-        # last column is TFMA's predicted label of -1: no label at all.
-        self._counts: dict[tuple[str, Slice], list[list[int]]] = {}
+        # Keys: (kind, metric, label or None, slice); kind is candidate, baseline or change.
+        self._values: dict[tuple[str, str, str | None, SliceKey], MetricValue] = {}
+        # (candidate or baseline, slice) -> number of examples [actual label][predicted label]. The
+        # last column is TFMA's class -1: no predicted label.
+        self._counts: dict[tuple[str, SliceKey], list[list[int]]] = {}
         for entry in tfma.load_metrics(uri):
-            where = self._slice(entry.slice_key)
+            slice_key = self._slice_key(entry.slice_key)
             for pair in entry.metric_keys_and_values:
-                self._add(where, pair)
+                self._add(slice_key, pair)
         self._drop_auc_of_one_label()
         self._use_counts()
 
     @property
-    def slices(self) -> list[Slice]:
-        """Every slice that has an example, all examples first."""
-        return sorted(where for model, where in self._counts if model == _CANDIDATE)
+    def slices(self) -> list[SliceKey]:
+        """Every slice that has an example; the slice of all examples comes first."""
+        return sorted(slice_key for model, slice_key in self._counts if model == _CANDIDATE)
 
     @property
     def has_baseline(self) -> bool:
-        """Whether a second model was measured."""
-        return any(kind == BASELINE for kind, *_ in self._figures)
+        """Whether a baseline was measured."""
+        return any(kind == BASELINE for kind, *_ in self._values)
 
     @property
     def baseline_path(self) -> str | None:
-        """The SavedModel that was the baseline; None where there was none."""
+        """The SavedModel of the baseline; None without a baseline."""
         *_, locations = eval_config_writer.load_eval_run(self._uri)
         return locations[BASELINE] if self.has_baseline else None
 
-    def figure(self, kind: str, metric: str, label: str | None, where: Slice) -> Figure:
-        """A figure; one without a value if there is none.
+    def get(self, kind: str, metric: str, label: str | None, slice_key: SliceKey) -> MetricValue:
+        """Returns the value of a metric; `MetricValue(None)` if it was not measured.
 
         Args:
             kind: `candidate`, `baseline` or `change` (candidate minus baseline).
-            metric: its name in a bound.
-            label: for precision and recall, the label.
-            where: the slice.
+            metric: name of the metric, as in a bound.
+            label: the label of precision and recall; None for other metrics.
+            slice_key: the slice.
         """
-        return self._figures.get((kind, metric, label, where), Figure(None))
+        return self._values.get((kind, metric, label, slice_key), MetricValue(None))
 
-    def examples(self, where: Slice) -> int:
-        """Number of examples in a slice."""
-        return sum(map(sum, self._counts.get((_CANDIDATE, where), [])))
+    def examples(self, slice_key: SliceKey) -> int:
+        """Returns the number of examples in a slice."""
+        return sum(map(sum, self._counts.get((_CANDIDATE, slice_key), [])))
 
-    def photos(self, metric: str, label: str | None, where: Slice) -> int:
-        """Number of photos that the candidate's figure is about.
+    def photos(self, metric: str, label: str | None, slice_key: SliceKey) -> int:
+        """Returns the number of photos behind the candidate's value: its denominator.
 
-        Of recall those that have the label, of precision those that are predicted to have it, of
-        other metrics all in the slice.
+        For recall, the photos that have the label; for precision, those predicted to have it; for
+        other metrics, all photos in the slice.
         """
-        return self._share(_CANDIDATE, metric, label, where)[1]
+        return self._share(_CANDIDATE, metric, label, slice_key)[1]
 
-    def labelled(self, label: str, where: Slice) -> int:
-        """Number of photos in a slice that have a label."""
-        return self._share(_CANDIDATE, "recall", label, where)[1]
+    def labelled(self, label: str, slice_key: SliceKey) -> int:
+        """Returns the number of photos in a slice that have a label."""
+        return self._share(_CANDIDATE, "recall", label, slice_key)[1]
 
-    def is_defined(self, metric: str, label: str | None, where: Slice) -> bool:
-        """Whether a slice has what a metric is about: the label, or for the AUC two labels."""
-        counts = self._counts.get((_CANDIDATE, where), [])
+    def is_defined(self, metric: str, label: str | None, slice_key: SliceKey) -> bool:
+        """Returns whether a metric is defined in a slice.
+
+        Precision and recall need a photo of the label, and the AUC photos of two labels.
+        """
+        counts = self._counts.get((_CANDIDATE, slice_key), [])
         present = {name for name, row in zip(self._labels, counts, strict=False) if any(row)}
         if metric == "auc":
             return len(present) > 1
         return label is None or label in present
 
-    def confusion(self, where: Slice = OVERALL) -> list[list[int]]:
-        """Number of examples [actual label][predicted label]."""
-        return [row[:-1] for row in self._counts[_CANDIDATE, where]]
+    def confusion(self, slice_key: SliceKey = OVERALL) -> list[list[int]]:
+        """Returns the number of examples [actual label][predicted label]."""
+        return [row[:-1] for row in self._counts[_CANDIDATE, slice_key]]
 
-    def table(self) -> dict[str, dict[str, float | None]]:
-        """The candidate's figures as {slice: {metric: value}}, per label as `recall of cat`."""
-        result: dict[str, dict[str, float | None]] = {}
-        for where in self.slices:
-            row: dict[str, float | None] = {"example_count": self.examples(where)}
-            for (kind, metric, label, at), figure in self._figures.items():
-                if kind == _CANDIDATE and at == where and figure.value is not None:
-                    row[metric_name(metric, label)] = figure.value
-            result[slice_name(where)] = row
+    def table(self) -> dict[str, dict[str, float]]:
+        """Returns the candidate's values as {slice: {metric: value}}; labels as `recall of cat`."""
+        result: dict[str, dict[str, float]] = {}
+        for slice_key in self.slices:
+            row: dict[str, float] = {"example_count": self.examples(slice_key)}
+            for (kind, metric, label, key), measured in self._values.items():
+                if kind == _CANDIDATE and key == slice_key and measured.value is not None:
+                    row[metric_name(metric, label)] = measured.value
+            result[slice_name(slice_key)] = row
         return result
 
-    def calibration(self) -> dict[str, list[dict]]:
-        """Of each label, by range of its predicted probability: {label: [{...}]}.
-
-        The fields are `predicted` (mean probability), `observed` (share of examples that have the
-        label) and `examples`; ranges without an example are left out.
-        """
+    def calibration(self) -> dict[str, list[CalibrationPoint]]:
+        """Returns the calibration curve of each label; buckets without an example are left out."""
         result = {}
         for entry in tfma.load_plots(self._uri):
-            if self._slice(entry.slice_key) != OVERALL:
+            if self._slice_key(entry.slice_key) != OVERALL:
                 continue
             for pair in entry.plot_keys_and_values:
                 if pair.key.model_name == BASELINE or not pair.key.HasField("sub_key"):
@@ -141,7 +153,7 @@ class Measurements:
                 result[label] = [_calibration_point(b) for b in buckets if _examples_in(b)]
         return result
 
-    def _add(self, where: Slice, pair) -> None:
+    def _add(self, slice_key: SliceKey, pair: _MetricKeyAndValue) -> None:
         key = pair.key
         model = BASELINE if key.model_name == BASELINE else _CANDIDATE
         kind = _CHANGE if key.is_diff else model
@@ -151,7 +163,7 @@ class Measurements:
             for entry in matrix.entries:
                 count = round(entry.num_weighted_examples)
                 counts[entry.actual_class_id][entry.predicted_class_id] = count
-            self._counts[kind, where] = counts
+            self._counts[kind, slice_key] = counts
         elif pair.value.HasField("double_value") and key.name != "example_count":
             label = None
             if key.HasField("sub_key") and not key.HasField("aggregation_type"):
@@ -160,51 +172,54 @@ class Measurements:
             interval = None
             if value is not None and pair.HasField("confidence_interval"):
                 interval = _interval(pair.confidence_interval)
-            self._figures[kind, key.name, label, where] = Figure(value, interval)
+            self._values[kind, key.name, label, slice_key] = MetricValue(value, interval)
 
     def _drop_auc_of_one_label(self) -> None:
-        """TFMA says 0 where there is nothing to tell apart."""
-        for key in list(self._figures):
-            _, metric, label, where = key
-            if metric == "auc" and not (label is None and self.is_defined(metric, None, where)):
-                del self._figures[key]
+        """Drops the AUC of slices with one label, for which TFMA reports 0."""
+        for key in list(self._values):
+            _, metric, label, slice_key = key
+            if metric == "auc" and not (label is None and self.is_defined(metric, None, slice_key)):
+                del self._values[key]
 
     def _use_counts(self) -> None:
-        """Replaces TFMA's shares, some in single precision, by those of the numbers of photos.
+        """Recomputes accuracy, precision and recall from the confusion matrix.
 
-        Gives them Wilson's interval where TFMA has none, or one without width: its methods draw
-        from the examples, so a model without an error looks certain to them.
+        TFMA's values are partly in single precision. An interval that TFMA lacks, or that has no
+        width, is replaced by Wilson's: TFMA resamples the examples, so the interval of a model
+        without errors has no width.
         """
-        for (kind, metric, label, where), figure in list(self._figures.items()):
-            if metric not in SHARES or figure.value is None:
+        for (kind, metric, label, slice_key), measured in list(self._values.items()):
+            if metric not in SHARES or measured.value is None:
                 continue
-            interval = figure.interval
+            interval = measured.interval
             if kind == _CHANGE:
                 new, old = (
-                    self._share(model, metric, label, where) for model in (_CANDIDATE, BASELINE)
+                    self._share(model, metric, label, slice_key) for model in (_CANDIDATE, BASELINE)
                 )
                 value = new[0] / new[1] - old[0] / old[1]
             else:
-                right, photos = self._share(kind, metric, label, where)
+                right, photos = self._share(kind, metric, label, slice_key)
                 value = right / photos
                 if interval is None or interval[1] - interval[0] < ROUNDING:
                     interval = wilson(right, photos)
-            self._figures[kind, metric, label, where] = Figure(value, interval)
+            self._values[kind, metric, label, slice_key] = MetricValue(value, interval)
 
-    def _share(self, model: str, metric: str, label: str | None, where: Slice) -> tuple[int, int]:
-        """Number of right photos, and of those that the metric is about."""
-        counts = self._counts.get((model, where))
+    def _share(
+        self, model: str, metric: str, label: str | None, slice_key: SliceKey
+    ) -> tuple[int, int]:
+        """Returns numerator and denominator of a share: right photos, and photos that count."""
+        counts = self._counts.get((model, slice_key))
         if counts is None:
             return 0, 0
         if label is None:
             return sum(row[i] for i, row in enumerate(counts)), sum(map(sum, counts))
         i = self._labels.index(label)
-        about = counts[i] if metric == "recall" else [row[i] for row in counts]
-        return counts[i][i], sum(about)
+        photos = counts[i] if metric == "recall" else [row[i] for row in counts]
+        return counts[i][i], sum(photos)
 
-    def _slice(self, slice_key) -> Slice:
+    def _slice_key(self, stored: metrics_for_slice_pb2.SliceKey) -> SliceKey:
         pairs = []
-        for single in slice_key.single_slice_keys:
+        for single in stored.single_slice_keys:
             value = getattr(single, single.WhichOneof("kind"))
             text = value.decode() if isinstance(value, bytes) else str(value)
             if single.column == _LABEL:
@@ -213,31 +228,31 @@ class Measurements:
         return tuple(pairs)
 
 
-def slice_name(where: Slice) -> str:
-    """`overall`, or `feature=value`."""
-    return ", ".join(f"{feature}={value}" for feature, value in where) or "overall"
+def slice_name(slice_key: SliceKey) -> str:
+    """Returns `overall`, or `feature=value`."""
+    return ", ".join(f"{feature}={value}" for feature, value in slice_key) or "overall"
 
 
 def metric_name(metric: str, label: str | None) -> str:
-    """`accuracy`, or `recall of cat`."""
+    """Returns `accuracy`, or `recall of cat`."""
     return metric if label is None else f"{metric} of {label}"
 
 
-def _number(value) -> float | None:
+def _number(value: metrics_for_slice_pb2.MetricValue) -> float | None:
     number = value.double_value.value
     return number if math.isfinite(number) else None
 
 
-def _interval(interval) -> tuple[float, float] | None:
+def _interval(interval: metrics_for_slice_pb2.ConfidenceInterval) -> tuple[float, float] | None:
     low, high = _number(interval.lower_bound), _number(interval.upper_bound)
     return None if low is None or high is None else (low, high)
 
 
-def _examples_in(bucket) -> float:
+def _examples_in(bucket: _Bucket) -> float:
     return bucket.num_weighted_examples.value
 
 
-def _calibration_point(bucket) -> dict:
+def _calibration_point(bucket: _Bucket) -> CalibrationPoint:
     examples = _examples_in(bucket)
     return {
         "predicted": bucket.total_weighted_refined_prediction.value / examples,

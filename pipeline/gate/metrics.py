@@ -1,48 +1,64 @@
-"""Metrics that TFMA does not have ready-made; its evaluator finds them by their dotted path.
+"""Metrics that TFMA does not provide; its evaluator loads them by module and class name.
 
-All are derived from TFMA's own accumulators, so that slices, comparisons with the baseline and
-confidence intervals are TFMA's too.
+All are derived from TFMA's own accumulators, so TFMA also computes their slices, the comparison
+with the baseline and the confidence intervals.
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import calibration_histogram, metric_types, metric_util
 from tensorflow_model_analysis.metrics import multi_class_confusion_matrix_metrics as confusion
+from tensorflow_model_analysis.proto import config_pb2
 
-_NO_THRESHOLD = 0.0  # the most probable label counts, however improbable it is
+_NO_THRESHOLD = 0.0  # The most probable label is the prediction, whatever its probability.
 _BUCKETS = 10
 
 
 class LabelRates(tfma.metrics.Metric):
-    """Precision and recall of every label, where the most probable label is the prediction.
+    """Precision and recall of every label; the prediction is the most probable label.
 
-    TFMA's own ones binarise at a probability of 0.5, which with three labels or more is another
-    question. Keys are (`precision` or `recall`, class id); NaN without such a prediction or label.
+    TFMA's own metrics binarize at a probability of 0.5, which differs with three or more labels.
+    Keys are (`precision` or `recall`, class id). A value is NaN if no example has that prediction
+    or label.
+
+    Args:
+        classes: number of labels.
+        code: digest of the metrics' code, which makes TFX's cache notice an edit.
+        name: name of the metric.
     """
 
     def __init__(self, classes: int, code: str = "", name: str = "label_rates"):
-        """Args: `classes`, the number of labels; `code`, a digest that makes an edit count."""
         create = metric_util.merge_per_key_computations(_label_rates)
         super().__init__(create, classes=classes, code=code, name=name)
 
 
 class CalibrationError(tfma.metrics.Metric):
-    """How far predicted probabilities lie from observed frequencies, in 0..1.
+    """Class-wise expected calibration error, in 0..1.
 
-    For every label the examples are put into 10 ranges of its predicted probability; the distance
-    between the mean prediction and the share of that label, weighted by the number of examples,
-    is averaged over labels (the class-wise expected calibration error).
+    For every label, the examples are put into 10 buckets of its predicted probability. The distance
+    between the mean prediction and the share of that label, weighted by the number of examples, is
+    averaged over the labels.
+
+    Args:
+        classes: number of labels.
+        code: digest of the metrics' code, which makes TFX's cache notice an edit.
+        name: name of the metric.
     """
 
     def __init__(self, classes: int, code: str = "", name: str = "calibration_error"):
-        """Args: `classes`, the number of labels; `code`, a digest that makes an edit count."""
         create = metric_util.merge_per_key_computations(_calibration_error)
         super().__init__(create, classes=classes, code=code, name=name)
 
 
 def _label_rates(
-    classes: int, code: str, name: str, eval_config=None, model_name: str = ""
+    classes: int,
+    code: str,
+    name: str,
+    eval_config: config_pb2.EvalConfig | None = None,
+    model_name: str = "",
 ) -> metric_types.MetricComputations:
     matrices = confusion.multi_class_confusion_matrices(
         thresholds=[_NO_THRESHOLD], eval_config=eval_config, model_name=model_name
@@ -53,7 +69,7 @@ def _label_rates(
         sub_key = metric_types.SubKey(class_id=label)
         return metric_types.MetricKey(name=rate, model_name=model_name, sub_key=sub_key)
 
-    def rates(metrics):
+    def rates(metrics: dict[metric_types.MetricKey, Any]) -> dict[metric_types.MetricKey, float]:
         counts = metrics[source].get(_NO_THRESHOLD, {})
         result = {}
         for label in range(classes):
@@ -69,7 +85,11 @@ def _label_rates(
 
 
 def _calibration_error(
-    classes: int, code: str, name: str, eval_config=None, model_name: str = ""
+    classes: int,
+    code: str,
+    name: str,
+    eval_config: config_pb2.EvalConfig | None = None,
+    model_name: str = "",
 ) -> metric_types.MetricComputations:
     computations = []
     for label in range(classes):
@@ -82,14 +102,14 @@ def _calibration_error(
     sources = [computation.keys[-1] for computation in computations]
     key = metric_types.MetricKey(name=name, model_name=model_name)
 
-    def error(metrics):
+    def error(metrics: dict[metric_types.MetricKey, Any]) -> dict[metric_types.MetricKey, float]:
         histograms = [metrics[source] for source in sources]
         return {key: sum(map(_distance, histograms)) / classes}
 
     return [*computations, metric_types.DerivedMetricComputation(keys=[key], result=error)]
 
 
-def _distance(histogram) -> float:
+def _distance(histogram: Sequence[calibration_histogram.Bucket]) -> float:
     examples = sum(bucket.weighted_examples for bucket in histogram)
     distances = (abs(b.weighted_predictions - b.weighted_labels) for b in histogram)
     return sum(distances) / examples if examples else math.nan

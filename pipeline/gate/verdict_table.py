@@ -1,13 +1,15 @@
-"""Both gates' verdicts as text: the failed rows first, so that a refusal explains itself."""
+"""Formats the verdicts of both gates as text, failed rows first."""
+
+from typing import Any
 
 _HEADER = ("metric", "slice", "photos", "value", "95 % interval", "bound", "baseline", "")
 
 
-def verdict_table(gates: dict) -> str:
-    """A table of every bound of gate 1, what so few photos cannot show, and gate 2's failed checks.
+def verdict_table(gates: dict[str, Any]) -> str:
+    """Formats the rows and warnings of gate 1 and the failed checks of gate 2.
 
     Args:
-        gates: `quality` and `serving` of `summary.json`.
+        gates: `gates` of `summary.json`: the verdicts `quality` and `serving`.
     """
     quality, serving = gates["quality"], gates["serving"]
     rows = sorted(quality["rows"], key=lambda row: row["passed"] is not False)
@@ -17,12 +19,12 @@ def verdict_table(gates: dict) -> str:
     if quality["forced"]:
         lines.append(f"  FORCED by {quality['forced']['by']}: {quality['forced']['reason']}")
     if all(row["passed"] is None for row in rows):
-        lines.append("  no bound could be applied, so nothing says that this model is good")
+        lines.append("  no bound could be applied; a model passes only if at least one is")
     if quality["baseline"] is None:
-        lines.append("  first model: value bounds only, no blessed model to compare with")
+        lines.append("  first model: value bounds only, no baseline to compare with")
     elif set(quality["baseline_labels"] or quality["labels"]) != set(quality["labels"]):
-        theirs, ours = quality["baseline_labels"], quality["labels"]
-        lines.append(f"  the baseline knows other labels, {theirs} in place of {ours}")
+        old, new = quality["baseline_labels"], quality["labels"]
+        lines.append(f"  the baseline has other labels: {old}, not {new}")
     lines += [
         "  " + "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
         for line in table
@@ -39,41 +41,41 @@ def verdict_table(gates: dict) -> str:
     return "\n".join(lines)
 
 
-def outcome_word(gate: dict) -> str:
-    """`passed`, `FORCED` (gate 1 only) or `REFUSED`."""
+def outcome_word(gate: dict[str, Any]) -> str:
+    """Returns `passed`, `FORCED` (gate 1 only) or `REFUSED`."""
     if gate["passed"]:
         return "passed"
     return "FORCED" if gate.get("forced") else "REFUSED"
 
 
-def _line(row: dict) -> tuple[str, ...]:
+def _line(row: dict[str, Any]) -> tuple[str, ...]:
     return (
         row["metric"],
         row["slice"],
         str(row.get("photos", row.get("examples", "-"))),
-        _figure(row["value"]),
+        _format_value(row["value"]),
         _interval(row),
         row["bound"],
-        _figure(row["baseline"]),
+        _format_value(row["baseline"]),
         _result(row),
     )
 
 
-def _cross_validated(found: dict) -> str:
+def _cross_validated(found: dict[str, Any]) -> str:
     low, high = found["interval"]
     return (
-        f"Cross-validated: {found['accuracy']:.4f} over all {found['photos']} photos "
+        f"Cross-validated accuracy: {found['accuracy']:.4f} over all {found['photos']} photos "
         f"({found['folds']} folds, heads on the features of the pretrained network), 95 % interval "
-        f"{low:.3f} to {high:.3f}. The pushed model itself was not measured on them."
+        f"{low:.3f} to {high:.3f}. It does not measure the pushed model itself."
     )
 
 
-def _result(row: dict) -> str:
+def _result(row: dict[str, Any]) -> str:
     word = {True: "passed", False: "FAILED", None: "not applied"}[row["passed"]]
     return f"{word}: {row['note']}" if row["note"] else word
 
 
-def _interval(row: dict) -> str:
+def _interval(row: dict[str, Any]) -> str:
     if not row["interval"]:
         return "-"
     low, high = row["interval"]
@@ -83,5 +85,5 @@ def _interval(row: dict) -> str:
     return f"{low:{sign}.4f} to {high:{sign}.4f}"
 
 
-def _figure(value: float | None) -> str:
+def _format_value(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"

@@ -1,4 +1,4 @@
-"""When all photos are cross-validated; a whole run does it in tests/pipeline/test_whole_run.py."""
+"""When a run cross-validates; tests/pipeline/test_whole_run.py runs the component itself."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def config_of(*settings: str, test: int):
         counts={split: {"cat": test, "dog": 0} for split in ("train", "validation", "test")},
         features=("image", "label"),
     )
-    return load_config(None, settings).model_copy(update={"records": records})
+    return load_config(None, settings).with_records(records)
 
 
 @pytest.mark.parametrize(
@@ -32,12 +32,12 @@ def config_of(*settings: str, test: int):
         (["model.name=pawnet", "gate.cross_validate=true"], 10, False),
     ],
 )
-def test_it_is_wanted_with_few_test_photos_or_when_asked_for(settings, test, expected):
-    assert cross_validation.is_wanted(config_of(*settings, test=test)) is expected
+def test_is_enabled_by_few_test_photos_a_bound_or_its_setting(settings, test, expected):
+    assert cross_validation.is_enabled(config_of(*settings, test=test)) is expected
 
 
-def test_a_setting_of_the_gate_does_not_train_a_model_anew():
-    """Transform prepares the same images with it and without."""
+def test_the_setting_does_not_train_a_model_anew():
+    """Transform prepares the same images whatever the setting."""
     for value in ("true", "false", "null"):
         config = config_of(f"gate.cross_validate={value}", test=99)
         assert cross_validation.needs_test_images(config)
@@ -45,7 +45,7 @@ def test_a_setting_of_the_gate_does_not_train_a_model_anew():
     assert not cross_validation.needs_test_images(config_of("model.name=pawnet", test=10))
 
 
-def test_other_weights_are_cross_validated_anew():
+def test_other_weights_miss_the_cache():
     from tfx import v1 as tfx
 
     def settings(digest: str) -> dict:

@@ -1,4 +1,4 @@
-"""The Evaluator as the pipeline configures it, on real records and a model that keeps count."""
+"""The Evaluator as the pipeline configures it, on real records and a model that logs batches."""
 
 import sys
 
@@ -13,22 +13,22 @@ LABELS = ("cat", "dog")
 PHOTOS = 100
 
 
-def save_counting_model(folder, notes):
-    """Bright photos are dogs; of each batch its size is noted."""
+def save_logging_model(folder, log):
+    """Bright images are dogs; the size of each batch is logged."""
 
-    class Counting(tf.Module):
+    class Logging(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
         def __call__(self, examples):
-            tf.print(tf.size(examples), output_stream=f"file://{notes}")
+            tf.print(tf.size(examples), output_stream=f"file://{log}")
             spec = {"image": tf.io.FixedLenFeature([], tf.string)}
-            photos = tf.io.parse_example(examples, spec)["image"]
-            bright = tf.map_fn(self._brightness, photos, fn_output_signature=tf.float32)
+            images = tf.io.parse_example(examples, spec)["image"]
+            bright = tf.map_fn(self._brightness, images, fn_output_signature=tf.float32)
             return {"probabilities": tf.stack([1 - bright, bright], axis=1)}
 
-        def _brightness(self, photo):
-            return tf.reduce_mean(tf.cast(tf.io.decode_jpeg(photo), tf.float32)) / 255
+        def _brightness(self, image):
+            return tf.reduce_mean(tf.cast(tf.io.decode_jpeg(image), tf.float32)) / 255
 
-    model = Counting()
+    model = Logging()
     tf.saved_model.save(model, str(folder), signatures={"serving_default": model.__call__})
 
 
@@ -58,8 +58,8 @@ def test_every_example_is_predicted_once_in_batches_that_fit_memory(tmp_path, mo
     monkeypatch.setattr(sys, "argv", sys.argv[:1])  # absl would read pytest's flags as its own
     samples.draw(tmp_path / "photos", count=PHOTOS, size=32)
     write_records(tmp_path / "photos", tmp_path / "examples" / "Split-test")
-    notes = tmp_path / "notes"
-    save_counting_model(tmp_path / "model" / "Format-Serving", notes)
+    log = tmp_path / "log"
+    save_logging_model(tmp_path / "model" / "Format-Serving", log)
     gate = GateConfig(
         bounds=({"metric": "accuracy", "min": 0},),
         slice_by=("label", "image_size"),
@@ -67,8 +67,8 @@ def test_every_example_is_predicted_once_in_batches_that_fit_memory(tmp_path, mo
     )
     folders = (str(tmp_path / name) for name in ("model", "examples", "evaluation"))
     evaluate(*folders, gate, len(LABELS))
-    sizes = [int(line) for line in notes.read_text().split()]
+    sizes = [int(line) for line in log.read_text().split()]
     assert sum(sizes) == PHOTOS and max(sizes) <= 32
     measured = Measurements(str(tmp_path / "evaluation"), LABELS)
     assert measured.examples(()) == PHOTOS
-    assert measured.figure("candidate", "accuracy", None, ()).interval is not None
+    assert measured.get("candidate", "accuracy", None, ()).interval is not None

@@ -8,7 +8,7 @@ from tfx import v1 as tfx
 from pipeline.artifacts.names import CROSS_VALIDATION_FILE, VERDICT_FILE
 from pipeline.components import quality_gate
 from pipeline.config.gate import GateConfig
-from tests.pipeline.gate.counted import counted
+from tests.pipeline.gate.measurements import measurements_from_counts
 
 FOUND = {"photos": 400, "right": 398, "accuracy": 0.995, "folds": 5, "by_label": {}}
 GATE = GateConfig(
@@ -29,8 +29,8 @@ def artifact(kind, folder):
 
 @pytest.fixture
 def verdict(monkeypatch, tmp_path):
-    """Runs the component's function on 10 photos; returns what it wrote."""
-    measured = counted(monkeypatch, ("cat", "dog"), [[5, 0], [1, 4]])
+    """Runs the component's function on 10 photos; returns the verdict."""
+    measured = measurements_from_counts(monkeypatch, ("cat", "dog"), [[5, 0], [1, 4]])
     monkeypatch.setattr(type(measured), "baseline_path", None)
     monkeypatch.setattr(tfma, "load_plots", lambda uri: [])
     blessing = artifact(KINDS.ModelBlessing, tmp_path / "blessing")
@@ -51,7 +51,7 @@ def verdict(monkeypatch, tmp_path):
     return run
 
 
-def test_the_verdict_has_the_cross_validation_and_what_few_photos_cannot_show(verdict, tmp_path):
+def test_the_verdict_has_the_cross_validation_and_the_warnings(verdict, tmp_path):
     validation = artifact(KINDS.ModelEvaluation, tmp_path / "validation")
     (tmp_path / "validation" / CROSS_VALIDATION_FILE).write_text(json.dumps(FOUND))
     written = verdict(cross_validation=validation)
@@ -65,7 +65,7 @@ def test_the_verdict_has_the_cross_validation_and_what_few_photos_cannot_show(ve
 
 
 @pytest.mark.parametrize("connected", [True, False])
-def test_without_a_cross_validation_there_is_none_in_the_verdict(verdict, tmp_path, connected):
+def test_the_verdict_without_a_cross_validation(verdict, tmp_path, connected):
     inputs = {}
     if connected:
         inputs["cross_validation"] = artifact(KINDS.ModelEvaluation, tmp_path / "validation")
@@ -74,7 +74,7 @@ def test_without_a_cross_validation_there_is_none_in_the_verdict(verdict, tmp_pa
     assert [row["passed"] for row in written["rows"]] == [True, False] and not written["blessed"]
 
 
-def test_the_input_is_optional():
+def test_the_cross_validation_input_is_optional():
     importers = [
         tfx.dsl.Importer(source_uri="unread", artifact_type=kind).with_id(name)
         for name, kind in (("E", KINDS.ModelEvaluation), ("M", KINDS.Model))

@@ -17,7 +17,7 @@ FEATURES = (
 
 
 def statistics(tmp_path, **changes):
-    """Statistics of three records, without their pixels, as the pipeline computes them."""
+    """Returns statistics of three records without pixels, as the pipeline computes them."""
     path = str(tmp_path / "records")
     values = {
         "image_height": 8,
@@ -40,7 +40,7 @@ def statistics(tmp_path, **changes):
     return tfdv.generate_statistics_from_tfrecord(path)
 
 
-def test_good_records_have_no_anomalies_although_their_pixels_were_not_counted(tmp_path):
+def test_valid_records_have_no_anomalies_without_pixels_in_the_statistics(tmp_path):
     found = tfdv.validate_statistics(statistics(tmp_path), known_layout(2, FEATURES))
     assert explain("train", found) == []
 
@@ -61,18 +61,18 @@ def test_extra_columns_are_inferred_and_every_feature_is_dense(tmp_path):
     by_name = {feature.name: feature for feature in schema.feature}
     assert set(by_name) == {*FEATURES, "age"}
     assert by_name["age"].type == schema_pb2.INT
-    assert by_name["label"].int_domain.max == 1, "what is given is not replaced"
+    assert by_name["label"].int_domain.max == 1, "the known layout is kept"
     stated = schema.tensor_representation_group[""].tensor_representation
     assert set(stated) == {*FEATURES, "age"}
     assert all(stated[name].HasField("dense_tensor") for name in stated)
 
 
-def test_values_of_a_text_column_that_train_does_not_have_are_no_anomaly(tmp_path):
+def test_a_new_value_of_a_text_column_is_not_an_anomaly(tmp_path):
     train = statistics(tmp_path, site=b"Oslo")
     inferred = tfdv.infer_schema(train, infer_feature_shape=True)
-    assert inferred.string_domain, "otherwise this shows nothing"
+    assert inferred.string_domain, "otherwise the test shows nothing"
     schema = with_extra_columns(known_layout(2, FEATURES), inferred)
     found = tfdv.validate_statistics(statistics(tmp_path, site=b"Rome"), schema)
     assert explain("test", found) == []
     missing = tfdv.validate_statistics(statistics(tmp_path), schema)
-    assert "feature site" in explain("test", missing)[0], "still asked for"
+    assert "feature site" in explain("test", missing)[0], "the column is still required"

@@ -1,4 +1,4 @@
-"""The serving gate against models that are broken in one way each."""
+"""The serving gate on models that are broken in different ways."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def records(tmp_path_factory):
 
 
 class Brightness(tf.Module):
-    """Serves as our models do: bright photos are dogs."""
+    """Has the signatures of the pipeline's models; bright images are dogs."""
 
     def __init__(self, labels=LABELS, pixel_scale=1.0):
         super().__init__()
@@ -81,9 +81,8 @@ class Brightness(tf.Module):
         return self._answer(resized * self.pixel_scale)
 
 
-class Careless(Brightness):
-    """Names the labels in the wrong order, scales pixels wrongly, takes pixels of any depth, and
-    crops larger images."""
+class Wrong(Brightness):
+    """Swaps the labels, scales pixels wrongly, accepts any number of channels, crops images."""
 
     def __init__(self):
         super().__init__(labels=LABELS[::-1], pixel_scale=0.5)
@@ -95,7 +94,7 @@ class Careless(Brightness):
 
 
 class OneSize(Brightness):
-    """Takes pixels of its own size alone, as models of an earlier version do."""
+    """Accepts only images of its own size, like models of an earlier version."""
 
     @tf.function(input_signature=[tf.TensorSpec([None, SIZE, SIZE, 3], tf.uint8, name="pixels")])
     def pixels(self, pixels):
@@ -105,15 +104,15 @@ class OneSize(Brightness):
 
 
 class Aborting(Brightness):
-    """Takes the whole process with it."""
+    """Aborts the process."""
 
     def _answer(self, pixels):
         with tf.control_dependencies([tf.raw_ops.Abort(error_msg="gone")]):
             return super()._answer(tf.identity(pixels))
 
 
-class Homesick(Brightness):
-    """Needs Python code of the project to decode a photo."""
+class NeedsPython(Brightness):
+    """Calls Python code to decode an image."""
 
     def _decode(self, photo):
         pixels = tf.py_function(super()._decode, [photo], tf.uint8)
@@ -133,8 +132,8 @@ def save(model, folder, without=()):
     return folder
 
 
-def needing_an_op_of_tfx(folder):
-    """Gives every DecodeJpeg in the SavedModel the name of an op that tfx_bsl brings."""
+def with_op_of_tfx(folder):
+    """Replaces DecodeJpeg in the SavedModel by an op that only tfx_bsl registers."""
     path = save(Brightness(), folder) / "saved_model.pb"
     content = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     for function in content.meta_graphs[0].graph_def.library.function:
@@ -144,26 +143,26 @@ def needing_an_op_of_tfx(folder):
     return folder
 
 
-def left_by_the_trainer(folder, probabilities):
+def save_reference(folder, probabilities):
     np.savez(folder / "reference.npz", pixels=PIXELS, probabilities=probabilities)
     return str(folder / "reference.npz")
 
 
 def failed(model_path, records, trained=TRAINED, **settings):
-    reference = left_by_the_trainer(model_path, trained)
+    reference = save_reference(model_path, trained)
     checks = probe(str(model_path), records, SETTINGS | settings, reference)
     return {check["name"]: check["value"] for check in checks if not check["passed"]}
 
 
-def test_a_sound_model_passes_every_check(records, tmp_path):
+def test_a_valid_model_passes_every_check(records, tmp_path):
     path = save(Brightness(), tmp_path)
-    checks = probe(str(path), records, SETTINGS, left_by_the_trainer(tmp_path, TRAINED))
+    checks = probe(str(path), records, SETTINGS, save_reference(tmp_path, TRAINED))
     assert [check["name"] for check in checks if not check["passed"]] == []
     values = {check["name"]: check["value"] for check in checks}
     assert "Invalid JPEG" in values["serving_jpeg answers nonsense with an error"]
     names = " ".join(values)
-    for asked in ("batch of 1 ", "batch of 32 ", "nonsense", "p50", "p99", "memory", "trained"):
-        assert asked in names
+    for expected in ("batch of 1 ", "batch of 32 ", "nonsense", "p50", "p99", "memory", "trained"):
+        assert expected in names
     assert len(checks) == 27 and all(values[name] < 1e-6 for name in RESIZES)
 
 
@@ -173,8 +172,8 @@ def test_a_model_of_one_size_is_refused_with_its_reason(records, tmp_path):
     assert "[4,150,150,3]" in refused[RESIZES[0]]
 
 
-def test_the_memory_is_that_of_the_model_alone(records, tmp_path):
-    """Not of the process that asks, whose peak Linux hands on to those that it starts."""
+def test_the_memory_excludes_the_parent_process(records, tmp_path):
+    """Linux initializes a child's peak of `getrusage` with that of its parent."""
     np.ones([2 << 30], np.uint8)
     assert failed(save(Brightness(), tmp_path), records, max_memory_mb=1500) == {}
 
@@ -184,9 +183,9 @@ def test_a_missing_signature_is_named(records, tmp_path):
     assert failed(path, records) == {"signatures": ["serving_default", "serving_pixels"]}
 
 
-def test_every_broken_promise_is_named(records, tmp_path):
+def test_every_failed_check_is_named(records, tmp_path):
     names = failed(
-        save(Careless(), tmp_path),
+        save(Wrong(), tmp_path),
         records,
         trained=[[0.5, 0.5]] * 2,
         max_p50_ms=1e-3,
@@ -207,12 +206,12 @@ def test_every_broken_promise_is_named(records, tmp_path):
 
 @pytest.mark.parametrize(
     ("model", "reason"),
-    [(needing_an_op_of_tfx, "DecodeProtoSparseV5"), (Homesick, "pyfunc"), (Aborting, "gone")],
+    [(with_op_of_tfx, "DecodeProtoSparseV5"), (NeedsPython, "pyfunc"), (Aborting, "gone")],
 )
 def test_a_model_that_tensorflow_alone_cannot_run_is_refused(model, reason, records, tmp_path):
     path = save(model(), tmp_path) if isinstance(model, type) else model(tmp_path)
-    (said,) = failed(path, records).values()
-    assert reason in said
+    (value,) = failed(path, records).values()
+    assert reason in value
 
 
 def test_a_folder_without_a_model_and_a_model_that_hangs_are_refused(records, tmp_path):

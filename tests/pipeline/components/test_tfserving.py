@@ -1,4 +1,4 @@
-"""TFX's InfraValidator as the serving gate: asked for by config, refused where it cannot run."""
+"""TFX's InfraValidator as the serving gate: its settings, and the errors if it cannot run."""
 
 import pytest
 from tfx.dsl.compiler import compiler
@@ -11,7 +11,7 @@ from pipeline.pipeline import create_pipeline
 CHOSEN = ["serving.validator=tfserving", "serving.image=registry:5000/tfs:2.16"]
 
 
-def test_without_docker_it_is_refused_before_anything_starts(monkeypatch):
+def test_preflight_fails_without_docker(monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", "unix:///no/such/socket")
     with pytest.raises(ConfigError) as error:
         tfserving.preflight(load_config(None, CHOSEN))
@@ -20,7 +20,7 @@ def test_without_docker_it_is_refused_before_anything_starts(monkeypatch):
     tfserving.preflight(load_config(None))
 
 
-def test_the_pusher_waits_for_its_blessing(tmp_path):
+def test_the_pusher_depends_on_its_blessing(tmp_path):
     records = RecordsConfig(
         path="records",
         labels=("cat", "dog"),
@@ -29,8 +29,7 @@ def test_the_pusher_waits_for_its_blessing(tmp_path):
         features=("image", "label"),
         digest="0",
     )
-    config = load_config(None, [*CHOSEN, f"root={tmp_path}"])
-    config = config.model_copy(update={"records": records})
+    config = load_config(None, [*CHOSEN, f"root={tmp_path}"]).with_records(records)
     compiled = compiler.Compiler().compile(create_pipeline(config))
     nodes = {node.pipeline_node.node_info.id: node.pipeline_node for node in compiled.nodes}
     assert "InfraValidator" in nodes and "ServingCheck" not in nodes

@@ -1,4 +1,4 @@
-"""What the Evaluator makes of a batch before it is measured."""
+"""The extractors that run before the Evaluator's metrics."""
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +9,7 @@ from pipeline.gate import extractors
 
 
 @pytest.mark.parametrize("models", [(), ("candidate", "baseline")])
-def test_measured_examples_let_go_of_the_memory_that_they_were_decoded_into(models):
+def test_drop_images_releases_the_memory_of_the_decoded_batch(models):
     before = pa.total_allocated_bytes()
     columns = {name: pa.array(range(1000)).cast(pa.int32()) for name in ("label", "image_height")}
     views = {name: column.to_numpy() for name, column in columns.items()}
@@ -17,7 +17,7 @@ def test_measured_examples_let_go_of_the_memory_that_they_were_decoded_into(mode
         tfma.FEATURES_KEY: {**views, "image_width": views["image_height"], "image": b"pixels"},
         tfma.LABELS_KEY: dict.fromkeys(models, views["label"]) or views["label"],
     }
-    kept = extractors.keep_what_is_measured(extracts, ["image_size[500]"])
+    kept = extractors.drop_images(extracts, ["image_size[500]"])
     del columns, views, extracts
     assert pa.total_allocated_bytes() == before
     features = kept[tfma.FEATURES_KEY]
@@ -28,7 +28,7 @@ def test_measured_examples_let_go_of_the_memory_that_they_were_decoded_into(mode
 
 
 def saved_model(folder, name, labels):
-    """A model of TFMA's that carries labels, or none."""
+    """TFMA's reference to a model, with or without label names."""
     if labels is not None:
         (folder / name / "assets").mkdir(parents=True)
         (folder / name / "assets" / "labels.txt").write_text("".join(f"{x}\n" for x in labels))
@@ -45,7 +45,7 @@ def saved_model(folder, name, labels):
         (None, [[0.5, 0.3, 0.2]]),
     ],
 )
-def test_a_baseline_is_measured_by_the_names_of_its_labels(baseline, expected, tmp_path):
+def test_the_baseline_is_aligned_by_label_name(baseline, expected, tmp_path):
     models = [
         saved_model(tmp_path, "candidate", ["cat", "dog", "bear"]),
         saved_model(tmp_path, "baseline", baseline),

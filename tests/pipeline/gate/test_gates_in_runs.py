@@ -102,7 +102,7 @@ def test_a_forced_blessing_goes_out_with_a_name_and_a_reason_in_every_report(run
     assert verdict["forced"] == forced and verdict["blessed"]
     assert f"FORCED by {getpass.getuser()}: {REASON}" in run.output
     store = sqlite_store(str(root / "runs" / "metadata.sqlite"))
-    executions = run_executions(store, "pawprint", summary["run_id"])
+    executions = run_executions(store, summary["run_id"])
     (gate,) = (e for e in executions if e.node_id == "QualityGate")
     blessing = gate.outputs["blessing"][0].properties
     assert (blessing["blessed"], blessing["forced_by"]) == (1, getpass.getuser())
@@ -210,7 +210,7 @@ def test_a_model_that_changed_since_it_was_judged_is_trained_anew(runs, root):
     (saved / "saved_model.pb").write_bytes(b"no model at all")
     run = run_local(*good_command(root), root=root / "runs")
     assert run.status == 0, run.output + run.errors
-    assert f"changed since it was judged, in {saved.parent}: it is not used any more" in run.output
+    assert f"changed since its evaluation, in {saved.parent}: no longer used" in run.output
     served = model_digest(str(root / "runs" / "serving" / "1"))
     assert served == model_digest(
         str(

@@ -1,4 +1,4 @@
-"""Gate 1 on known predictions: what TFMA measures of them, and what the bounds make of it."""
+"""Gate 1 on known predictions: the metrics that TFMA computes, and the outcome of the bounds."""
 
 import math
 
@@ -15,8 +15,8 @@ from pipeline.config.gate import GateConfig
 from pipeline.gate import extractors
 from pipeline.gate.evaluation import eval_config
 from pipeline.gate.measurements import Measurements
-from pipeline.gate.verdict import judge
-from tests.pipeline.gate.counted import counted
+from pipeline.gate.verdict import apply_bounds
+from tests.pipeline.gate.measurements import measurements_from_counts
 
 LABELS = ("cat", "dog", "bear")
 SIDES = [100, 128, 511, 512]
@@ -47,7 +47,7 @@ def examples():
             "image_height": [SIDES[i % 4] for i in range(60)],
             "image_width": [50] * 60,
             "camera": [b"old" if i < 57 else b"new" for i in range(60)],
-            # Dogs that are known as such, and a cat that is taken for one.
+            # Dogs predicted as dogs, and a cat predicted as one.
             "lens": [
                 b"tele" if i == 42 or (i < 40 and labels[i] == 1) else b"wide" for i in range(60)
             ],
@@ -97,10 +97,10 @@ def compared(examples, tmp_path_factory):
 
 
 def value(measured, metric, label=None, where=()):
-    return measured.figure("candidate", metric, label, where).value
+    return measured.get("candidate", metric, label, where).value
 
 
-def test_figures_are_those_of_the_predictions(alone, examples):
+def test_metrics_match_the_predictions(alone, examples):
     labels, p = examples["label"].to_numpy(), np.stack(examples["candidate"])
     chosen = p.argmax(axis=1)
     counts = np.zeros([3, 3], int)
@@ -125,7 +125,7 @@ def test_figures_are_those_of_the_predictions(alone, examples):
     assert sum(point["examples"] for point in alone.calibration()["cat"]) == 60
 
 
-def test_slices_are_of_labels_of_ranges_and_of_columns(alone):
+def test_slices_by_label_bucket_and_column(alone):
     found = alone.table()
     assert {name: row["example_count"] for name, row in found.items()} == {
         "overall": 60,
@@ -139,22 +139,22 @@ def test_slices_are_of_labels_of_ranges_and_of_columns(alone):
         "lens=wide": 46,
     }
     assert found["label=cat"]["accuracy"] == pytest.approx(value(alone, "recall", "cat"))
-    assert "auc" not in found["label=cat"], "there is nothing to tell apart"
+    assert "auc" not in found["label=cat"], "the slice has one label only"
 
 
 def rows(measured, *bounds, **settings):
-    return judge(measured, gate(*bounds, **settings), LABELS)
+    return apply_bounds(measured, gate(*bounds, **settings), LABELS)
 
 
-def test_every_bound_is_judged_in_every_slice_it_is_about(alone):
+def test_every_bound_is_applied_in_every_slice_that_it_covers(alone):
     judged = rows(
         alone,
         {"metric": "accuracy", "min": 0.6, "max": 0.65, "min_change": 0},
         {"metric": "accuracy", "slice_by": "label", "min": 0},
         {"metric": "recall", "label": "dog", "min": 0.99},
     )
-    told = [(r.metric, r.slice, r.bound, r.passed, r.note) for r in judged]
-    assert told == [
+    outcomes = [(r.metric, r.slice, r.bound, r.passed, r.note) for r in judged]
+    assert outcomes == [
         ("accuracy", "overall", ">= 0.6", True, None),
         ("accuracy", "overall", "<= 0.65", False, None),
         ("accuracy", "overall", "change >= 0", None, "no baseline yet"),
@@ -163,7 +163,7 @@ def test_every_bound_is_judged_in_every_slice_it_is_about(alone):
     ]
 
 
-def test_a_change_is_judged_against_the_baseline_and_by_its_own_interval(compared):
+def test_a_change_has_its_own_interval(compared):
     _, plain, confident = rows(
         compared,
         {"metric": "auc", "min": 0},
@@ -177,8 +177,8 @@ def test_a_change_is_judged_against_the_baseline_and_by_its_own_interval(compare
     assert confident.bound == "change lower end >= -100" and confident.passed
 
 
-def test_a_confident_bound_asks_the_worse_end_of_the_interval(compared):
-    figure = compared.figure("candidate", "accuracy", None, ())
+def test_a_confident_bound_checks_the_worse_end_of_the_interval(compared):
+    figure = compared.get("candidate", "accuracy", None, ())
     assert figure.interval[0] < figure.value < figure.interval[1]
     between = (figure.interval[0] + figure.value) / 2
     bound = {"metric": "accuracy", "min": between}
@@ -187,7 +187,7 @@ def test_a_confident_bound_asks_the_worse_end_of_the_interval(compared):
     assert not asked.passed and asked.bound.startswith("lower end >= ")
 
 
-def test_what_cannot_be_measured_does_not_pass_silently(alone):
+def test_an_undefined_metric_fails_or_is_skipped_with_a_note(alone):
     no_such_slice = rows(alone, {"metric": "accuracy", "slice_by": "flash", "min": 0})
     assert [(r.slice, r.passed) for r in no_such_slice] == [("flash=any", False)]
     without_interval = rows(
@@ -197,7 +197,7 @@ def test_what_cannot_be_measured_does_not_pass_silently(alone):
     rates = [{"metric": metric, "slice_by": "lens", "min": 0} for metric in ("precision", "recall")]
     in_slice = {(r.metric, r.passed) for r in rows(alone, *rates) if r.slice == "lens=tele"}
     assert in_slice == {
-        ("precision of cat", False),  # there is a cat, and nothing was taken for one
+        ("precision of cat", False),  # there is a cat, and no prediction is cat
         ("recall of cat", True),
         ("precision of dog", True),
         ("recall of dog", True),
@@ -213,10 +213,10 @@ CATS_AND_DOGS = ("cat", "dog")
 
 
 def judged(monkeypatch, candidate, *bounds, baseline=None, cross_validation=None, **settings):
-    """Rows of a model that is known by its numbers [actual label][predicted label]."""
-    measured = counted(monkeypatch, CATS_AND_DOGS, candidate, baseline)
+    """Rows of a model that is given by its confusion matrix [actual label][predicted label]."""
+    measured = measurements_from_counts(monkeypatch, CATS_AND_DOGS, candidate, baseline)
     config = GateConfig(bounds=bounds, **settings)
-    return judge(measured, config, CATS_AND_DOGS, cross_validation)
+    return apply_bounds(measured, config, CATS_AND_DOGS, cross_validation)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_a_tolerance_never_refuses_one_error_more_than_the_baseline(monkeypatch,
     assert change.bound == "change >= -0.02 or 1 photo of 40"
 
 
-def test_a_tolerance_is_of_the_photos_that_the_figure_is_about(monkeypatch):
+def test_a_tolerance_counts_the_photos_of_the_label(monkeypatch):
     rows = judged(
         monkeypatch,
         [[7, 1], [2, 30]],
@@ -248,7 +248,7 @@ def test_a_tolerance_is_of_the_photos_that_the_figure_is_about(monkeypatch):
 
 
 @pytest.mark.parametrize("bound", [{"min_change": 0}, {"min_change": -0.01, "confident": True}])
-def test_no_tolerance_and_a_confident_one_stay_strict(monkeypatch, bound):
+def test_one_photo_is_not_tolerated_without_tolerance_or_with_confident(monkeypatch, bound):
     rows = judged(
         monkeypatch,
         [[19, 1], [0, 20]],
@@ -276,7 +276,7 @@ def test_rounding_does_not_decide(monkeypatch):
     assert change.passed and change.bound == "change >= -0.02"
 
 
-def test_shares_have_wilsons_interval_and_the_number_of_photos_behind_them(monkeypatch):
+def test_shares_have_wilsons_interval_and_their_denominator(monkeypatch):
     rows = judged(
         monkeypatch,
         [[8, 2], [0, 30]],
@@ -308,19 +308,19 @@ def test_confident_needs_no_intervals_for_shares(monkeypatch):
     assert judged(monkeypatch, [[20, 0], [1, 19]], bounds[0])[0].passed
 
 
-def test_slices_have_the_counts_and_intervals_of_their_own(alone, compared):
+def test_slices_have_their_own_counts_and_intervals(alone, compared):
     where = (("lens", "tele"),)
     assert (alone.examples(where), alone.photos("recall", "dog", where)) == (14, 13)
-    assert alone.photos("precision", "dog", where) == 14, "the cat is taken for one"
+    assert alone.photos("precision", "dog", where) == 14, "the cat is predicted as one"
     assert alone.labelled("bear", where) == 0
-    figure = alone.figure("candidate", "precision", "dog", where)
+    figure = alone.get("candidate", "precision", "dog", where)
     assert figure.value == 13 / 14 and figure.interval == pytest.approx((0.6853, 0.9873), abs=5e-5)
     # TFMA's interval of a recall of 1, 13 of 13, has no width.
-    without_error = compared.figure("candidate", "recall", "dog", where)
+    without_error = compared.get("candidate", "recall", "dog", where)
     assert without_error.value == 1 and without_error.interval[0] < 0.8
 
 
-def test_labels_of_few_photos_are_not_judged_by_precision_and_recall(monkeypatch):
+def test_precision_and_recall_are_skipped_for_labels_with_few_photos(monkeypatch):
     rows = judged(
         monkeypatch,
         [[1, 2], [0, 37]],
@@ -335,7 +335,7 @@ def test_labels_of_few_photos_are_not_judged_by_precision_and_recall(monkeypatch
         ("precision of cat", None, note),
         ("precision of dog", True, None),
     ]
-    # No photo at all is another outcome: the bound cannot be judged.
+    # Without any photo the bound is not skipped: it fails.
     absent, _ = judged(
         monkeypatch, [[0, 0], [0, 40]], {"metric": "recall", "min": 0.5}, min_slice_size=5
     )
@@ -351,7 +351,7 @@ def test_labels_of_few_photos_are_not_judged_by_precision_and_recall(monkeypatch
         ({"min": 0.92, "confident": True}, True),
     ],
 )
-def test_the_cross_validated_accuracy_may_be_bounded(monkeypatch, bound, passed):
+def test_a_bound_of_the_cross_validated_accuracy(monkeypatch, bound, passed):
     found = {"photos": 400, "right": 380, "accuracy": 0.95, "folds": 5, "by_label": {}}
     _, row = judged(
         monkeypatch,
@@ -364,7 +364,7 @@ def test_the_cross_validated_accuracy_may_be_bounded(monkeypatch, bound, passed)
     assert row.interval == pytest.approx((0.9240, 0.9674), abs=5e-5)
 
 
-def test_without_a_cross_validation_its_bound_fails_and_says_why(monkeypatch):
+def test_without_cross_validation_its_bound_fails_with_a_note(monkeypatch):
     bound = {"metric": "cross_validated_accuracy", "min": 0.1}
     _, row = judged(monkeypatch, [[1, 0], [0, 1]], {"metric": "accuracy", "min": 0}, bound)
     assert (row.passed, row.value, row.photos) == (False, None, 0)

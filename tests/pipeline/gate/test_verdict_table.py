@@ -37,7 +37,7 @@ SERVING = {
 }
 
 
-def test_failures_come_first_and_say_what_was_asked():
+def test_failed_rows_come_first_with_their_bound():
     rows = [row(True, slice="label=cat"), row(None, note="no baseline yet"), row(False)]
     text = verdict_table({"quality": quality(*rows), "serving": SERVING})
     lines = text.splitlines()
@@ -48,13 +48,13 @@ def test_failures_come_first_and_say_what_was_asked():
     assert lines[-1].strip() == "signatures: ['a'], expected ['a', 'b']  FAILED"
 
 
-def test_intervals_are_shown_where_there_are_some_within_what_is_possible():
+def test_intervals_are_clipped_to_the_range_of_the_metric():
     rows = [row(True, interval=[0.9, 1.2]), row(True, kind="change", interval=[-0.1, 0.2])]
     text = verdict_table({"quality": quality(*rows), "serving": SERVING})
     assert "0.9000 to 1.0000" in text and "-0.1000 to +0.2000" in text
 
 
-def test_every_row_has_its_photos_and_its_interval():
+def test_a_row_shows_its_photos_and_interval():
     text = verdict_table(
         {"quality": quality(row(True, interval=[0.835, 0.9862])), "serving": SERVING}
     )
@@ -64,8 +64,8 @@ def test_every_row_has_its_photos_and_its_interval():
     assert line[at : at + 2] == "20" and "0.8350 to 0.9862" in line
 
 
-def test_what_few_photos_cannot_show_and_the_cross_validation_lie_below_the_table():
-    few = "accuracy >= 0.6 on 10 photos: a model that guesses meets it 38 times of 100"
+def test_warnings_and_cross_validation_follow_the_table():
+    few = "accuracy >= 0.6 on 10 photos: a random guess meets it 38 times in 100"
     validated = {
         "photos": 400,
         "right": 398,
@@ -78,23 +78,23 @@ def test_what_few_photos_cannot_show_and_the_cross_validation_lie_below_the_tabl
     lines = verdict_table({"quality": judged, "serving": SERVING}).splitlines()
     assert lines[3:5] == [
         f"  {few}",
-        "  Cross-validated: 0.9950 over all 400 photos (5 folds, heads on the features of the "
-        "pretrained network), 95 % interval 0.982 to 0.999. The pushed model itself was not "
-        "measured on them.",
+        "  Cross-validated accuracy: 0.9950 over all 400 photos (5 folds, heads on the features of "
+        "the pretrained network), 95 % interval 0.982 to 0.999. It does not measure the pushed "
+        "model itself.",
     ]
     assert lines[5] == "Serving gate: REFUSED"
 
 
-def test_a_verdict_of_an_earlier_version_is_still_printed():
+def test_a_verdict_of_an_earlier_version_is_formatted():
     old = row(True)
     del old["photos"]
     text = verdict_table({"quality": quality(old), "serving": SERVING})
-    assert text.splitlines()[2].split()[2] == "40", "the examples of its slice"
+    assert text.splitlines()[2].split()[2] == "40", "the number of examples in the slice"
     without = quality(row(True), few_photos=[], cross_validation=None)
     assert "Cross-validated" not in verdict_table({"quality": without, "serving": SERVING})
 
 
-def test_a_forced_blessing_and_a_first_run_are_said():
+def test_an_override_and_a_first_run_are_shown():
     forced = {"by": "ada", "reason": "the test split is wrong"}
     text = verdict_table(
         {"quality": quality(row(False), forced=forced, baseline=None), "serving": SERVING}
@@ -104,10 +104,10 @@ def test_a_forced_blessing_and_a_first_run_are_said():
     assert "other labels" not in text
 
 
-def test_a_baseline_of_other_labels_and_a_verdict_on_nothing_are_said():
+def test_other_labels_of_the_baseline_and_a_verdict_without_bounds_are_shown():
     nothing = quality(row(None, note="2 examples, fewer than 30"), baseline_labels=["cat", "owl"])
     text = verdict_table({"quality": nothing, "serving": SERVING})
-    assert "the baseline knows other labels, ['cat', 'owl'] in place of ['cat', 'dog']" in text
+    assert "the baseline has other labels: ['cat', 'owl'], not ['cat', 'dog']" in text
     assert "no bound could be applied" in text
     known = verdict_table({"quality": quality(row(True)), "serving": SERVING})
     assert "other labels" not in known and "no bound" not in known

@@ -1,4 +1,4 @@
-"""What TFMA would write of a model that is known by its confusion matrix, without running TFMA."""
+"""Measurements of a model that is given by its confusion matrix, without running TFMA."""
 
 import numpy as np
 import tensorflow_model_analysis as tfma
@@ -9,17 +9,17 @@ from pipeline.gate.measurements import Measurements
 _CONFUSION = "multi_class_confusion_matrix_at_thresholds"
 
 
-def counted(monkeypatch, labels, candidate, baseline=None) -> Measurements:
-    """Measurements over all examples.
+def measurements_from_counts(monkeypatch, labels, candidate, baseline=None) -> Measurements:
+    """Returns measurements over all examples.
 
     Args:
         monkeypatch: replaces TFMA's reader.
         labels: label names by index.
         candidate: number of examples [actual label][predicted label].
-        baseline: the same of the latest blessed model.
+        baseline: the same for the latest blessed model; None without one.
     """
     entry = metrics_for_slice_pb2.MetricsForSlice()
-    figures = {}
+    values = {}
     for model, counts in (("candidate", candidate), ("baseline", baseline)):
         if counts is None:
             continue
@@ -34,16 +34,16 @@ def counted(monkeypatch, labels, candidate, baseline=None) -> Measurements:
                     num_weighted_examples=n,
                 )
         # Keras measures accuracy in single precision.
-        figures[model, "accuracy", None] = float(np.float32(counts.trace() / counts.sum()))
+        values[model, "accuracy", None] = float(np.float32(counts.trace() / counts.sum()))
         with np.errstate(invalid="ignore"):
             for i in range(len(labels)):
-                figures[model, "recall", i] = float(counts[i, i] / counts[i].sum())
-                figures[model, "precision", i] = float(counts[i, i] / counts[:, i].sum())
-    for (model, name, label), value in figures.items():
+                values[model, "recall", i] = float(counts[i, i] / counts[i].sum())
+                values[model, "precision", i] = float(counts[i, i] / counts[:, i].sum())
+    for (model, name, label), value in values.items():
         _value(entry, name, model, label).double_value.value = value
         if baseline is not None and model == "candidate":
             change = _value(entry, name, model, label, is_diff=True)
-            change.double_value.value = value - figures["baseline", name, label]
+            change.double_value.value = value - values["baseline", name, label]
     monkeypatch.setattr(tfma, "load_metrics", lambda uri: [entry])
     return Measurements("unread", tuple(labels))
 
