@@ -1,16 +1,17 @@
-"""Conversion as one Beam pipeline, for Dataflow and every other Beam runner.
+"""Conversion as a Beam pipeline, for Dataflow and every other Beam runner.
 
-The elements are the plan's shards. `data.conversion.shard.write_shard_once` writes each, as it does
-in the worker processes of a local conversion. The jobs lie in `<folder>/.work`, so the pipeline
-stays small however many photos there are. The last step writes the manifest. The job writes in
-place (`data.conversion.in_place`), on any file system that the workers share.
+The elements are the shards of the plan. `data.conversion.shard.write_shard_once` writes each, as in
+a local conversion. The shards' jobs are files in `<folder>/.work`, so the size of the pipeline does
+not depend on the number of photos. The last step writes the manifest. The job writes in place
+(`data.conversion.in_place`), to any file system that the workers share.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -19,7 +20,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from data.conversion import in_place, journal
 from data.conversion.beam_options import DATAFLOW, dataflow_url, job_options, workers_package
 from data.conversion.manifest import read_manifest
-from data.conversion.plan import Plan
+from data.conversion.plan import ConversionPlan, ShardJob
 from data.conversion.result import ConversionResult, result
 from data.conversion.shard import WORK, write_shard_once
 from data.errors import DataError
@@ -30,53 +31,53 @@ _ERROR = "error.json"
 
 
 def convert_with_beam(
-    plan: Plan,
+    plan: ConversionPlan,
     folder: str,
     *,
     runner: str,
     project: str | None = None,
     region: str | None = None,
-    options: Mapping | None = None,
+    options: Mapping[str, Any] | None = None,
     job_label: str = "convert",
     fresh: bool = False,
     resume: bool = False,
     max_bad_fraction: float | None = None,
 ) -> ConversionResult:
-    """Runs a plan as a Beam pipeline; on Dataflow, submits it.
+    """Runs a plan as a Beam pipeline; on Dataflow, submits it and returns.
 
     Args:
-        plan: What to do.
-        folder: The folder to make, local or `gs://`; it must not exist, unless `resume` finds in
-            it the same conversion, finished or not.
-        runner: A Beam runner's name.
+        plan: The work to do.
+        folder: The folder to create, local or `gs://`; it must not exist, unless `resume` is set
+            and it holds the same conversion, finished or not.
+        runner: The name of a Beam runner.
         project, region, options, job_label: See `data.convert`.
-        fresh: Make a folder named like this one that nobody has.
+        fresh: Create a new folder, with the first free name like `folder`.
         resume: Keep the shards that an earlier job of the same plan finished.
-        max_bad_fraction: The job fails when more than this share of the rows is refused.
+        max_bad_fraction: Fail when more than this share of the rows is bad.
 
     Raises:
-        DataError: Options that the runner would refuse, photos or folders it cannot reach, a folder
-            with something in it, or, where the job is waited for, what `convert` raises.
+        DataError: The runner would refuse the options or cannot reach the photos or the folder, the
+            folder is not empty, or, except on Dataflow, the conversion fails as in `convert`.
     """
 
-    def checked_options() -> dict:
+    def checked_options() -> dict[str, Any]:
         return job_options(plan, folder, runner, project, region, dict(options or {}), job_label)
 
     checked = checked_options()
     if fresh:
-        folder = in_place.claim(plan, folder)
+        folder = in_place.fresh_folder(plan, folder)
         checked = checked_options()  # the job is named after the folder
-    elif not (resume and journal.is_of(plan, folder)):
-        if manifest := journal.finished_before(plan, folder, resume):
+    elif not (resume and journal.is_resumable(plan, folder)):
+        if manifest := journal.finished_manifest(plan, folder, resume):
             return result(manifest, folder, job_id=checked["runner"])
         in_place.start(plan, folder)
         fresh = True
-    _stage(plan, folder)
+    _stage_jobs(plan, folder)
     if checked["runner"] == DATAFLOW:
         try:
             job_id = _submit(plan, folder, max_bad_fraction, checked)
         except BaseException:
-            if fresh:  # there is no job that needs them, nor a shard
+            if fresh:  # no job uses the journal, and there are no shards
                 files.delete_folder(files.join(folder, WORK))
             raise
         return ConversionResult(
@@ -86,21 +87,23 @@ def convert_with_beam(
         )
     try:
         _pipeline(plan, folder, max_bad_fraction, checked).run().wait_until_finish()
-    except Exception as error:  # the runner's own, around whatever a step raised
-        if told := _take_error(plan, folder):
-            raise told from error
+    except Exception as error:  # the runner wraps the error of a step
+        if recorded := _take_recorded_error(plan, folder):
+            raise recorded from error
         raise
-    return result(read_manifest(folder), folder, job_id=checked["runner"])
+    written = read_manifest(folder)
+    assert written, "the last step of the pipeline writes the manifest"
+    return result(written, folder, job_id=checked["runner"])
 
 
 class WriteShard(beam.DoFn):
-    """From a shard's file name to its report, as JSON."""
+    """Writes a shard: file name to report, as JSON."""
 
     def __init__(self, folder: str):
         self._folder = folder
 
-    def process(self, name: str):
-        """Writes the shard, unless an earlier attempt did."""
+    def process(self, name: str) -> Iterator[str]:
+        """Writes the shard unless an earlier attempt did; yields its report."""
         job = json.loads(files.read(files.join(self._folder, WORK, _JOBS, name)))
         report = write_shard_once(job, self._folder)
         for metric, count in (
@@ -113,56 +116,59 @@ class WriteShard(beam.DoFn):
 
 
 class Finish(beam.DoFn):
-    """From all reports to the metadata, the list of discards and, last, the manifest."""
+    """Writes the metadata, the discarded rows and, last, the manifest, from all reports."""
 
     def __init__(self, folder: str, max_bad_fraction: float | None):
         self._folder = folder
         self._max_bad_fraction = max_bad_fraction
 
-    def process(self, reports: list[str]):
-        """Ends the conversion; does nothing where an earlier attempt at this step did."""
-        plan = journal.started(self._folder)
+    def process(self, reports: list[str]) -> None:
+        """Finishes the conversion unless an earlier attempt at this step did."""
+        plan = journal.unfinished_plan(self._folder)
         if plan is None:
             return
         try:
             journal.finish(plan, [*map(json.loads, reports)], self._folder, self._max_bad_fraction)
-        except DataError as error:  # kept for the caller, who sees an error of the runner's else
-            told = {
+        except DataError as error:  # recorded for the caller, as the runner wraps it
+            recorded = {
                 "lines": str(error).split("\n  "),
                 "discarded": error.discarded,
                 "for_good": isinstance(error, journal.NoTrainError),
             }
-            files.write(files.join(self._folder, WORK, _ERROR), json.dumps(told).encode())
+            files.write(files.join(self._folder, WORK, _ERROR), json.dumps(recorded).encode())
             raise
 
 
-def _take_error(plan: Plan, folder: str) -> DataError | None:
-    """What the last step of the pipeline raised, if it did."""
-    kept = files.join(folder, WORK, _ERROR)
-    if not files.exists(kept):
+def _take_recorded_error(plan: ConversionPlan, folder: str) -> DataError | None:
+    """Reads and deletes the error that the last step of the pipeline recorded, if any."""
+    path = files.join(folder, WORK, _ERROR)
+    if not files.exists(path):
         return None
-    told = json.loads(files.read(kept))
-    files.delete(kept)
-    if told["for_good"]:
+    recorded = json.loads(files.read(path))
+    files.delete(path)
+    if recorded["for_good"]:
         journal.discard(plan, folder)
-    return DataError(*told["lines"], discarded=told["discarded"])
+    return DataError(*recorded["lines"], discarded=recorded["discarded"])
 
 
-def _submit(plan: Plan, folder: str, max_bad_fraction: float | None, options: dict) -> str:
-    """The id of the job that Dataflow made of the plan."""
-    from apitools.base.py.exceptions import Error
+def _submit(
+    plan: ConversionPlan, folder: str, max_bad_fraction: float | None, options: dict[str, Any]
+) -> str:
+    """Submits the pipeline to Dataflow; returns the id of the job."""
+    from apitools.base.py.exceptions import Error  # type: ignore[import-untyped]  # has no types
 
     try:
         with workers_package(options) as complete:
-            return _pipeline(plan, folder, max_bad_fraction, complete).run().job_id()
+            job_id: str = _pipeline(plan, folder, max_bad_fraction, complete).run().job_id()
     except Error as error:
-        raise DataError("Dataflow did not take the job", str(error)) from error
+        raise DataError("Dataflow refused the job", str(error)) from error
+    return job_id
 
 
 def _pipeline(
-    plan: Plan, folder: str, max_bad_fraction: float | None, options: dict
+    plan: ConversionPlan, folder: str, max_bad_fraction: float | None, options: dict[str, Any]
 ) -> beam.Pipeline:
-    """Shards are written, then their reports gathered into the manifest."""
+    """Builds the pipeline: writes the shards, then gathers their reports into the manifest."""
     pipeline = beam.Pipeline(options=PipelineOptions(flags=[], **options))
     (
         pipeline
@@ -174,11 +180,11 @@ def _pipeline(
     return pipeline
 
 
-def _stage(plan: Plan, folder: str) -> None:
-    """Writes the shards' jobs to where the workers find them; again where that was broken off."""
+def _stage_jobs(plan: ConversionPlan, folder: str) -> None:
+    """Writes the shards' jobs for the workers; overwrites those of an interrupted attempt."""
 
-    def put(job: dict) -> None:
+    def write(job: ShardJob) -> None:
         files.write(files.join(folder, WORK, _JOBS, job["file"]), json.dumps(job).encode())
 
     with ThreadPoolExecutor(gs.CONNECTIONS) as pool:
-        list(pool.map(put, plan.shards))
+        list(pool.map(write, plan.shards))

@@ -1,7 +1,8 @@
-"""The options of a Beam job, complete and checked before anything is sent."""
+"""Completes and checks the options of a Beam job before it is submitted."""
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import io
 import re
@@ -11,19 +12,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
-from data.conversion.plan import Plan
+from data.conversion.plan import ConversionPlan
 from data.errors import DataError, MissingError, listing
 from data.storage import files
 
 DATAFLOW = "DataflowRunner"
-_HERE = "FnApiRunner"  # Beam's DirectRunner would first try to download another runner
+_LOCAL_RUNNER = "FnApiRunner"  # Beam's DirectRunner would try to download another runner
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CODE = ("setup_file", "sdk_container_image", "extra_packages")
-# The same Pillow as here: the same pixels.
+# The same version of Pillow as here decodes to the same pixels.
 _SETUP = """
 from setuptools import find_packages, setup
 
@@ -36,39 +38,39 @@ setup(
 """
 # https://cloud.google.com/dataflow/docs/guides/setting-pipeline-options, job_name
 _JOB_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
-# https://cloud.google.com/resource-manager/docs/creating-managing-projects, with its old domains
+# https://cloud.google.com/resource-manager/docs/creating-managing-projects, or domain-scoped
 _PROJECT = re.compile(r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
-_MACHINE_TYPE = re.compile(r"([\w.-]+/)*[a-z][a-z0-9]*(-[a-z0-9]+)+")  # with its zone or without
+_MACHINE_TYPE = re.compile(r"([\w.-]+/)*[a-z][a-z0-9]*(-[a-z0-9]+)+")  # with or without a zone
 _REGION = re.compile(r"[a-z]+-[a-z]+[0-9]+")
 # https://cloud.google.com/compute/docs/labeling-resources
 _LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}=[a-z0-9_-]{0,63}")
 
 
 def job_options(
-    plan: Plan,
+    plan: ConversionPlan,
     folder: str,
     runner: str,
     project: str | None,
     region: str | None,
-    options: dict,
+    options: dict[str, Any],
     job_label: str,
-) -> dict:
-    """All options of the job, by name.
+) -> dict[str, Any]:
+    """Returns all options of the job by name.
 
     Args:
-        plan: For the photos' paths.
-        folder: Where the records will go.
-        runner: A Beam runner's name in any case.
-        project, region: Of Google Cloud.
-        options: What the caller set, see `typed`; it goes before everything set here.
+        plan: The plan, whose photos Dataflow must be able to read.
+        folder: Folder of the records.
+        runner: The name of a Beam runner, in any case.
+        project, region: Google Cloud project and region.
+        options: Options of the caller, see `parse_options`; they override the defaults set here.
         job_label: Part of the job's name.
 
     Raises:
-        DataError: An unknown runner or option, a value of the wrong type, or for Dataflow anything
-            missing or out of reach of its workers; all that is missing is named at once.
+        DataError: An unknown runner or option, a value of the wrong type, or, for Dataflow, missing
+            options or files that its workers cannot reach; lists all of them.
     """
     name = runner_name(runner)
-    options = typed({"project": project, "region": region} | options)
+    options = parse_options({"project": project, "region": region} | options)
     if name != DATAFLOW:
         return {"runner": name} | options
     parent = folder.rsplit("/", 1)[0]
@@ -83,14 +85,14 @@ def job_options(
     return options
 
 
-def typed(options: Mapping) -> dict:
-    """The options as Beam's own parser of flags reads them; those that are None are left out.
+def parse_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Parses options with Beam's parser of flags; omits those that are None.
 
     Args:
-        options: By name; the text of a flag will do for any value, as the command line has it.
+        options: Option name to value; any value may be text, as on the command line.
 
     Raises:
-        DataError: An unknown option, or a value that the parser refuses.
+        DataError: An unknown option, or a value that Beam refuses.
     """
     options = {key: _as_flag(value) for key, value in options.items() if value is not None}
     known = _known_flags()
@@ -100,44 +102,44 @@ def typed(options: Mapping) -> dict:
             f"Unknown Beam pipeline options: {listing(unknown)}",
             f"Did you mean {', '.join(near)}?" if near else "",
         )
-    complaint = io.StringIO()
+    errors = io.StringIO()
     try:
-        with redirect_stderr(complaint):
+        with redirect_stderr(errors):
             parsed = PipelineOptions.from_dictionary(options).get_all_options()
     except SystemExit:
-        wrong = complaint.getvalue().strip().rpartition("error: ")[2]
+        wrong = errors.getvalue().strip().rpartition("error: ")[2]
         raise DataError(f"Beam refuses a pipeline option: {wrong}") from None
     return {
-        known[key]: parsed[known[key]] if value is not False else False  # which no flag says
+        known[key]: parsed[known[key]] if value is not False else False  # not expressible as a flag
         for key, value in options.items()
         if value is not False or key == known[key]
     }
 
 
-def _as_flag(value):
+def _as_flag(value: object) -> object:
     if isinstance(value, str):
         return {"true": True, "false": False}.get(value, value)
     return list(value) if isinstance(value, tuple) else value
 
 
 def _known_flags() -> dict[str, str]:
-    """Each flag of Beam's, without dashes, to the name of the option that it sets."""
+    """Maps each flag of Beam, without dashes, to the name of the option that it sets."""
     known: dict[str, str] = {}
 
-    def note(parser) -> None:
+    def collect(parser: argparse.ArgumentParser) -> None:
         for flag, action in parser._option_string_actions.items():
             known[action.dest] = known[flag.lstrip("-")] = action.dest
 
-    PipelineOptions(flags=[]).get_all_options(add_extra_args_fn=note)
+    PipelineOptions(flags=[]).get_all_options(add_extra_args_fn=collect)
     return known
 
 
 @contextmanager
-def workers_package(options: dict) -> Iterator[dict]:
-    """The options with the code that the workers need, unless they name it themselves.
+def workers_package(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yields the options with the code for the workers, unless they specify it.
 
-    A source package of `data` alone is laid out for Beam to build and stage, so the same works from
-    a checkout and from an installed package, and workers install neither TensorFlow nor TFX.
+    Creates a source package of `data` alone, which Beam builds and stages. This works from a
+    checkout and from an installed package, and the workers install neither TensorFlow nor TFX.
     """
     if any(options.get(key) for key in _CODE):
         yield options
@@ -152,39 +154,41 @@ def workers_package(options: dict) -> Iterator[dict]:
 
 
 def dataflow_url(job_id: str, project: str, region: str) -> str:
-    """The page of a job in Google's console."""
+    """Returns the URL of a job in the Google Cloud console."""
     return f"https://console.cloud.google.com/dataflow/jobs/{region}/{job_id}?project={project}"
 
 
 def runner_name(runner: str) -> str:
-    """The runner as Beam spells it.
+    """Returns the name of the runner as Beam spells it.
 
     Raises:
         DataError: Beam has no such runner.
     """
     if runner.lower() == "directrunner":
-        return _HERE
-    known = {name.lower(): name for name in (*StandardOptions.KNOWN_RUNNER_NAMES, _HERE)}
+        return _LOCAL_RUNNER
+    known: dict[str, str] = {
+        name.lower(): name for name in (*StandardOptions.KNOWN_RUNNER_NAMES, _LOCAL_RUNNER)
+    }
     if runner.lower() not in known and "." not in runner:
         raise MissingError(f"Unknown runner: {runner!r}", f"Allowed: {', '.join(known.values())}.")
     return known.get(runner.lower(), runner)
 
 
 def job_name(folder: str, job_label: str) -> str:
-    """The name of the job: that of the folder, with the label where it has none, made fit."""
+    """Returns a valid name for the job: that of the folder, and the label unless included."""
     name = folder.rstrip("/").rsplit("/", 1)[-1]
-    fit = (re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in (name, job_label))
-    name, label = fit
+    valid = (re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in (name, job_label))
+    name, label = valid
     return name if not label or label in name else f"{name}-{label}"
 
 
-def _check_dataflow(plan: Plan, folder: str, options: dict) -> None:
+def _check_dataflow(plan: ConversionPlan, folder: str, options: dict[str, Any]) -> None:
     wrong = []
     for key, form in (("project", _PROJECT), ("region", _REGION)):
         if not (value := options.get(key)):
             wrong.append(f"{key}= is missing")
         elif not form.fullmatch(value):
-            wrong.append(f"{key} is to match {form.pattern}: {value!r}")
+            wrong.append(f"{key} must match {form.pattern}: {value!r}")
     for what, path in (
         ("output_dir", folder),
         ("temp_location", options["temp_location"]),
@@ -196,18 +200,18 @@ def _check_dataflow(plan: Plan, folder: str, options: dict) -> None:
         if path and not Path(path).is_file():
             wrong.append(f"no such file: {path}")
     if not _JOB_NAME.fullmatch(options["job_name"]):
-        wrong.append(f"job_name is to match {_JOB_NAME.pattern}: {options['job_name']!r}")
+        wrong.append(f"job_name must match {_JOB_NAME.pattern}: {options['job_name']!r}")
     machine_type = options.get("machine_type")
     if machine_type and not _MACHINE_TYPE.fullmatch(machine_type):
-        wrong.append(f"machine_type is one such as n1-standard-1: {machine_type!r}")
+        wrong.append(f"machine_type must be like n1-standard-1: {machine_type!r}")
     wrong += [
-        f"label is to match {_LABEL.pattern}: {label!r}"
+        f"label must match {_LABEL.pattern}: {label!r}"
         for label in options["labels"]
         if not _LABEL.fullmatch(label)
     ]
     rows = (row for job in plan.shards for row in job["rows"])
     local = [f"row {row[0]}: {row[1]}" for row in rows if row[1] and not files.is_remote(row[1])]
     if local:
-        wrong.append(f"{len(local)} photos are not where workers can read them, {local[0]}")
+        wrong.append(f"workers cannot read {len(local)} local photos, such as {local[0]}")
     if wrong:
         raise MissingError(f"{DATAFLOW} cannot run this conversion; nothing was sent", *wrong)

@@ -1,7 +1,7 @@
-"""Work in the very folder that is made: in Cloud Storage, and by Beam runners.
+"""Conversion in the final folder: in Cloud Storage, and by Beam runners.
 
-A folder cannot be renamed at once there. Its journal (`data.conversion.journal`) tells readers that
-it is not finished. The plan in it is written only where there is none: that claims the folder.
+These cannot rename a folder atomically. The journal (`data.conversion.journal`) marks the folder as
+unfinished for readers. Its plan file is created exclusively, which reserves the folder.
 """
 
 from __future__ import annotations
@@ -12,42 +12,44 @@ from pathlib import Path
 
 from data.conversion import journal
 from data.conversion.naming import first_free
-from data.conversion.plan import Plan
+from data.conversion.plan import ConversionPlan
 from data.errors import DataError
 from data.storage import files, gs
 
 
-def claim(plan: Plan, folder: str) -> str:
-    """Notes the plan in the first folder named like this that nobody has; returns the folder."""
+def fresh_folder(plan: ConversionPlan, name: str) -> str:
+    """Writes the plan to a new folder with the first free name like `name`; returns the folder."""
 
-    def taken(name: str) -> bool:
-        if files.exists(name):
+    def taken(folder: str) -> bool:
+        if files.exists(folder):
             return True
         try:
-            journal.start(plan, name, new=True)
+            journal.start(plan, folder, new=True)
         except FileExistsError:
             return True
         return False
 
-    return first_free(folder, taken)
+    return first_free(name, taken)
 
 
-def start(plan: Plan, folder: str) -> None:
-    """Notes the plan in a folder that is not there yet.
+def start(plan: ConversionPlan, folder: str) -> None:
+    """Writes the plan to a new folder.
 
     Raises:
-        DataError: Another conversion did so at the same moment.
+        DataError: Another conversion has started there at the same moment.
     """
     try:
         journal.start(plan, folder, new=True)
     except FileExistsError:
-        raise DataError(f"Another conversion is writing {folder}") from None
+        raise DataError(
+            f"Another conversion is writing {folder}", "Wait until it has ended."
+        ) from None
 
 
 @contextmanager
-def claimed(folder: str, plan: Plan, resume: bool) -> Iterator[str]:
-    """The folder itself, claimed unless it can be resumed."""
-    if not (resume and journal.is_of(plan, folder)):
+def working_folder(folder: str, plan: ConversionPlan, resume: bool) -> Iterator[str]:
+    """Starts the plan in the folder itself unless it can be resumed; yields the folder."""
+    if not (resume and journal.is_resumable(plan, folder)):
         start(plan, folder)
     try:
         yield folder
@@ -57,16 +59,17 @@ def claimed(folder: str, plan: Plan, resume: bool) -> Iterator[str]:
 
 
 def resumable_folder(output_dir: str, digest: str) -> str | None:
-    """The newest unfinished conversion of the same plan in `output_dir`, by its name, if any."""
-    note = f"/{journal.PLAN_NOTE}"
+    """Returns the unfinished folder of the same plan in `output_dir`, newest by name, else None."""
+    suffix = f"/{journal.PLAN_FILE}"
     if files.is_remote(output_dir):
         found = [name for name, _, _ in gs.entries(output_dir)]
-        names = [name.removesuffix(note) for name in found if name.endswith(note)]
+        names = [name.removesuffix(suffix) for name in found if name.endswith(suffix)]
     else:
-        names = [path.name for path in Path(output_dir).glob("*") if Path(f"{path}{note}").exists()]
+        folders = Path(output_dir).glob("*")
+        names = [path.name for path in folders if Path(f"{path}{suffix}").exists()]
     for name in sorted(names, reverse=True):
         folder = files.join(output_dir, name)
-        plan = journal.started(folder)
+        plan = journal.unfinished_plan(folder)
         if plan and plan.digest == digest:
             return folder
     return None

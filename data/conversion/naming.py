@@ -1,4 +1,4 @@
-"""Names of the folders that conversions make."""
+"""Names of the folders that conversions create."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from data.errors import DataError
 
 
 def folder_name(job_label: str) -> str:
-    """`tfrecorder-<YYYYmmdd-HHMMSS>[-<job_label>]`, as TFRecorder names its folders.
+    """Returns `tfrecorder-<YYYYmmdd-HHMMSS>[-<job_label>]`, the name of a folder as in TFRecorder.
 
     Raises:
-        DataError: A label that cannot be part of a folder's name.
+        DataError: `job_label` cannot be part of a folder's name.
     """
     if not isinstance(job_label, str) or any(sign in job_label for sign in "/\0\n"):
         raise DataError(
-            "job_label ends the folder's name: it has no slash and is one line of text",
-            f"Received: {job_label!r}.",
+            f"Invalid job_label: {job_label!r}",
+            "It becomes part of a folder's name: expected one line of text without slashes.",
         )
     parts = ("tfrecorder", time.strftime("%Y%m%d-%H%M%S"), job_label.replace("_", "-"))
     return "-".join(part for part in parts if part)
 
 
 def first_free(folder: str, taken: Callable[[str], bool]) -> str:
-    """The folder, or else `<folder>-1` and so on: the first that is not taken."""
+    """Returns the first of `folder`, `<folder>-1`, `<folder>-2` and so on that is not taken."""
     for attempt in range(10_000):
         name = f"{folder}-{attempt}" if attempt else folder
         if not taken(name):
             return name
-    raise DataError(f"No free name like {folder}")
+    raise DataError(f"No free name for the folder {folder}", "Remove some of its numbered copies.")

@@ -1,7 +1,7 @@
-"""Planning a conversion: which rows go into which shard, with their labels as indices.
+"""Plans a conversion: assigns rows to shards and replaces labels by indices.
 
-The plan depends on the table and the options alone, never on the machine, so equal photos and
-options give equal shards.
+The plan depends only on the table and the options, not on the machine, so equal photos and options
+give equal shards.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import itertools
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import pandas as pd
 import PIL
 
-from data.conversion.plan import FORMAT_VERSION, Plan
+from data.conversion.plan import FORMAT_VERSION, ConversionPlan, ShardJob, ShardRow
 from data.conversion.transform_metadata import vocabulary_lines
+from data.errors import DiscardedRow
 from data.record.input_schema import Schema
 from data.record.photos import EncodeOptions
 from data.record.records import DISCARD, SPLITS
@@ -26,11 +26,11 @@ from data.sources.table import DIGEST, vocabulary
 from data.storage import files
 
 ROWS_PER_SHARD = 512
-"""About 50 MB of photos of 100 KB: little is lost when killed, and files stay large enough."""
+"""About 50 MB of photos of 100 KB: large enough to read fast, small enough to redo when killed."""
 
 _SMALLEST_SHARD = 64
-_SPREAD = 4  # shards a small split is cut into, so that several workers share it
-_UNSEEN = -1  # the index of a label that TRAIN does not have, as in TensorFlow Transform
+_FEW_SHARDS = 4  # shards of a small split, so that several workers share it
+_UNSEEN = -1  # index of a label that is not in TRAIN, as in TensorFlow Transform
 
 
 def make_plan(
@@ -41,19 +41,20 @@ def make_plan(
     gzip: bool,
     num_shards: int = 0,
     source: str = "",
-) -> Plan:
-    """Plans the conversion of a clean table (see `data.sources.table.check_table`).
+) -> ConversionPlan:
+    """Plans the conversion of a table.
 
     Args:
-        table: The rows, in the order the records will have within their split.
-        schema: What the columns are.
-        options: How photos are encoded.
-        gzip: Whether shards are compressed.
-        num_shards: Shards of each split; 0 chooses by its number of rows.
-        source: What the manifest names as the origin.
+        table: The rows as `data.sources.table.check_table` returns them, in the order of the
+            records within their split.
+        schema: Column name to type.
+        options: How to encode photos.
+        gzip: Whether to compress the shards.
+        num_shards: Number of shards per split; 0 chooses it by the number of rows.
+        source: The origin of the rows, for the manifest.
 
     Raises:
-        DataError: Labels that would be one line of a vocabulary file.
+        DataError: Labels that differ only in their line breaks.
     """
     split_column, uri_column = schema.split_key, schema.image_uri_key
     label_column = schema.label_key
@@ -70,34 +71,34 @@ def make_plan(
     uris = table[uri_column].tolist() if uri_column else [None] * len(table)
     values = zip(*(column.tolist() for column in columns.values()), strict=True)
     digests = table[DIGEST].tolist() if DIGEST in table else [""] * len(table)
-    rows = [
-        [number, *row]
+    rows: list[ShardRow] = [
+        (number, *row)
         for number, row in enumerate(zip(uris, labels, values, digests, strict=True), start=1)
     ]
-    shards = []
+    shards: list[ShardJob] = []
     for split in SPLITS:
         own = [rows[number] for number in table.index[table[split_column] == split]]
-        for file, part in _cut(split, own, gzip, num_shards):
+        for file, part in _divide(split, own, gzip, num_shards):
             shards.append(
-                {
-                    "file": file,
-                    "split": split,
-                    "gzip": gzip,
-                    "options": asdict(options),
-                    "columns": [*columns],
-                    "rows": part,
-                }
+                ShardJob(
+                    file=file,
+                    split=split,
+                    gzip=gzip,
+                    options=asdict(options),
+                    columns=[*columns],
+                    rows=part,
+                )
             )
     refused = [
-        {
-            "path": uris[number] or "",
-            "row": number + 1,
-            "reason": "split DISCARD" if split == DISCARD else f"unknown split {split!r}",
-            "exception": "",
-        }
+        DiscardedRow(
+            path=uris[number] or "",
+            row=number + 1,
+            reason="split DISCARD" if split == DISCARD else f"unknown split {split!r}",
+            exception="",
+        )
         for number, split in table[split_column][~table[split_column].isin(SPLITS)].items()
     ]
-    plan = Plan(
+    plan = ConversionPlan(
         shards=shards,
         refused=refused,
         rows=len(table),
@@ -107,33 +108,36 @@ def make_plan(
         options=asdict(options) | {"gzip": gzip, "num_shards": num_shards},
         source=source,
     )
-    contents = () if DIGEST in table else map(_stamp, uris)
-    return replace(plan, digest=_digest(plan, contents))
+    stamps = () if DIGEST in table else map(files.stamp, uris)
+    return replace(plan, digest=_digest(plan, stamps))
 
 
-def _digest(plan: Plan, contents: Iterable) -> str:
-    """SHA-256 of all that shapes the shards; row by row, as there can be many."""
+def _digest(plan: ConversionPlan, stamps: Iterable[object]) -> str:
+    """Computes the SHA-256 of everything that determines the shards, row by row."""
     digest = hashlib.sha256()
 
-    def add(part) -> None:
+    def add(part: object) -> None:
         digest.update(json.dumps(part, sort_keys=True).encode() + b"\n")
 
-    # Another Pillow can decode to other pixels, and encodes to other bytes.
+    # Another version of Pillow can decode to other pixels, and encode to other bytes.
     add([FORMAT_VERSION, PIL.__version__, plan.schema, plan.vocabularies, plan.options])
     for job in plan.shards:
         add([job["file"], job["columns"], len(job["rows"])])
         for row in job["rows"]:
             add(row)
-    for part in itertools.chain(plan.refused, contents):
+    for part in itertools.chain(plan.refused, stamps):
         add(part)
     return digest.hexdigest()
 
 
-def _cut(split: str, rows: list, gzip: bool, num_shards: int) -> list[tuple[str, list]]:
+def _divide(
+    split: str, rows: list[ShardRow], gzip: bool, num_shards: int
+) -> list[tuple[str, list[ShardRow]]]:
+    """Divides the rows of a split into shards, by file name."""
     if not rows:
         return []
     count = num_shards or max(
-        -(-len(rows) // ROWS_PER_SHARD), min(_SPREAD, len(rows) // _SMALLEST_SHARD), 1
+        -(-len(rows) // ROWS_PER_SHARD), min(_FEW_SHARDS, len(rows) // _SMALLEST_SHARD), 1
     )
     suffix = ".tfrecord.gz" if gzip else ".tfrecord"
     bounds = [len(rows) * number // count for number in range(count + 1)]
@@ -141,14 +145,3 @@ def _cut(split: str, rows: list, gzip: bool, num_shards: int) -> list[tuple[str,
         (f"{split.lower()}-{number:05d}-of-{count:05d}{suffix}", rows[start:end])
         for number, (start, end) in enumerate(itertools.pairwise(bounds))
     ]
-
-
-def _stamp(uri: str | None) -> list | None:
-    """Size and change time of a local photo, which tell whether a shard of it is still right."""
-    if uri is None or files.is_remote(uri):
-        return None
-    try:
-        status = Path(uri).stat()
-    except (OSError, ValueError):  # the latter of what can be no path
-        return None
-    return [status.st_size, status.st_mtime_ns]

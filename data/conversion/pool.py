@@ -1,8 +1,8 @@
-"""Shards on all cores: worker processes that import only what a shard needs.
+"""Writes shards in worker processes, which import only the modules a shard needs.
 
-Plain subprocesses, not multiprocessing: a fork of a process with TensorFlow's threads is unsafe,
-and spawn and forkserver import the caller's main module again, so that a script without a
-`__main__` guard would start itself anew.
+These are plain subprocesses, not multiprocessing: a fork of a process with TensorFlow's threads is
+unsafe, and spawn and forkserver import the caller's main module, which would run a script without a
+`__main__` guard again.
 """
 
 from __future__ import annotations
@@ -17,43 +17,53 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+from data.conversion.plan import ShardJob, ShardReport
 
 _COMMAND = (
     "import sys; sys.path.insert(0, sys.argv[1]); from data.conversion.worker import main; main()"
 )
 _ROOT = str(Path(__file__).resolve().parents[2])
 
+_Messages = queue.SimpleQueue[tuple[str, Any]]
+
 
 def cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    """Returns the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def write_shards(
-    jobs: Sequence[dict],
+    jobs: Sequence[ShardJob],
     folder: str,
     *,
     workers: int | None = None,
     progress: Callable[[int], None] | None = None,
-) -> Iterator[dict]:
-    """Writes shards in worker processes; yields each report as it comes, in no fixed order.
+) -> Iterator[ShardReport]:
+    """Writes shards in worker processes.
 
     Closing the iterator stops the workers.
 
     Args:
-        jobs: As `data.conversion.plan.Plan.shards`.
-        folder: Where the shards go.
-        workers: Processes; None takes one a core.
-        progress: Called with the number of rows newly done, in the caller's thread.
+        jobs: As `data.conversion.plan.ConversionPlan.shards`.
+        folder: Folder of the shards.
+        workers: Number of processes; None for one per core.
+        progress: Called in the caller's thread with the number of rows done since the last call.
+
+    Yields:
+        The report of each shard when it is finished, in no fixed order.
 
     Raises:
-        OSError: A photo cannot be read or a shard not be written, or a worker was killed.
-        RuntimeError: A fault in the code; the text ends with its traceback.
+        OSError: A photo cannot be read, a shard cannot be written, or a worker was killed.
+        RuntimeError: An error in the code; the text ends with its traceback.
     """
-    waiting: queue.SimpleQueue = queue.SimpleQueue()
+    waiting: queue.SimpleQueue[ShardJob] = queue.SimpleQueue()
     for job in jobs:
         waiting.put(job)
-    messages: queue.SimpleQueue = queue.SimpleQueue()
+    messages: _Messages = queue.SimpleQueue()
     started = [_start() for _ in range(min(workers or cores(), len(jobs)))]
     for process in started:
         threading.Thread(
@@ -76,12 +86,12 @@ def write_shards(
         for process in started:
             process.kill()
             process.wait()
-            for stream in (process.stdin, process.stdout):
+            for stream in filter(None, (process.stdin, process.stdout)):
                 with suppress(OSError):
                     stream.close()
 
 
-def _start() -> subprocess.Popen:
+def _start() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-c", _COMMAND, _ROOT],
         stdin=subprocess.PIPE,
@@ -90,8 +100,14 @@ def _start() -> subprocess.Popen:
     )
 
 
-def _feed(process: subprocess.Popen, waiting, folder: str, messages) -> None:
-    """Hands one worker a shard after another and passes on what it says."""
+def _feed(
+    process: subprocess.Popen[bytes],
+    waiting: queue.SimpleQueue[ShardJob],
+    folder: str,
+    messages: _Messages,
+) -> None:
+    """Sends waiting jobs to a worker one by one, and forwards its answers."""
+    assert process.stdin and process.stdout, "_start opens both pipes"
     while True:
         try:
             job = waiting.get_nowait()
@@ -117,12 +133,12 @@ def _feed(process: subprocess.Popen, waiting, folder: str, messages) -> None:
             else:
                 raise BrokenPipeError
         except (OSError, ValueError):
-            messages.put(("OSError", f"{job['file']}: {_how_it_ended(process.wait())}"))
+            messages.put(("OSError", f"{job['file']}: {_exit_text(process.wait())}"))
             return
 
 
-def _how_it_ended(status: int) -> str:
-    ended = f"a worker process ended with status {status}"
+def _exit_text(status: int) -> str:
+    text = f"a worker process ended with status {status}"
     if status == -signal.SIGKILL:
-        return f"{ended}: killed, as the system does when memory runs out (fewer workers take less)"
-    return ended
+        return f"{text}: killed, probably out of memory; set a lower number of workers"
+    return text

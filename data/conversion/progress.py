@@ -6,51 +6,57 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 Progress = Callable[[int, int], None]
+"""A function of the number of rows done and the total."""
 
-_EVERY = 10.0  # seconds between plain lines
+_INTERVAL = 10.0  # seconds between lines
 
 
 @contextmanager
-def bar(progress: Progress | None) -> Iterator[Progress]:
-    """The given callback, or else one that shows images done, images/s and the time left."""
+def show_progress(progress: Progress | None) -> Iterator[Progress]:
+    """Yields the given callback, or one that shows images done, images/s and the time left."""
     if progress is not None:
         yield progress
     elif sys.stderr.isatty():
         from tqdm import tqdm
 
         with ExitStack() as open_bar:
-            shown = None
+            bar: tqdm[Any] | None = None
 
             def update(done: int, total: int) -> None:
-                nonlocal shown
-                if shown is None:  # what an earlier attempt did is no part of the rate
-                    made = tqdm(total=total, initial=done, unit="img", desc="convert")
-                    shown = open_bar.enter_context(made)
-                shown.update(done - shown.n)
+                nonlocal bar
+                if bar is None:  # excludes the rows of an earlier attempt from the rate
+                    bar = open_bar.enter_context(
+                        tqdm(total=total, initial=done, unit="img", desc="convert")
+                    )
+                bar.update(done - bar.n)
 
             yield update
     else:
-        yield _Lines().update
+        yield _ProgressLines().update
 
 
-class _Lines:
-    """Writes a line now and then, for logs."""
+class _ProgressLines:
+    """Writes a line at intervals, for logs."""
 
-    def __init__(self):
-        self._start = self._told = time.monotonic()
+    def __init__(self) -> None:
+        self._start = self._written = time.monotonic()
         self._first: int | None = None
         self._done: int | None = None
 
     def update(self, done: int, total: int) -> None:
         now = time.monotonic()
         if self._first is None:
-            self._first = done  # by an earlier attempt: no part of the rate
-        if done == self._done or (done < total and now - self._told < _EVERY):
+            self._first = done  # excludes the rows of an earlier attempt from the rate
+        if done == self._done or (done < total and now - self._written < _INTERVAL):
             return
         self._done = done
-        self._told = now
+        self._written = now
         rate = (done - self._first) / max(now - self._start, 1e-9)
         left = f", {(total - done) / rate:.0f} s left" if rate and done < total else ""
         print(f"convert: {done}/{total} images, {rate:.0f} img/s{left}", file=sys.stderr)

@@ -1,27 +1,30 @@
-"""What `convert` returns."""
+"""The result of `convert`."""
 
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
-_SHOWN = 20  # labels of a split
+from data.conversion.manifest import Manifest
+
+_SHOWN_LABELS = 20  # of a split
 
 
-class ConversionResult(dict):
-    """TFRecorder's result dict; `str()` of it tells counts by split and label, discards and bytes.
+class ConversionResult(dict[str, Any]):
+    """TFRecorder's result dict; `str()` shows counts by split and label, discards and bytes.
 
     Attributes:
         manifest: The content of the folder's `manifest.json`; None for a submitted job.
     """
 
-    manifest: dict | None = None
+    manifest: Manifest | None = None
 
     def __str__(self) -> str:
         return summary(self.manifest, self["tfrecord_dir"]) if self.manifest else repr(dict(self))
 
 
-def result(manifest: dict, folder: str, job_id: str = "DirectRunner") -> ConversionResult:
-    """The result of a finished conversion."""
+def result(manifest: Manifest, folder: str, job_id: str = "DirectRunner") -> ConversionResult:
+    """Returns the result of a finished conversion."""
     good = sum(shard["records"] for shard in manifest["shards"])
     made = ConversionResult(
         job_id=job_id,
@@ -36,12 +39,13 @@ def result(manifest: dict, folder: str, job_id: str = "DirectRunner") -> Convers
     return made
 
 
-def summary(manifest: dict, folder: str) -> str:
-    """The counts by split and label, the discards, the bytes and the folder, as text."""
+def summary(manifest: Manifest, folder: str) -> str:
+    """Formats the counts by split and label, the discards, the bytes and the folder."""
     lines = []
     for split, counts in manifest["counts"].items():
-        labels = [f"{label} {count}" for label, count in itertools.islice(counts.items(), _SHOWN)]
-        more = [f"{len(counts) - _SHOWN} more"] * (len(counts) > _SHOWN)
+        shown = itertools.islice(counts.items(), _SHOWN_LABELS)
+        labels = [f"{label} {count}" for label, count in shown]
+        more = [f"{len(counts) - _SHOWN_LABELS} more"] * (len(counts) > _SHOWN_LABELS)
         lines.append(f"{split:<11}{sum(counts.values()):>8}  ({', '.join(labels + more)})")
     size = sum(shard["bytes"] for shard in manifest["shards"])
     shards = len(manifest["shards"])

@@ -1,14 +1,15 @@
-"""`transform_fn/saved_model.pb`: the table's columns to the records' features, as a graph.
+"""`transform_fn/saved_model.pb`: the graph from the table's columns to the records' features.
 
-The graph that TensorFlow Transform would export for these columns: text labels are looked up in
-their vocabulary, everything else goes through. It is written without TensorFlow, so a conversion
-needs none and waits for none. Formats: tensorflow/core/protobuf/{saved_model,meta_graph}.proto and
+This is the graph that TensorFlow Transform would export for these columns: it looks up text labels
+in their vocabulary and passes other columns through. A conversion writes it without importing
+TensorFlow. Formats: tensorflow/core/protobuf/{saved_model,meta_graph}.proto and
 tensorflow/core/framework/{graph,node_def,attr_value,tensor,tensor_shape}.proto.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from data.record.example_proto import message_class
 
@@ -76,16 +77,16 @@ _SavedModel = message_class(
 
 
 def transform_graph(features: Mapping[str, str], vocabularies: Mapping[str, str]) -> bytes:
-    """The content of `saved_model.pb`.
+    """Builds the content of `saved_model.pb`.
 
     Args:
         features: Feature name to its type in the records: BYTES, INT or FLOAT.
-        vocabularies: Those that are text before the transformation, to the name of the vocabulary's
-            file in `assets/`.
+        vocabularies: Name of each feature that is text before the transformation, to the name of
+            its vocabulary file in `assets/`.
 
     Returns:
-        A SavedModel whose signature takes each feature as a vector and returns it as the records
-        have it.
+        A serialized SavedModel. Its signature maps a vector of each column to a vector of the
+        feature in the records.
     """
     model = _SavedModel(saved_model_schema_version=1)
     builder = _Builder(model.meta_graphs.add())
@@ -94,13 +95,14 @@ def transform_graph(features: Mapping[str, str], vocabularies: Mapping[str, str]
             builder.lookup(name, number, vocabularies[name])
         else:
             builder.identity(name, number, TYPES[kind])
-    return model.SerializeToString()
+    serialized: bytes = model.SerializeToString()
+    return serialized
 
 
 class _Builder:
     """Adds the columns' nodes to a meta graph."""
 
-    def __init__(self, meta):
+    def __init__(self, meta: Any):
         self._meta = meta
         meta.meta_info_def.tags.append("transform")
         meta.meta_info_def.tensorflow_version = _TENSORFLOW
@@ -108,15 +110,15 @@ class _Builder:
         self._graph.versions.producer = _PRODUCER
         self._signature = meta.signature_def.add(key=SIGNATURE).value
         self._signature.method_name = "tensorflow/serving/predict"
-        self._collections = {}
+        self._collections: dict[str, Any] = {}
 
     def identity(self, name: str, number: int, dtype: int) -> None:
-        """A column that goes through."""
+        """Passes a column through."""
         column = self._input(name, number, dtype)
         self._output(name, self._node(f"output_{number}", "Identity", [column], T=dtype), dtype)
 
     def lookup(self, name: str, number: int, file: str) -> None:
-        """A text label that becomes its index in a vocabulary file, -1 where it is not in it."""
+        """Looks up a text label in a vocabulary file: its index, or -1 if it is not in the file."""
         column = self._input(name, number, _STRING)
         path = self._node(f"vocabulary_path_{number}", "Const", dtype=_STRING, value=file.encode())
         unseen = self._node(f"unseen_{number}", "Const", dtype=_INT64, value=-1)
@@ -132,7 +134,7 @@ class _Builder:
             "InitializeTableFromTextFileV2",
             [table, path],
             key_index=-2,  # the whole line
-            value_index=-1,  # the line's number
+            value_index=-1,  # the line number
             vocab_size=-1,
             delimiter=b"\t",
         )
@@ -146,7 +148,7 @@ class _Builder:
         self._output(name, found, _INT64)
         asset = self._meta.asset_file_def.add(filename=file)
         asset.tensor_info.name = f"{path}:0"
-        # Readers of TensorFlow 1's way find assets and initialisers in these collections.
+        # Readers of the TensorFlow 1 format find assets and initializers in these collections.
         self._collection("asset_filepaths").node_list.value.append(f"{path}:0")
         self._collection("table_initializer").node_list.value.append(fill)
         self._collection("saved_model_assets").any_list.value.add(
@@ -161,16 +163,16 @@ class _Builder:
     def _output(self, name: str, node: str, dtype: int) -> None:
         self._tensor(self._signature.outputs.add(key=name).value, node, dtype)
 
-    def _tensor(self, info, node: str, dtype: int) -> None:
+    def _tensor(self, info: Any, node: str, dtype: int) -> None:
         info.name, info.dtype = f"{node}:0", dtype
         info.tensor_shape.dim.add(size=-1)
 
-    def _collection(self, key: str):
+    def _collection(self, key: str) -> Any:
         if key not in self._collections:
             self._collections[key] = self._meta.collection_def.add(key=key).value
         return self._collections[key]
 
-    def _node(self, name: str, op: str, inputs=(), **attributes) -> str:
+    def _node(self, name: str, op: str, inputs: Sequence[str] = (), **attributes: Any) -> str:
         node = self._graph.node.add(name=name, op=op, input=list(inputs))
         for key, value in attributes.items():
             attr = node.attr.add(key=key).value

@@ -1,4 +1,4 @@
-"""The files by which TensorFlow Transform reads the records: schema and vocabularies."""
+"""The files from which TensorFlow Transform reads records: schema, graph and vocabularies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from google.protobuf import text_format
 from google.protobuf.text_encoding import CEscape
 
-from data.conversion.plan import Plan
+from data.conversion.plan import ConversionPlan
 from data.conversion.transform_graph import ASSETS, transform_graph
 from data.errors import DataError
 from data.record.example_proto import message_class
@@ -37,11 +37,11 @@ _SCHEMA_FILE = "transformed_metadata/schema.pbtxt"
 _INT_FEATURES = (IMAGE_CHANNELS, IMAGE_HEIGHT, IMAGE_WIDTH)
 
 
-def write_metadata(plan: Plan, folder: str) -> None:
+def write_metadata(plan: ConversionPlan, folder: str) -> None:
     """Writes `transformed_metadata/schema.pbtxt` and `transform_fn/` (graph and vocabularies).
 
     Raises:
-        DataError: Labels that would be one line of a vocabulary file.
+        DataError: Labels that differ only in their line breaks.
     """
     features = record_features(plan)
     schema = "".join(
@@ -58,8 +58,8 @@ def write_metadata(plan: Plan, folder: str) -> None:
 
 
 def read_vocabularies(folder: str) -> list[tuple[str, ...]]:
-    """The labels in each vocabulary file of a folder, in index order."""
-    found = []
+    """Reads the vocabulary files of a folder: the labels of each in index order."""
+    found: list[tuple[str, ...]] = []
     while files.exists(
         path := files.join(folder, "transform_fn", ASSETS, vocabulary_file(len(found)))
     ):
@@ -68,22 +68,25 @@ def read_vocabularies(folder: str) -> list[tuple[str, ...]]:
 
 
 def read_vocabulary(folder: str, column: str) -> tuple[str, ...]:
-    """The labels of a column in index order, as the folder's vocabulary files have them.
+    """Reads the labels of a column in index order from the vocabulary files of a folder.
 
-    TensorFlow Transform numbers the files and does not name their columns. Where there are several,
-    the schema says how many labels the column has.
+    TensorFlow Transform numbers these files and does not name their columns. With several files,
+    the number of labels in the schema identifies the one of the column.
 
     Returns:
-        The labels; none where those of the column are numbers, or there is no vocabulary at all.
+        The labels; empty if the labels of the column are numbers, or the folder has no vocabulary.
 
     Raises:
-        DataError: No vocabulary has as many labels as the schema says, or several have.
+        DataError: No vocabulary has the number of labels in the schema, or several have.
     """
     found = read_vocabularies(folder)
     schema = files.join(folder, _SCHEMA_FILE)
     if not found or not files.exists(schema):
         if len(found) > 1:
-            raise DataError(f"{folder} has {len(found)} vocabularies and no {_SCHEMA_FILE}")
+            raise DataError(
+                f"{folder} has {len(found)} vocabularies and no {_SCHEMA_FILE}",
+                "Convert the photos again.",
+            )
         return found[0] if found else ()
     parsed = text_format.Parse(files.read(schema), _Schema(), allow_unknown_field=True)
     domains = {f.name: f.int_domain for f in parsed.feature if f.HasField("int_domain")}
@@ -93,45 +96,45 @@ def read_vocabulary(folder: str, column: str) -> tuple[str, ...]:
     if len(fitting) != 1:
         sizes = ", ".join(str(len(words)) for words in found)
         raise DataError(
-            f"{folder}: {len(fitting)} vocabularies can be that of the column {column!r}",
-            f"It has {domains[column].max + 1} labels by {_SCHEMA_FILE}; the vocabularies have "
+            f"{folder}: {len(fitting)} vocabularies match the column {column!r}",
+            f"It has {domains[column].max + 1} labels in {_SCHEMA_FILE}; the vocabularies have "
             f"{sizes}.",
-            "Convert again with one text label column, called label; make others StringInput.",
+            "Convert again with one StringLabel column, named label; declare others StringInput.",
         )
     return fitting.pop()
 
 
 def vocabulary_lines(words: Sequence[str], column: str) -> list[str]:
-    """The labels of a column as its vocabulary file has them, a line each.
+    """Returns the lines of a vocabulary file, one per label.
 
-    Line breaks within a label, as TensorFlow knows them, become spaces. The manifest has the label
-    as it is.
+    Line breaks within a label, as TensorFlow defines them, become spaces. The manifest keeps the
+    label unchanged.
 
     Raises:
-        DataError: Labels that differ in their line breaks only: TensorFlow would not load the file.
+        DataError: Labels that differ only in their line breaks; TensorFlow could not load the file.
     """
     lines: dict[str, str] = {}
     for word in words:
         line = re.sub(r"[\r\n]+", " ", word)
         if line in lines:
             raise DataError(
-                f"Labels in column {column!r} differ in their line breaks only",
-                f"{lines[line]!r} and {word!r}: a vocabulary file has a label a line.",
-                "Spell them alike, or make them two labels.",
+                f"Labels in column {column!r} differ only in their line breaks",
+                f"{lines[line]!r} and {word!r} would be the same line of the vocabulary file.",
+                "Rename one of them.",
             )
         lines[line] = word
     return list(lines)
 
 
 def vocabulary_file(number: int) -> str:
-    """The name of the n-th text label's vocabulary, as TensorFlow Transform numbers them."""
+    """Returns the file name of a vocabulary by its number, as in TensorFlow Transform."""
     middle = f"_{number}" if number else ""
     return f"vocab_compute_and_apply_vocabulary{middle}_vocabulary"
 
 
-def record_features(plan: Plan) -> dict[str, str]:
-    """Each feature of the records with its type: BYTES, INT or FLOAT."""
-    types = {}
+def record_features(plan: ConversionPlan) -> dict[str, str]:
+    """Returns feature name to type in the records: BYTES, INT or FLOAT."""
+    types: dict[str, str] = {}
     for column, kind in plan.schema.items():
         if kind == ImageUri.name:
             types |= {name: "INT" if name in _INT_FEATURES else "BYTES" for name in IMAGE_FEATURES}

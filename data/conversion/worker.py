@@ -1,7 +1,7 @@
-"""A worker process: takes shards as JSON lines on stdin, answers on stdout.
+"""A worker process: reads jobs as JSON lines from stdin, writes answers to stdout.
 
-`data.conversion.pool` starts it. It ends when its stdin does: a worker that outlives its killed
-parent would write into a folder that another conversion has resumed.
+`data.conversion.pool` starts it. It exits when stdin closes: a worker that outlived its killed
+parent would write to a folder that another conversion has resumed.
 """
 
 from __future__ import annotations
@@ -14,46 +14,47 @@ import sys
 import threading
 import time
 import traceback
+from typing import Any
 
 from data.conversion.shard import write_shard_once
 from data.errors import DataError
 
-_REPORT_EVERY = 0.2  # seconds between progress lines
+_INTERVAL = 0.2  # seconds between progress lines
 
 
 def main() -> None:
     """Serves jobs until stdin closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C ends
-    # Whatever a library prints must not mix with the answers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    # Output of libraries goes to stderr, so that it does not mix with the answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
-    def answer(**message) -> None:
+    def answer(**message: Any) -> None:
         answers.write(json.dumps(message) + "\n")
         answers.flush()
 
-    lines: queue.SimpleQueue = queue.SimpleQueue()
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(lines,), daemon=True).start()
     while True:
         request = json.loads(lines.get())
-        told = time.monotonic()
+        written = time.monotonic()
 
         def progress(done: int) -> None:
-            nonlocal told
-            if time.monotonic() - told > _REPORT_EVERY:
-                told = time.monotonic()
+            nonlocal written
+            if time.monotonic() - written > _INTERVAL:
+                written = time.monotonic()
                 answer(done=done)
 
         try:
             answer(report=write_shard_once(request["job"], request["folder"], progress))
-        except (OSError, MemoryError, DataError) as error:  # not the photos: these are discarded
+        except (OSError, MemoryError, DataError) as error:  # bad photos raise none of these
             answer(error=str(error) or type(error).__name__, kind="OSError")
         except Exception:
             answer(error=traceback.format_exc(), kind="bug")
 
 
-def _listen(lines: queue.SimpleQueue) -> None:
-    """Passes on what comes, and ends the process at the end of stdin, whatever it is doing."""
+def _listen(lines: queue.SimpleQueue[str]) -> None:
+    """Forwards the lines of stdin, and exits the process at its end, even during a job."""
     for line in sys.stdin:
         lines.put(line)
     os._exit(0)

@@ -10,7 +10,7 @@ import gzip
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Protocol
 
 import google_crc32c
 
@@ -23,7 +23,14 @@ MAX_RECORD = 512 << 20
 """Largest record in bytes; the raw pixels of the largest photo take 341 MiB."""
 
 
-def write(stream: BinaryIO, record: bytes) -> None:
+class ByteWriter(Protocol):
+    """A stream to write bytes to."""
+
+    def write(self, content: bytes, /) -> object:
+        """Writes all of the bytes."""
+
+
+def write(stream: ByteWriter, record: bytes) -> None:
     """Writes one record.
 
     Raises:

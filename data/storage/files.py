@@ -55,7 +55,7 @@ def checked_target(path: str | os.PathLike[str]) -> str:
     folder = checked(path)
     if not folder or (is_remote(folder) and "/" not in folder.removeprefix(gs.PREFIX)):
         raise DataError(
-            f"Cannot make the folder {folder!r}",
+            f"Cannot create the folder {folder!r}",
             "Expected the path of a folder, or gs://bucket/folder; a whole bucket is not allowed.",
         )
     return folder

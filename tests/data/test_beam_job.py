@@ -31,15 +31,15 @@ def test_the_pipelines_errors_are_data_errors(tmp_path):
     assert made["metrics"]["good_images"] == 10
 
 
-def test_rows_without_hope_leave_nothing_behind(tmp_path):
+def test_a_conversion_without_good_rows_leaves_nothing_behind(tmp_path):
     table = image_table(tmp_path / "photos", {"TRAIN": 1, "TEST": 1})
     (tmp_path / "photos" / "TRAIN-000.jpg").write_bytes(b"")
-    with pytest.raises(DataError, match="No record for TRAIN"):
+    with pytest.raises(DataError, match="No records for TRAIN"):
         convert(table, tmp_path / "out", runner="FnApiRunner")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_job_goes_on_from_what_an_earlier_one_finished(tmp_path):
+def test_a_job_keeps_the_shards_that_an_earlier_one_finished(tmp_path):
     table = image_table(tmp_path / "photos", {"TRAIN": 40})
     options = {"runner": "FnApiRunner", "num_shards": 4, "resume": True}
     convert(table, tmp_path / "whole", **options)
@@ -75,7 +75,7 @@ def gs(table):
 
 
 def local_photos(table):
-    return table, {}, r"2 photos are not where workers can read them, row 1: "
+    return table, {}, r"workers cannot read 2 local photos, such as row 1: "
 
 
 def no_project(table):
@@ -99,7 +99,7 @@ def no_such_package(table):
 
 
 def bad_label(table):
-    return gs(table), {"dataflow_options": {"labels": ["Team=Cats"]}}, "label is to match"
+    return gs(table), {"dataflow_options": {"labels": ["Team=Cats"]}}, "label must match"
 
 
 def local_temp(table):
@@ -107,7 +107,7 @@ def local_temp(table):
 
 
 def bad_project(table):
-    return gs(table), {"project": "Not A Project"}, "project is to match"
+    return gs(table), {"project": "Not A Project"}, "project must match"
 
 
 def wrong_type(table):
@@ -115,7 +115,7 @@ def wrong_type(table):
 
 
 def wrong_machine(table):
-    return gs(table), {"dataflow_options": {"machine_type": 7}}, "machine_type is one such as"
+    return gs(table), {"dataflow_options": {"machine_type": 7}}, "machine_type must be like"
 
 
 def letters(table):
@@ -138,15 +138,17 @@ def letters(table):
         bad_project,
     ],
 )
-def test_what_dataflow_would_refuse_is_told_before_anything_is_sent(tmp_path, monkeypatch, case):
-    monkeypatch.setattr(beam_job, "_stage", lambda *_: pytest.fail("something was sent"))
+def test_what_dataflow_would_refuse_is_an_error_before_anything_is_sent(
+    tmp_path, monkeypatch, case
+):
+    monkeypatch.setattr(beam_job, "_stage_jobs", lambda *_: pytest.fail("something was sent"))
     table, options, message = case(image_table(tmp_path, {"TRAIN": 2}))
     options = {"output_dir": "gs://bucket/out"} | REMOTE | options
     with pytest.raises(DataError, match=message):
         data.convert(table, **options)
 
 
-def test_job_names_are_fit_for_dataflow():
+def test_job_names_are_valid_on_dataflow():
     from data.conversion.beam_options import job_name
 
     assert job_name("gs://b/tfrecorder-20260101-000000-My_Cats", "My_Cats") == (
@@ -158,12 +160,12 @@ def test_job_names_are_fit_for_dataflow():
     )
 
 
-def test_options_are_read_as_beam_reads_flags():
-    from data.conversion.beam_options import typed
+def test_options_are_parsed_like_flags_of_beam():
+    from data.conversion.beam_options import parse_options
 
     given = {"num_workers": "4", "labels": "team=cats", "experiments": ("a", "b"), "region": None}
     switches = {"save_main_session": "true", "use_public_ips": False, "streaming": "false"}
-    assert typed(given | switches) == {
+    assert parse_options(given | switches) == {
         "num_workers": 4,
         "labels": ["team=cats"],
         "experiments": ["a", "b"],
@@ -172,10 +174,10 @@ def test_options_are_read_as_beam_reads_flags():
         "streaming": False,
     }
     by_flag = {"no_use_public_ips": True, "worker_machine_type": "n1-standard-1"}
-    assert typed(by_flag) == {"use_public_ips": False, "machine_type": "n1-standard-1"}
-    assert typed({"no_use_public_ips": False}) == {}
+    assert parse_options(by_flag) == {"use_public_ips": False, "machine_type": "n1-standard-1"}
+    assert parse_options({"no_use_public_ips": False}) == {}
     with pytest.raises(DataError, match="expected one argument"):
-        typed({"machine_type": True})
+        parse_options({"machine_type": True})
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no network"), KeyboardInterrupt()], ids=repr)
@@ -192,7 +194,7 @@ def test_a_job_that_was_not_sent_leaves_nothing_behind(tmp_path, bucket, monkeyp
     assert not storage.names(f"{address}/out")
 
 
-def test_staging_that_was_broken_off_is_done_again(tmp_path, bucket):
+def test_interrupted_staging_is_done_again(tmp_path, bucket):
     address, storage = bucket
     there, _ = remote_table(tmp_path, bucket, {"TRAIN": 8})
     options = {"num_shards": 4, "runner": "FnApiRunner", "resume": True}

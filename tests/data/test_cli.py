@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from data import cli
-from data.conversion.beam_options import typed
+from data.conversion.beam_options import parse_options
 from tests.data.drawn import encoded, photo_folder, picture, read_all
 
 
@@ -59,16 +59,16 @@ def test_errors_are_one_message_and_status_2(tmp_path, capsys):
         (["csv", "photos", "photos"], "photos is a folder"),
         (["csv", "photos", "file/data.csv"], "File exists"),
         (["csv", "photos", "data.csv", "--split", "nan", "0.5", "0.5"], "Invalid shares"),
-        (["convert", "photos", "--output-dir", "file"], "Cannot make the folder"),
-        (["convert", "photos", "--output-dir", "file/out"], "Cannot make the folder"),
+        (["convert", "photos", "--output-dir", "file"], "Cannot create the folder"),
+        (["convert", "photos", "--output-dir", "file/out"], "Cannot create the folder"),
         (["convert", "photos", "--tfrecord-dir", "file/out"], "could not be finished"),
-        (["convert", "photos", "--job-label", "a/b"], "it has no slash"),
+        (["convert", "photos", "--job-label", "a/b"], "without slashes"),
         (["convert", "photos", "--dataflow-option", "num_workers"], "is NAME=VALUE"),
         (["inspect", "file"], "file is a file"),
         (["load-check", "file"], "file is a file"),
     ],
 )
-def test_what_cannot_be_read_or_written_is_told(tmp_path, monkeypatch, capsys, command, message):
+def test_unreadable_and_unwritable_paths_are_errors(tmp_path, monkeypatch, capsys, command, message):
     monkeypatch.chdir(tmp_path)
     photo_folder(tmp_path / "photos", {"cat": 10, "dog": 10})
     (tmp_path / "file").touch()
@@ -105,7 +105,7 @@ def test_options_of_beam_come_typed_from_the_command_line(tmp_path, monkeypatch)
     texts = ("num_workers=4", "labels=team=cats", "labels=cost=low")
     flags = [part for text in texts for part in ("--dataflow-option", text)]
     assert cli.main(["convert", "x", *flags]) == 0
-    assert typed(given["dataflow_options"]) == {
+    assert parse_options(given["dataflow_options"]) == {
         "num_workers": 4,
         "labels": ["team=cats", "cost=low"],
     }

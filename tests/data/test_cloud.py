@@ -71,7 +71,7 @@ def test_a_missing_photo_in_the_store_is_discarded(tmp_path, bucket):
     assert listed[["row", "reason"]].values.tolist() == [[2, "not found"]]
 
 
-def test_an_unfinished_conversion_in_the_store_is_refused_and_goes_on(tmp_path, bucket):
+def test_an_unfinished_conversion_in_the_store_is_refused_and_resumable(tmp_path, bucket):
     address, storage = bucket
     there, _ = remote_table(tmp_path, bucket, {"TRAIN": 40})
     options = {"tfrecord_dir": f"{address}/out", "num_shards": 4, "workers": 1, "progress": quiet}
@@ -91,7 +91,7 @@ def test_an_unfinished_conversion_in_the_store_is_refused_and_goes_on(tmp_path, 
     assert sum(data.describe(f"{address}/out").counts["train"].values()) == 40
 
 
-def test_no_credentials_is_an_error_that_says_so(monkeypatch, bucket):
+def test_missing_credentials_are_an_error(monkeypatch, bucket):
     from data.storage import gs
 
     address, _ = bucket
@@ -156,12 +156,12 @@ def test_the_real_client_submits_a_job_that_runs_with_what_it_staged(tmp_path, b
     )
 
 
-def test_a_refusing_service_is_told(tmp_path, bucket):
+def test_a_refused_job_is_an_error(tmp_path, bucket):
     address, storage = bucket
     there, _ = remote_table(tmp_path, bucket, {"TRAIN": 2})
     with DataflowStandIn() as dataflow:
         dataflow.fail(lambda request: request.path.endswith("/jobs"), 403)
-        with pytest.raises(DataError, match="Dataflow did not take the job"):
+        with pytest.raises(DataError, match="Dataflow refused the job"):
             data.convert(
                 there,
                 f"{address}/out",

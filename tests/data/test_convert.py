@@ -179,7 +179,7 @@ def test_photos_that_are_all_but_black_are_told_with_their_labels(tmp_path, capl
     row = table[table["split"] == "TRAIN"].iloc[0]
     Image.new("RGB", (20, 20), (3, 0, 1)).save(row["image_uri"])
     data.convert(table, tfrecord_dir=tmp_path / "records")
-    told = [text for text in caplog.messages if "all but black or white" in text]
+    told = [text for text in caplog.messages if "nearly all black or white" in text]
     assert len(told) == 1
     assert told[0].startswith("1 photos")
     assert f"{row['image_uri']} ({row['label']})" in told[0]

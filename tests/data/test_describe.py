@@ -118,10 +118,10 @@ def test_without_a_manifest_the_checksums_of_the_records_tell(folder, harm):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is no manifest"),
-        ("[]", "is no manifest"),
-        ('{"format": "other"}', "is no manifest"),
-        ('{"format": "pawprint-records"}', "is no manifest"),
+        ("", "is not a manifest"),
+        ("[]", "is not a manifest"),
+        ('{"format": "other"}', "is not a manifest"),
+        ('{"format": "pawprint-records"}', "is not a manifest"),
         ('{"format": "pawprint-records", "format_version": 99}', "format version 99"),
     ],
 )
@@ -170,7 +170,7 @@ def another_name(folder):
 
 
 @pytest.mark.parametrize("harm", [no_example, corrupt_gzip, a_file, another_name])
-def test_what_is_no_folder_of_records_is_told(tmp_path, harm):
+def test_a_path_that_is_not_a_folder_of_records_is_refused(tmp_path, harm):
     message = harm(tmp_path)
     asked = tmp_path / "notes.txt" if harm is a_file else tmp_path
     with pytest.raises(DataError, match=message):
@@ -272,12 +272,12 @@ def test_a_whole_number_label_beside_a_text_label_has_no_names(tmp_path):
     assert data.describe(tmp_path / "out").labels == ("0", "1", "2")
 
 
-def test_vocabularies_that_cannot_be_told_apart_are_refused(two_labels):
+def test_ambiguous_vocabularies_are_refused(two_labels):
     (two_labels / "manifest.json").unlink()
     assets = two_labels / "transform_fn" / "assets"
     first = min(assets.iterdir(), key=lambda path: len(path.name))
     first.write_text("beagle\ncollie\n")
-    with pytest.raises(DataError, match="2 vocabularies can be that of the column 'label'"):
+    with pytest.raises(DataError, match="2 vocabularies match the column 'label'"):
         data.describe(two_labels)
 
 

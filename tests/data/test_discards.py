@@ -9,8 +9,8 @@ import pytest
 
 import data
 from data import DataError
-from data.conversion.journal import check_bad
-from data.conversion.plan import Plan
+from data.conversion.journal import check_bad_fraction
+from data.conversion.plan import ConversionPlan
 from data.conversion.planning import make_plan
 from data.conversion.shard import write_shard
 from data.record.photos import EncodeOptions
@@ -68,11 +68,11 @@ def test_too_many_bad_photos_keep_the_work_for_another_bound(tmp_path):
 
 
 def test_a_share_of_bad_photos_is_counted_exactly(tmp_path):
-    plan = Plan([], [], 100, {}, None, {}, {}, "")
-    check_bad(plan, [{}] * 29, 0.29)  # 0.29 * 100 is below 29
+    plan = ConversionPlan([], [], 100, {}, None, {}, {}, "")
+    check_bad_fraction(plan, [{}] * 29, 0.29)  # 0.29 * 100 is below 29
     bad = {"row": 1, "path": "x.jpg", "reason": "empty file"}
     with pytest.raises(DataError, match="29 of 100"):
-        check_bad(plan, [bad] * 29, 0.28)
+        check_bad_fraction(plan, [bad] * 29, 0.28)
 
 
 def test_what_cannot_be_a_file_is_discarded(tmp_path):
@@ -122,7 +122,7 @@ def test_the_path_of_a_discard_may_have_any_line_break(tmp_path):
 def test_no_good_train_photo_is_an_error(tmp_path):
     table = image_table(tmp_path / "photos", {"TRAIN": 1, "TEST": 1})
     Path(table["image_uri"][0]).write_bytes(b"")
-    with pytest.raises(DataError, match=r"No record for TRAIN[\s\S]*empty file"):
+    with pytest.raises(DataError, match=r"No records for TRAIN[\s\S]*empty file"):
         convert(table, tmp_path / "out")
     with pytest.raises(DataError, match="No row has TRAIN"):
         convert(table[table["split"] == "TEST"], tmp_path / "out")

@@ -19,7 +19,7 @@ def clock(monkeypatch):
 
 
 def test_lines_count_the_rate_from_where_they_began_and_end_once(clock, capsys):
-    with progress.bar(None) as update:
+    with progress.show_progress(None) as update:
         update(500, 1000)  # by an earlier attempt
         clock[0] = 10.0
         update(600, 1000)
@@ -47,7 +47,7 @@ def test_the_bar_counts_the_rate_from_where_it_began(monkeypatch):
 
     tqdm = library.tqdm
     monkeypatch.setattr("tqdm.tqdm", keep)
-    with progress.bar(None) as update:
+    with progress.show_progress(None) as update:
         update(600, 1000)
         update(700, 1000)
         (bar,) = made

@@ -22,7 +22,7 @@ from tests.data.test_convert import SPLITS, convert
         ({"schema": {"label": data.IMAGE_CSV_SCHEMA["label"]}}, "SplitKey"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(tmp_path, options, message):
+def test_invalid_options_are_refused(tmp_path, options, message):
     table = image_table(tmp_path / "photos", SPLITS)
     with pytest.raises(DataError, match=message):
         convert(table, tmp_path / "out", **options)
@@ -32,14 +32,14 @@ def test_options_that_make_no_sense_are_refused(tmp_path, options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"runner": None}, "runner is a Beam runner's name.*None"),
+        ({"runner": None}, "runner must be the name of a Beam runner.*None"),
         ({"schema": None}, "maps column names to types"),
-        ({"names": ["split", "photo", "kind"]}, "lacks the names 'photo', 'kind'"),
-        ({"job_label": "a/b"}, "no slash.*\n.*'a/b'"),
-        ({"job_label": None}, "Received: None"),
+        ({"names": ["split", "photo", "kind"]}, "lacks the columns 'photo', 'kind'"),
+        ({"job_label": "a/b"}, "job_label: 'a/b'\n.*without slashes"),
+        ({"job_label": None}, "job_label: None"),
         ({"output_dir": "s3://bucket/out"}, "Cannot reach s3://bucket/out"),
         ({"output_dir": None}, "Received: None"),
-        ({"tfrecord_dir": ""}, "Cannot make the folder ''"),
+        ({"tfrecord_dir": ""}, "Cannot create the folder ''"),
         ({"tfrecord_dir": "a\0b"}, "zero bytes"),
         ({"source": "a\0b"}, "zero bytes"),
         ({"source": Path("gs://bucket/photos")}, "gs://bucket/name as text"),
@@ -53,7 +53,7 @@ def test_arguments_of_the_wrong_kind_are_refused(tmp_path, options, message):
 
 
 @pytest.mark.parametrize("source", [42, None, ["a.jpg"]])
-def test_a_source_of_another_kind_is_refused(tmp_path, source):
+def test_an_unsupported_source_is_refused(tmp_path, source):
     with pytest.raises(DataError, match=f"Cannot convert a {type(source).__name__}"):
         convert(source, tmp_path / "out")
 
@@ -63,9 +63,9 @@ def test_a_missing_source_is_refused(tmp_path):
         convert(str(tmp_path / "none.csv"), tmp_path / "out")
 
 
-def test_labels_that_would_be_one_line_of_a_vocabulary_are_refused(tmp_path):
+def test_labels_that_differ_only_in_line_breaks_are_refused(tmp_path):
     table = image_table(tmp_path / "photos", {"TRAIN": 4}, ("big cat", "big\ncat"))
-    with pytest.raises(DataError, match=r"line breaks only\n.*'big(\\n| )cat' and 'big"):
+    with pytest.raises(DataError, match=r"only in their line breaks\n.*'big(\\n| )cat' and 'big"):
         convert(table, tmp_path / "out")
     table = image_table(tmp_path / "photos", {"TRAIN": 4}, ("big\u2028cat", "big\ncat"))
     convert(table, tmp_path / "out")

@@ -15,12 +15,12 @@ import pytest
 import data
 from data import DataError
 from data.conversion import local
-from data.conversion.plan import Plan
+from data.conversion.plan import ConversionPlan
 from tests.data.drawn import image_table, manifest_of
 from tests.data.test_convert import convert, quiet, tree
 
 SHARDS = 6
-PLAN = Plan([], [], 0, {}, None, {}, {}, "", "another")
+PLAN = ConversionPlan([], [], 0, {}, None, {}, {}, "", "another")
 CODE = """
 import sys, pandas as pd, data
 table = pd.read_csv(sys.argv[1])
@@ -151,7 +151,7 @@ def test_a_worker_that_is_killed_stops_the_conversion_which_can_be_resumed(tmp_p
             "data.conversion.pool._COMMAND", "import os; input(); os.kill(os.getpid(), 9)"
         )
         convert(table, tmp_path / "out")
-    for part in ("train-00000-of-00001", "status -9", "memory runs out", "resume=True"):
+    for part in ("train-00000-of-00001", "status -9", "out of memory", "resume=True"):
         assert part in str(told.value)
     convert(table, tmp_path / "out", resume=True)
 
@@ -171,7 +171,8 @@ def test_finished_shards_are_told_first(tmp_path):
 def test_another_conversion_at_work_is_refused(photos, tmp_path):
     table = image_table(tmp_path / "photos", {"TRAIN": 2})
     folder = str(tmp_path / "out")
-    with local.claimed(folder, PLAN, False), pytest.raises(DataError, match="Another conversion"):
+    locked = local.working_folder(folder, PLAN, False)
+    with locked, pytest.raises(DataError, match="Another conversion"):
         data.convert(table, tfrecord_dir=folder, progress=quiet)
 
 

@@ -82,7 +82,10 @@ def test_empty_fields_at_the_end_of_every_row_are_no_column(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("split,image_uri,label\nTRAIN,a,b.jpg,cat\nTRAIN,c.jpg,dog\n", "first row of .* has more fields"),
+        (
+            "split,image_uri,label\nTRAIN,a,b.jpg,cat\nTRAIN,c.jpg,dog\n",
+            "first row of .* has more fields",
+        ),
         ("split,image_uri,label\nTRAIN,c.jpg,dog\nTRAIN,a,b.jpg,cat\n", "line 3, saw 4"),
         ("split,label\nTRAIN,x\n", r"lacks column 'image_uri'[\s\S]*Found: 'split', 'label'"),
         ("a,b\n1,2\n", "lacks columns 'split', 'image_uri', 'label'"),
