@@ -1,1 +1,1 @@
-"""Asking a model: over REST, on this machine, or about a folder of photos in bulk."""
+"""Prediction: over REST, with a local model, or in bulk for a folder of photos."""

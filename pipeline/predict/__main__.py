@@ -1,10 +1,11 @@
-"""Asks a model what photos show, and prints a table.
+"""Predicts photos and prints a table.
 
 python -m pipeline.predict http://127.0.0.1:8501 cat.jpg dog.jpg
 python -m pipeline.predict RUNS/serving cat.jpg
 """
 
 import argparse
+import io
 import os
 import sys
 import warnings
@@ -15,38 +16,41 @@ warnings.filterwarnings("ignore", category=FutureWarning, module="google")
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m pipeline.predict",
-        description="Asks a model what photos show, and prints a table.",
-        epilog="Exit status: 0; 1 where a photo has no prediction; 2 where the model cannot be "
-        "asked. Google's servers are asked with the application default credentials.",
+        description="Predicts photos and prints a table.",
+        epilog="Exit status: 0; 1 if a photo has no prediction; 2 if the model is not available. "
+        "Google's servers need application default credentials.",
     )
     parser.add_argument(
         "model",
-        help="URL of a server or of a model on it (TensorFlow Serving's, AI Platform's or Vertex "
-        "AI's path), a serving folder, or a SavedModel",
+        help="URL of a server or a model (path of TensorFlow Serving, AI Platform or Vertex AI), a "
+        "serving folder, or a SavedModel",
     )
-    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="a file that Pillow can read")
+    parser.add_argument(
+        "photos", nargs="+", metavar="PHOTO", help="image file in any format that Pillow reads"
+    )
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Predicts and prints; returns the exit status."""
+    """Predicts the photos and prints the table; returns the exit status."""
     arguments = parse_arguments(argv)
-    from pipeline.predict.answers import ModelError, Prediction
     from pipeline.predict.client import predict
+    from pipeline.predict.prediction import ModelError, Prediction
     from pipeline.predict.table import table
 
     try:
-        answers = predict(arguments.model, [Path(photo) for photo in arguments.photos])
+        results = predict(arguments.model, [Path(photo) for photo in arguments.photos])
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    rows = list(zip(arguments.photos, answers, strict=True))
-    sys.stdout.reconfigure(errors="backslashreplace")  # file names can hold what is no text
+    rows = list(zip(arguments.photos, results, strict=True))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names may not be valid UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")
     print(table(rows))
-    failed = sum(not isinstance(answer, Prediction) for answer in answers)
+    failed = sum(not isinstance(result, Prediction) for result in results)
     if failed:
         print(f"error: {failed} of {len(rows)} photos have no prediction", file=sys.stderr)
     return 1 if failed else 0

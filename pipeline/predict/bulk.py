@@ -1,4 +1,4 @@
-"""A folder of unlabelled photos, labelled by the model that is served: photos in, CSV out."""
+"""Bulk prediction: labels a folder of photos with the served model and writes a CSV file."""
 
 import collections
 import logging
@@ -12,7 +12,7 @@ from pipeline import placement
 from pipeline.artifacts.label_file import read_labels
 from pipeline.config.schema import Config
 from pipeline.metadata.pushed_models import PushedModel, push_of, pushed_models
-from pipeline.predict.photo_folder import Unlabelled, convert_folder, list_folder
+from pipeline.predict.photo_folder import UnlabelledRecords, convert_folder, list_folder
 from pipeline.push.target import PushError
 from pipeline.push.targets import make_target
 from pipeline.run.console import Console
@@ -23,49 +23,53 @@ RESULT = "predictions.csv"
 
 
 class NoModelError(Exception):
-    """There is no model to predict with; the message says what to do."""
+    """No model is available. The message says what to do."""
 
 
 def predict_folder(photos: str, config: Config, verbose: bool = False) -> int:
-    """Predicts every photo below a folder and says, on the terminal, what came of it.
+    """Predicts every photo below a folder and prints a summary.
 
     Args:
-        photos: the folder; photos lie in it at any depth.
-        config: the settings of the root whose model is asked.
-        verbose: show the libraries' output too.
+        photos: Folder of photos, at any depth.
+        config: Config of the root whose served model is used.
+        verbose: Whether to print the output of libraries.
 
     Returns:
-        Exit status: 0; 2 there is no model or no photo; 1 anything else.
+        Exit status: 0; 2 if there is no model or no photo; 1 for other errors.
+
+    Example:
+        >>> from pipeline.config.files import load_config
+        >>> predict_folder("photos", load_config(None, ["root=runs"]))
     """
     root = Path(config.root)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # handled like Ctrl-C
     try:
         model = latest_model(config)
-        found = list_folder(photos)
+        paths = list_folder(photos)
         with locked_root(root, photos):
             folder = RunFolder(root)
             with Console(folder.log, verbose) as console:
-                return _run(found, model, config, folder, console)
+                return _run(paths, model, config, folder, console)
     except (NoModelError, RootError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return Exit.USAGE
 
 
 def latest_model(config: Config) -> PushedModel:
-    """The model that the config's target serves: after a rollback an older one.
+    """Returns the model that the push target serves; after a rollback, an earlier one.
 
     Raises:
-        NoModelError: none was pushed, it is not there any more, or the target cannot be asked.
+        NoModelError: No model was pushed, it was deleted, or the target is unreachable.
     """
-    file = Path(config.root) / "metadata.sqlite"
-    pushes = []
+    file = placement.metadata_file(config)
+    pushes: list[PushedModel] = []
     if file.is_file():
         from pipeline.metadata.reader import sqlite_store
 
         pushes = pushed_models(sqlite_store(str(file)))
     if not pushes:
         raise NoModelError(
-            f"no model was pushed in {config.root} yet; "
+            f"no model was pushed in {config.root}; "
             f"train one first: python runner_local.py --images PHOTOS --root {config.root}"
         )
     try:
@@ -74,7 +78,7 @@ def latest_model(config: Config) -> PushedModel:
         raise NoModelError(str(error)) from None
     served = next((v.destination for v in status.versions if v.state == "served"), None)
     if served is None:
-        raise NoModelError(f"{status.destination} serves no version any more")
+        raise NoModelError(f"{status.destination} serves no version")
     if config.push.target == "folder":
         chosen = push_of(Path(served), pushes)
     else:
@@ -83,18 +87,21 @@ def latest_model(config: Config) -> PushedModel:
         raise NoModelError(f"{served} was not pushed by a run of {config.root}; train again")
     if not (chosen.saved_model / "saved_model.pb").is_file():
         raise NoModelError(
-            f"the model of version {chosen.version} is gone from {chosen.model_uri}; train again"
+            f"the model of version {chosen.version} was deleted from {chosen.model_uri}; "
+            "train again"
         )
     return chosen
 
 
-def _run(found, model: PushedModel, config: Config, folder: RunFolder, console: Console) -> int:
+def _run(
+    paths: list[str], model: PushedModel, config: Config, folder: RunFolder, console: Console
+) -> int:
     started = time.monotonic()
     try:
         console.text(f"pawprint prediction {folder.run_id}, log {folder.log}")
         console.line("model", f"version {model.version}, pushed by run {model.run_id}")
         converted = convert_folder(
-            found, config.root, lambda done, total: console.progress(done, total, "img", "convert")
+            paths, config.root, lambda done, total: console.progress(done, total, "img", "convert")
         )
         folder.write_discarded(converted.discarded)
         text = f"{converted.count} records"
@@ -108,15 +115,17 @@ def _run(found, model: PushedModel, config: Config, folder: RunFolder, console: 
         console.text(f"\nerror: {error}")
         return Exit.USAGE
     except KeyboardInterrupt:
-        console.text("\nerror: interrupted; the same command predicts again")
+        console.text("\nerror: interrupted; run the same command again")
         return Exit.FAILED
     except Exception as error:
         logging.getLogger(__name__).exception("the prediction failed")
         console.text(f"\nerror: {error}\n  full log: {folder.log}")
         return Exit.FAILED
     counts = collections.Counter(result)
-    told = ", ".join(f"{label} {count}" for label, count in counts.most_common())
-    console.text(f"\nPredicted {len(result)} photos in {time.monotonic() - started:.0f} s: {told}")
+    summary = ", ".join(f"{label} {count}" for label, count in counts.most_common())
+    console.text(
+        f"\nPredicted {len(result)} photos in {time.monotonic() - started:.0f} s: {summary}"
+    )
     console.text(f"  result    {folder.path / RESULT}")
     if converted.discarded:
         console.text(f"  skipped   {folder.discarded}")
@@ -124,11 +133,15 @@ def _run(found, model: PushedModel, config: Config, folder: RunFolder, console: 
 
 
 def _infer(
-    photos: Unlabelled, model: PushedModel, config: Config, folder: RunFolder, console: Console
+    photos: UnlabelledRecords,
+    model: PushedModel,
+    config: Config,
+    folder: RunFolder,
+    console: Console,
 ) -> list[str]:
-    """Runs the components, writes the CSV and returns the labels in it."""
+    """Runs the pipeline, writes the CSV file and returns the predicted labels."""
     loading = time.monotonic()
-    # TFX and TensorFlow take seconds to import: only now, when everything else has been checked.
+    # Imported after the checks: TFX and TensorFlow take seconds to import.
     from pipeline.predict.bulk_pipeline import INFERENCE, create_prediction_pipeline
     from pipeline.predict.results import write_predictions
     from pipeline.run.dag_runner import LocalDagRunner, NodeReport
@@ -136,13 +149,15 @@ def _infer(
     console.line("libraries", "TFX and TensorFlow loaded", time.monotonic() - loading)
     reports: dict[str, NodeReport] = {}
 
-    def listener(report: NodeReport):
+    def listener(report: NodeReport) -> None:
         reports[report.node_id] = report
         seconds = None if report.state == "cached" else report.seconds
         console.line(report.node_id, report.state, seconds)
 
     pipeline = create_prediction_pipeline(config, photos, model.model_uri)
     LocalDagRunner(folder.run_id, listener).run(pipeline)
-    (inferred,) = reports[INFERENCE].execution.outputs["inference_result"]
+    execution = reports[INFERENCE].execution
+    assert execution is not None  # the run succeeded
+    (inferred,) = execution.outputs["inference_result"]
     labels = read_labels(model.saved_model)
     return write_predictions(inferred.uri, photos.paths, labels, folder.path / RESULT)

@@ -1,31 +1,30 @@
-"""The components of a prediction in bulk."""
+"""The pipeline of a bulk prediction."""
 
 from tfx import v1 as tfx
 
 from pipeline import placement
 from pipeline.components.bulk_inferrer import StringsBulkInferrer
 from pipeline.config.schema import Config
-from pipeline.pipeline import metadata_file
-from pipeline.predict.photo_folder import PATTERN, Unlabelled
+from pipeline.predict.photo_folder import PATTERN, UnlabelledRecords
 
 INFERENCE = "BulkInferrer"
 _SPLIT = "unlabelled"
 
 
 def create_prediction_pipeline(
-    config: Config, photos: Unlabelled, model_uri: str
+    config: Config, photos: UnlabelledRecords, model_uri: str
 ) -> tfx.dsl.Pipeline:
-    """From records of unlabelled photos to what the model says of them.
+    """Creates the pipeline that predicts records of unlabelled photos.
 
     Args:
-        config: of the root that the model comes from; its metadata store records this too.
-        photos: their records.
-        model_uri: of the Model artifact.
+        config: Config of the root that the model comes from; its metadata store records the run.
+        photos: Records to predict.
+        model_uri: URI of the Model artifact.
     """
     examples = tfx.components.ImportExampleGen(
         input_base=photos.folder,
         input_config=tfx.proto.Input(splits=[tfx.proto.Input.Split(name=_SPLIT, pattern=PATTERN)]),
-        # Said outright: a single split would be cut into two for training and evaluation.
+        # Explicit: by default, ExampleGen divides a single split into train and eval.
         output_config=tfx.proto.Output(
             split_config=tfx.proto.SplitConfig(
                 splits=[tfx.proto.SplitConfig.Split(name=_SPLIT, hash_buckets=1)]
@@ -45,7 +44,7 @@ def create_prediction_pipeline(
         pipeline_root=placement.artifacts(config),
         components=[examples, model, inferrer],
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
-            str(metadata_file(config))
+            str(placement.metadata_file(config))
         ),
         enable_cache=config.enable_cache,
         beam_pipeline_args=placement.beam_arguments(config),

@@ -1,4 +1,4 @@
-"""A SavedModel on this machine."""
+"""Predicts with a SavedModel on this machine."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.artifacts.version_folder import served_version
-from pipeline.predict.answers import Failure, ModelError, Prediction, prediction
+from pipeline.predict.prediction import Failure, ModelError, Prediction, parse_outputs
 
 _BATCH = 16
 _SIGNATURE = "serving_default"
@@ -17,8 +17,11 @@ _SIGNATURE = "serving_default"
 class LocalModel:
     """The served version of a folder of versions, or one SavedModel.
 
+    Args:
+        path: The folder.
+
     Raises:
-        ModelError: there is none at `path`, or it cannot be loaded.
+        ModelError: `path` has no model, or it cannot be loaded.
     """
 
     def __init__(self, path: str):
@@ -30,9 +33,9 @@ class LocalModel:
         if not (folder / "saved_model.pb").is_file():
             version = served_version(folder)
             if version is None:
-                raise ModelError(f"{path} is no SavedModel and has no version of one")
+                raise ModelError(f"{path} is neither a SavedModel nor a folder of versions")
             folder = folder / str(version)
-        # TensorFlow takes seconds to import: only now, when there is something to load.
+        # Imported after the path was checked: TensorFlow takes seconds to import.
         with _buffered_stderr():
             from pipeline.serve.loaded_model import LoadedModel
 
@@ -41,36 +44,38 @@ class LocalModel:
             self._signature = self._model.signatures[_SIGNATURE]
         except KeyError:
             raise ModelError(f"the model at {folder} has no signature {_SIGNATURE}") from None
-        except Exception as error:  # whatever a damaged model raises
+        except Exception as error:  # a damaged model may raise anything
             raise ModelError(f"the model at {folder} cannot be loaded: {error}") from error
 
     def predict(self, records: Sequence[bytes]) -> list[Prediction | Failure]:
-        """Asks about serialised records."""
+        """Predicts serialized records."""
         from pipeline.serve.errors import RowError
 
-        answers = []
+        results: list[Prediction | Failure] = []
         for start in range(0, len(records), _BATCH):
-            for answer in self._model.answer(self._signature, records[start : start + _BATCH]):
-                failed = isinstance(answer, RowError)
-                answers.append(Failure(answer.message) if failed else prediction(answer))
-        return answers
+            for row in self._model.predict(self._signature, records[start : start + _BATCH]):
+                if isinstance(row, RowError):
+                    results.append(Failure(row.message))
+                else:
+                    results.append(parse_outputs(row))
+        return results
 
 
 @contextlib.contextmanager
 def _buffered_stderr() -> Iterator[None]:
-    """Holds back what is written to standard error; shows it where the block fails.
+    """Suppresses standard error; writes it out if the block raises.
 
-    TensorFlow 2.21 writes there as it is imported, before its own level of messages holds.
+    TensorFlow 2.21 logs while it is imported, before its log level takes effect.
     """
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
+    with tempfile.TemporaryFile() as buffer:
         saved = os.dup(2)
-        os.dup2(held.fileno(), 2)
+        os.dup2(buffer.fileno(), 2)
         try:
             yield
         except BaseException:
-            held.seek(0)
-            os.write(saved, held.read())
+            buffer.seek(0)
+            os.write(saved, buffer.read())
             raise
         finally:
             os.dup2(saved, 2)

@@ -1,9 +1,10 @@
-"""From a folder of unlabelled photos to records that the model's serving_default takes."""
+"""Converts a folder of unlabelled photos to records, the input of serving_default."""
 
 import csv
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -13,33 +14,33 @@ from data.sources.layout import visible_files
 from pipeline.artifacts.digests import settings_digest
 
 ROW = "row"
-"""Feature of a record: the number of its photo in the sorted list of paths."""
+"""Feature of a record: index of its photo in the sorted list of paths."""
 PATTERN = "train-*"
-"""The shards; `data` has no split without a label to learn."""
+"""File pattern of the shards: `data` writes unlabelled photos as TRAIN."""
 _DIGEST_LENGTH = 12
 
 
 @dataclasses.dataclass(frozen=True)
-class Unlabelled:
-    """The records of a folder."""
+class UnlabelledRecords:
+    """The records of a folder of unlabelled photos."""
 
     paths: list[str]
-    """Every file, sorted; a record's `row` is an index into them."""
+    """All files, sorted; the feature `row` of a record is an index into them."""
     folder: str
-    """Where the shards are."""
+    """Folder of the shards."""
     count: int
-    """Photos that became a record."""
-    discarded: list[dict]
-    """Files that did not: path, row, reason, exception."""
+    """Number of records."""
+    discarded: list[dict[str, Any]]
+    """Files that could not be read: path, row, reason, exception."""
     cached: bool
-    """Whether the records of an earlier prediction were used."""
+    """Whether the records were made by an earlier prediction."""
 
 
 def list_folder(folder: str) -> list[str]:
-    """Every visible file below a folder, sorted; links and hidden files as `data.scan` takes them.
+    """Lists the visible files below a folder, sorted. Treats links and hidden files as `data.scan`.
 
     Raises:
-        DataError: no such folder, or no files in it.
+        DataError: The folder does not exist or is empty.
     """
     if not Path(folder).is_dir():
         raise DataError(f"No such folder: {folder}", "Expected a folder of photos.")
@@ -49,11 +50,18 @@ def list_folder(folder: str) -> list[str]:
     return found
 
 
-def convert_folder(paths: list[str], root: str, progress: Callable[[int, int], None]) -> Unlabelled:
-    """Makes records below `root`, or finds those of an earlier prediction of the same files.
+def convert_folder(
+    paths: list[str], root: str, progress: Callable[[int, int], None]
+) -> UnlabelledRecords:
+    """Converts photos to records below `root`; reuses the records of unchanged files.
+
+    Args:
+        paths: Image files, as returned by `list_folder`.
+        root: Root folder of the runs.
+        progress: Called with the number of converted photos and of all photos.
 
     Raises:
-        DataError: none of the files is a photo.
+        DataError: None of the files is a photo.
     """
     stamps = [(path, *_stamp(path)) for path in paths]
     digest = settings_digest([str(Path.cwd()), stamps])[:_DIGEST_LENGTH]
@@ -61,17 +69,19 @@ def convert_folder(paths: list[str], root: str, progress: Callable[[int, int], N
     cached = folder.exists()
     if not cached:
         _convert(paths, folder, progress)
-    text = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}  # file names
-    with (folder / "discarded.csv").open(**text) as file:
+    # surrogateescape: file names may not be valid UTF-8.
+    with open(
+        folder / "discarded.csv", newline="", encoding="utf-8", errors="surrogateescape"
+    ) as file:
         discarded = list(csv.DictReader(file))
     count = len(paths) - len(discarded)
-    return Unlabelled(paths, str(folder.resolve()), count, discarded, cached)
+    return UnlabelledRecords(paths, str(folder.resolve()), count, discarded, cached)
 
 
 def _stamp(path: str) -> tuple[int, int]:
     try:
         found = Path(path).stat()
-    except OSError:  # a broken link, which the conversion lists
+    except OSError:  # a broken link; the conversion discards it
         return (0, 0)
     return found.st_size, found.st_mtime_ns
 

@@ -1,20 +1,20 @@
-"""The table of predictions."""
+"""Formats predictions as a table."""
 
 from collections.abc import Sequence
 
-from pipeline.predict.answers import Failure, Prediction
+from pipeline.predict.prediction import Failure, Prediction
 
 _HEAD = ("label", "probability", "photo")
 
 
 def table(rows: Sequence[tuple[str, Prediction | Failure]]) -> str:
-    """One line a photo: label, probability, path; for a failed one the reason behind the path."""
-    labels = [answer.label for _, answer in rows if isinstance(answer, Prediction)]
+    """Formats one line per photo: label, probability and path; a failed photo has the reason."""
+    labels = [result.label for _, result in rows if isinstance(result, Prediction)]
     width = max(map(len, [_HEAD[0], *labels]))
     lines = [f"{_HEAD[0]:<{width}}  {_HEAD[1]}  {_HEAD[2]}"]
-    for photo, answer in rows:
-        if isinstance(answer, Prediction):
-            lines.append(f"{answer.label:<{width}}  {answer.probability:>11.3f}  {photo}")
+    for photo, result in rows:
+        if isinstance(result, Prediction):
+            lines.append(f"{result.label:<{width}}  {result.probability:>11.3f}  {photo}")
         else:
-            lines.append(f"{'error':<{width}}  {'-':>11}  {photo}: {answer.reason}")
+            lines.append(f"{'error':<{width}}  {'-':>11}  {photo}: {result.reason}")
     return "\n".join(lines)

@@ -50,10 +50,10 @@ import sys
 from pipeline.config.files import load_config
 from pipeline.run.dag_runner import LocalDagRunner
 from pipeline.predict.bulk_pipeline import INFERENCE, create_prediction_pipeline
-from pipeline.predict.photo_folder import Unlabelled
+from pipeline.predict.photo_folder import UnlabelledRecords
 records, model, *settings = sys.argv[1:]
 config = load_config("conf/production.yaml", settings)
-photos = Unlabelled([], records, 0, [], False)
+photos = UnlabelledRecords([], records, 0, [], False)
 reports = {}
 runner = LocalDagRunner("bulk", lambda report: reports.update({report.node_id: report}))
 runner.run(create_prediction_pipeline(config, photos, model))

@@ -1,4 +1,4 @@
-"""`runner_local.py --predict`: unlabelled photos, labelled by the model that is served."""
+"""`runner_local.py --predict`: labels unlabelled photos with the served model."""
 
 import csv
 import shutil
@@ -54,7 +54,7 @@ def root(pushed_run, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_every_photo_has_a_row_and_the_unreadable_ones_are_listed(root, unlabelled, pushed_run):
+def test_every_photo_has_a_row_and_unreadable_files_are_listed(root, unlabelled, pushed_run):
     run = run_local("--predict", unlabelled, root=root)
     assert run.status == 0, run.output + run.errors
     assert "Predicted 6 photos" in run.output and "version 1" in run.output
@@ -83,13 +83,13 @@ def test_every_photo_has_a_row_and_the_unreadable_ones_are_listed(root, unlabell
     server.stop()
 
     store = sqlite_store(str(root / "metadata.sqlite"))
-    executions = run_executions(store, "pawprint-predict", run.folder.name)
+    executions = run_executions(store, run.folder.name)
     assert [e.node_id for e in executions if e.state != "failed"] == [
         e.node_id for e in executions
     ], "ML Metadata has every component of the prediction"
     assert {e.node_id for e in executions} == {"UnlabelledPhotos", "PushedModel", "BulkInferrer"}
     (asked,) = next(e for e in executions if e.node_id == "PushedModel").outputs["result"]
-    assert asked.id == pushed_models(store)[-1].model_id, "the very model that was pushed"
+    assert asked.id == pushed_models(store)[-1].model_id, "the pushed model"
 
     again = run_local("--predict", unlabelled, root=root)
     assert again.status == 0, again.output
@@ -97,18 +97,18 @@ def test_every_photo_has_a_row_and_the_unreadable_ones_are_listed(root, unlabell
     assert "BulkInferrer                cached" in again.output
 
 
-def test_sigterm_ends_a_prediction_as_ctrl_c_does(root, unlabelled):
+def test_sigterm_ends_a_prediction_like_ctrl_c(root, unlabelled):
     command = [sys.executable, "runner_local.py", "--predict", unlabelled, "--root", root]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline().startswith("pawprint prediction")
         process.terminate()
         shown = process.stdout.read()
         assert process.wait(60) == 1
-    assert "error: interrupted; the same command predicts again" in shown
+    assert "error: interrupted; run the same command again" in shown
 
 
 @pytest.mark.slow
-def test_what_is_wrong_with_the_photos_is_said_first(root, tmp_path):
+def test_invalid_folders_fail_before_anything_starts(root, tmp_path):
     before = sorted((root / "runs").iterdir()) if (root / "runs").exists() else []
     (tmp_path / "empty").mkdir()
     for given, part in (("none", "No such folder"), ("empty", "No photos in")):
@@ -118,7 +118,7 @@ def test_what_is_wrong_with_the_photos_is_said_first(root, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_model_asked_is_the_one_that_is_served(root):
+def test_the_served_model_is_used(root):
     from pipeline.config.files import load_config
 
     config = load_config(None, [f"root={root}"])

@@ -1,4 +1,4 @@
-"""Which model a prediction in bulk asks, and which run a served version comes from."""
+"""The model of a bulk prediction, and the run of a served version."""
 
 import json
 
@@ -98,7 +98,7 @@ def config(root):
     return load_config(None, [f"root={root.path}"])
 
 
-def test_no_push_is_no_model(root):
+def test_without_a_push_there_is_no_model(root):
     with pytest.raises(NoModelError, match="no model was pushed"):
         latest_model(config(root))
     root.push("refused", pushed=False)
@@ -106,7 +106,7 @@ def test_no_push_is_no_model(root):
         latest_model(config(root))
 
 
-def test_the_model_that_is_served_is_asked_also_after_a_rollback(root):
+def test_the_served_model_is_used_after_a_rollback(root):
     first, second = root.push("one"), root.push("two")
     assert latest_model(config(root)).model_uri == second
     FolderTarget(root.path / "serving").rollback()
@@ -115,7 +115,7 @@ def test_the_model_that_is_served_is_asked_also_after_a_rollback(root):
     assert [push.run_id for push in pushed_models(root.store)] == ["one", "two"]
 
 
-def test_google_is_asked_which_version_it_serves(root, monkeypatch):
+def test_the_version_served_by_google_is_used(root, monkeypatch):
     at = "projects/p/locations/us-central1/models/cats-dogs"
     models = [
         root.push(name, where=PushedVersion(v, f"{at}@{v}")) for v, name in (("1", "a"), ("2", "b"))
@@ -142,14 +142,14 @@ def test_google_is_asked_which_version_it_serves(root, monkeypatch):
         latest_model(load_config(None, given))
 
 
-def test_a_model_that_is_gone_is_told(root):
+def test_a_deleted_model(root):
     model = root.push("one")
     (root.path / "models" / "one" / "Format-Serving" / "saved_model.pb").unlink()
-    with pytest.raises(NoModelError, match=f"gone from {model}"):
+    with pytest.raises(NoModelError, match=f"deleted from {model}"):
         latest_model(config(root))
 
 
-def test_a_served_version_knows_its_run_its_card_and_its_labels(root):
+def test_lineage_has_run_card_and_labels(root):
     root.push("one", forced="the fair is tomorrow"), root.push("two")
     found = version_lineage(root.path / "serving" / "1", 1)
     assert found["labels"] == ["cat", "guinea\\pig"]
@@ -160,7 +160,7 @@ def test_a_served_version_knows_its_run_its_card_and_its_labels(root):
     assert version_lineage(root.path / "serving" / "2", 2)["run"]["forced"] is None
 
 
-def test_a_version_with_a_new_number_is_known_by_its_content(root):
+def test_a_version_with_a_new_number_is_found_by_its_digest(root):
     first, second = root.push("one"), root.push("two")
     target = FolderTarget(root.path / "serving")
     assert target.promote("1") == "3"
@@ -168,7 +168,7 @@ def test_a_version_with_a_new_number_is_known_by_its_content(root):
     assert version_lineage(root.path / "serving" / "3", 3)["run"]["id"] == "one"
 
 
-def test_a_version_without_metadata_says_so(root, tmp_path):
+def test_lineage_without_metadata(root, tmp_path):
     root.push("one")
     (root.path / "serving" / "1").rename(root.path / "serving" / "7")
     (root.path / "serving" / "7" / "saved_model.pb").write_text("from elsewhere")

@@ -12,7 +12,7 @@ def nothing(done, total):
     pass
 
 
-def test_photos_at_any_depth_become_records_that_know_their_path(tmp_path):
+def test_photos_at_any_depth_become_records_with_their_row(tmp_path):
     folder = tmp_path / "photos"
     (folder / "more" / ".hidden").mkdir(parents=True)
     (folder / "a, b.jpg").write_bytes(photo("black"))

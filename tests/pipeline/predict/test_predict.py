@@ -11,8 +11,8 @@ import urllib.request
 import pytest
 
 from pipeline.predict import remote
-from pipeline.predict.answers import Failure, ModelError, Prediction, prediction
-from pipeline.predict.client import predict as ask
+from pipeline.predict.client import predict as predict_photos
+from pipeline.predict.prediction import Failure, ModelError, Prediction, parse_outputs
 from pipeline.predict.remote import RemoteModel
 from pipeline.push.folder import FolderTarget
 from tests.conftest import REPOSITORY
@@ -84,7 +84,7 @@ def test_any_form_of_url(server, pictures, path):
 def test_a_serving_folder_and_a_savedmodel(folder, models, pictures):
     paths = [pictures / "dark.jpg", pictures / "letter.jpg", pictures / "bright.png"]
     for model, probability in ((folder, 0.8), (models[1], 0.9)):
-        assert ask(str(model), paths) == [
+        assert predict_photos(str(model), paths) == [
             Prediction("cat", pytest.approx(probability)),
             Failure("not an image"),
             Prediction("dog", pytest.approx(probability)),
@@ -92,7 +92,7 @@ def test_a_serving_folder_and_a_savedmodel(folder, models, pictures):
 
 
 @pytest.mark.parametrize("where", ["server", "folder"])
-def test_a_bad_photo_has_a_row_and_the_others_an_answer(where, pictures, request):
+def test_a_damaged_photo_fails_alone(where, pictures, request):
     given = request.getfixturevalue(where)
     names = ("half.jpg", "dark.jpg", "letter.jpg", "none.jpg")
     done = predict(getattr(given, "url", given), *(pictures / name for name in names))
@@ -108,14 +108,14 @@ def test_a_bad_photo_has_a_row_and_the_others_an_answer(where, pictures, request
     ("model", "part"),
     [
         ("http://127.0.0.1:9", "cannot reach http://127.0.0.1:9"),
-        ("http://x.googleapis.com/v1/models/a", "x.googleapis.com is asked over https only"),
+        ("http://x.googleapis.com/v1/models/a", "x.googleapis.com requires https"),
         ("nowhere", "no such folder: nowhere"),
-        (".", "is no SavedModel and has no version"),
-        ("{url}/v1/models/other", "answered 404: no model 'other'"),
-        ("{url}/v1/models/pawprint/versions/9", "answered 404: no version 9"),
+        (".", "is neither a SavedModel nor a folder of versions"),
+        ("{url}/v1/models/other", "replied 404: no model 'other'"),
+        ("{url}/v1/models/pawprint/versions/9", "replied 404: no version 9"),
     ],
 )
-def test_a_model_that_cannot_be_asked(server, pictures, model, part):
+def test_an_unavailable_model(server, pictures, model, part):
     done = predict(model.format(url=server.url), pictures / "dark.jpg")
     assert done.returncode == 2 and part in done.stderr and done.stdout == ""
 
@@ -123,11 +123,11 @@ def test_a_model_that_cannot_be_asked(server, pictures, model, part):
 @pytest.mark.parametrize(
     "outputs", [{"label": "cat", "probabilities": []}, {"label": "cat"}, [1], "cat", None, {}]
 )
-def test_an_answer_of_another_form_is_no_prediction(outputs):
-    assert prediction(outputs).reason.startswith("the model's answer has no label and prob")
+def test_outputs_of_another_form_are_a_failure(outputs):
+    assert parse_outputs(outputs).reason.startswith("the model's outputs have no label and prob")
 
 
-def test_something_else_than_a_model_server(pictures):
+def test_a_server_that_is_not_a_model_server(pictures):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             self.send_response(200)
@@ -143,13 +143,13 @@ def test_something_else_than_a_model_server(pictures):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as other:
         threading.Thread(target=other.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{other.server_port}"
-        for path, part in (("", "give the model's own URL"), ("/x", "is it a model server?")):
+        for path, part in (("", "pass the URL of the model"), ("/x", "is it a model server?")):
             done = predict(url + path, pictures / "dark.jpg")
             assert done.returncode == 2 and part in done.stderr
         other.shutdown()
 
 
-def test_the_article_s_client_sends_an_array(server, pictures):
+def test_a_client_that_sends_arrays(server, pictures):
     """A JPEG as a JSON array [150, 150, 3], as the published workflow sends its photos."""
     import numpy as np
     from PIL import Image
@@ -171,7 +171,7 @@ def test_a_proxy_is_named_without_its_password(monkeypatch):
     monkeypatch.setattr(urllib.request, "_opener", None)
 
 
-def test_a_token_does_not_follow_a_reply_to_another_server(monkeypatch):
+def test_a_redirect_does_not_send_the_token_to_another_server(monkeypatch):
     monkeypatch.setattr(remote, "_authorization", lambda parts: "Bearer token")
     seen = []
 
@@ -198,7 +198,7 @@ def test_a_token_does_not_follow_a_reply_to_another_server(monkeypatch):
 
 
 @pytest.mark.slow
-def test_googles_own_clients_understand_the_server(server, pictures):
+def test_google_cloud_client(server, pictures):
     from google.api_core.client_options import ClientOptions
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import aiplatform_v1
@@ -215,6 +215,6 @@ def test_googles_own_clients_understand_the_server(server, pictures):
     reply = client.predict(endpoint=endpoint, instances=[instance])
     assert dict(reply.predictions[0])["label"] == "dog"
     assert reply.deployed_model_id == "2"
-    with pytest.raises(Exception, match="not a serialised"):
+    with pytest.raises(Exception, match="neither a serialized"):
         wrong = json_format.Parse('{"b64": "////"}', struct_pb2.Value())
         client.predict(endpoint=endpoint, instances=[wrong])

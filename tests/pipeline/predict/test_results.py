@@ -1,4 +1,4 @@
-"""The CSV that is made of BulkInferrer's logs."""
+"""The CSV file of a bulk prediction."""
 
 import csv
 
@@ -10,7 +10,7 @@ from pipeline.predict.photo_folder import ROW
 from pipeline.predict.results import write_predictions
 
 
-def test_names_that_a_spreadsheet_would_run_are_text(tmp_path):
+def test_formulas_are_escaped(tmp_path):
     log = prediction_log_pb2.PredictionLog()
     asked = log.predict_log.request.inputs["examples"]
     asked.CopyFrom(tf.make_tensor_proto([records.serialize({ROW: 0})]))
