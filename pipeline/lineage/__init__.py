@@ -1,1 +1,1 @@
-"""What ML Metadata recorded: as a graph, as a page, and as Weights & Biases artifacts."""
+"""Lineage recorded in ML Metadata: as text, as a web page and as Weights & Biases artifacts."""

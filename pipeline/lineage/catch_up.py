@@ -1,4 +1,4 @@
-"""The command that brings a project up to date, as it is run and as it is told to a user."""
+"""The command line that mirrors a store, to run it and to show it to the user."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import shlex
 from collections.abc import Iterable
 
 
-def words(
+def mirror_command(
     metadata: str,
     project: str,
     entity: str | None = None,
     run: str | None = None,
     upload: Iterable[str] = (),
 ) -> list[str]:
-    """Arguments for Python; see `python -m pipeline.lineage mirror --help`."""
-    found = ["-m", "pipeline.lineage", "mirror", "--metadata", metadata, "--project", project]
-    found += ["--entity", entity] if entity else []
-    found += ["--run", run] if run else []
-    for kind in upload:
-        found += ["--upload", kind]
-    return found
+    """Returns the arguments of `python`; see `python -m pipeline.lineage mirror --help`."""
+    command = ["-m", "pipeline.lineage", "mirror", "--metadata", metadata, "--project", project]
+    command += ["--entity", entity] if entity else []
+    command += ["--run", run] if run else []
+    for artifact_type in upload:
+        command += ["--upload", artifact_type]
+    return command
 
 
 def hint(command: list[str]) -> str:
-    """What a user is told of a command of `words`."""
+    """Formats a command of `mirror_command` as advice to the user."""
     return f"catch up later by: python {shlex.join(command)}"

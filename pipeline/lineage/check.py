@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.lineage.expected import Expectations, Expected, excess, lacking
+from pipeline.lineage.expected import ExpectedRun, ExpectedRuns, missing_parts, unexpected_edges
 from pipeline.lineage.naming import Naming
-from pipeline.lineage.target import Target
+from pipeline.lineage.wandb_project import WandbProject
 from pipeline.metadata.graph import FINISHED, Graph, MetadataSource, load
 
 _CHUNK = 20
 
 
-def check(source: MetadataSource, target: Target, run: str | None = None) -> Iterator[str]:
-    """Yields each difference in words; nothing where both agree. Writes to neither.
+def check(source: MetadataSource, project: WandbProject, run: str | None = None) -> Iterator[str]:
+    """Yields a description of each difference. Writes to neither side.
 
     Args:
-        source: the store.
-        target: the project.
-        run: only this pipeline run; None for the whole store.
+        source: The metadata store.
+        project: The W&B project.
+        run: Name of a pipeline run; None compares the whole store.
     """
     store = source.note("identity")
     if store is None:
@@ -26,29 +26,29 @@ def check(source: MetadataSource, target: Target, run: str | None = None) -> Ite
         return
     names = Naming(store)
     ids = source.run_ids(run) if run else [id for _, id in source.updates(None)]
-    run_ids = set()
+    run_ids: set[str] = set()
     for start in range(0, len(ids), _CHUNK):
         graph = load(source, ids[start : start + _CHUNK])
-        expectations = Expectations(graph, source, names)
-        for what, expected in _expected(graph, expectations):
+        for subject, expected in _expected_runs(graph, ExpectedRuns(graph, source, names)):
             if expected.run_id in run_ids:
                 continue
             run_ids.add(expected.run_id)
-            seen = target.see(expected.run_id)
-            for problem in (*lacking(expected, seen), *excess(expected, seen)):
-                yield f"{what}, {expected.run_id}): {problem}"
+            actual = project.read_run(expected.run_id)
+            problems = missing_parts(expected, actual) + unexpected_edges(expected, actual)
+            for problem in problems:
+                yield f"{subject}, {expected.run_id}): {problem}"
     if run is None:
-        for extra in target.run_ids(names.run_prefix):
+        for extra in project.run_ids(names.run_prefix):
             if extra not in run_ids:
                 yield f"run {extra} is not in the store"
 
 
-def _expected(graph: Graph, expectations: Expectations) -> Iterator[tuple[str, Expected]]:
+def _expected_runs(graph: Graph, runs: ExpectedRuns) -> Iterator[tuple[str, ExpectedRun]]:
     for execution in graph.executions.values():
         if execution.state not in FINISHED:
             continue
-        expected = expectations.of(execution)
+        expected = runs.of_execution(execution)
         yield f"execution {execution.id} ({execution.node}", expected
-        for artifact in expected.uses.values():
-            if expectations.producer(artifact.id) is None:
-                yield f"artifact {artifact.id} ({artifact.type}", expectations.outside(artifact)
+        for artifact in expected.inputs.values():
+            if runs.producer(artifact.id) is None:
+                yield f"artifact {artifact.id} ({artifact.type}", runs.of_imported(artifact)

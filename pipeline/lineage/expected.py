@@ -1,9 +1,10 @@
-"""What Weights & Biases must hold for an execution, and how it differs from what it holds."""
+"""The Weights & Biases run that an execution requires, and its differences from the actual one."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from typing import Any
 
 from pipeline.lineage import naming
 from pipeline.lineage.naming import Naming
@@ -11,8 +12,8 @@ from pipeline.metadata.graph import Artifact, Edge, Execution, Graph, Id, Metada
 
 
 @dataclasses.dataclass(frozen=True, order=True)
-class Version:
-    """A W&B artifact version that stands for one artifact of the store."""
+class ArtifactVersion:
+    """The version of a W&B artifact that represents one artifact of the store."""
 
     collection: str
     alias: str
@@ -22,94 +23,106 @@ class Version:
 
 
 @dataclasses.dataclass(frozen=True)
-class Labels:
-    """What W&B shows of a run besides its state and its edges."""
+class RunFields:
+    """Fields of a W&B run, besides its state and its artifacts."""
 
     job_type: str | None
     group: str | None
     tags: frozenset[str]
     digest: str | None
-    """Of what the config says of the execution under `mlmd`."""
+    """Digest of the execution's facts in the config, under the key `mlmd`."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Expected:
-    """A W&B run that stands for one execution, or for where an artifact came from."""
+class ExpectedRun:
+    """The W&B run that represents an execution or the origin of an imported artifact."""
 
     run_id: str
     state: str
     """`finished` or `failed`."""
     name: str
-    labels: Labels
-    facts: dict
-    """What the config says under `mlmd`."""
-    uses: dict[Version, Artifact]
-    logs: dict[Version, Artifact]
+    fields: RunFields
+    facts: dict[str, Any]
+    """Facts of the execution in the config, under the key `mlmd`."""
+    inputs: dict[ArtifactVersion, Artifact]
+    outputs: dict[ArtifactVersion, Artifact]
 
 
 @dataclasses.dataclass(frozen=True)
-class Seen:
-    """A run as W&B's public API tells it."""
+class ActualRun:
+    """A run as read from W&B's public API."""
 
     state: str
-    labels: Labels
-    uses: frozenset[Version]
-    logs: frozenset[Version]
+    fields: RunFields
+    inputs: frozenset[ArtifactVersion]
+    outputs: frozenset[ArtifactVersion]
 
 
-class Expectations:
-    """Derives what is expected from a graph and the executions that made its artifacts."""
+class ExpectedRuns:
+    """Derives the expected runs from a graph.
+
+    Args:
+        graph: Executions and their artifacts.
+        source: The metadata store; producers outside the graph are read from it.
+        names: Names of the store.
+    """
 
     def __init__(self, graph: Graph, source: MetadataSource, names: Naming):
-        """Reads from `source` the producers that the graph names and does not hold."""
         self._graph = graph
         self._names = names
         missing = sorted({p for p in graph.producers.values() if p not in graph.executions})
         self._executions = graph.executions | {e.id: e for e in source.executions(missing)}
 
-    def of(self, execution: Execution) -> Expected:
-        """What W&B must hold for an execution."""
+    def of_execution(self, execution: Execution) -> ExpectedRun:
+        """Returns the run of an execution."""
         graph = self._graph
         facts = self._facts(execution)
-        return Expected(
-            self._names.run_id(execution, graph),
-            "finished" if execution.state in ("complete", "cached") else "failed",
-            execution.node[:128],
-            Labels(
-                execution.node[:64],
-                execution.run[:128] or None,
-                naming.tags(execution),
-                facts["digest"],
+        made = graph.made(execution)
+        return ExpectedRun(
+            run_id=self._names.run_id(execution, graph),
+            state="finished" if execution.state in ("complete", "cached") else "failed",
+            name=execution.node[:128],
+            fields=RunFields(
+                job_type=execution.node[:64],
+                group=execution.run[:128] or None,
+                tags=naming.tags(execution),
+                digest=facts["digest"],
             ),
-            facts,
-            {self.version(e.artifact): graph.artifacts[e.artifact] for e in execution.inputs},
-            {self.version(e.artifact): graph.artifacts[e.artifact] for e in graph.made(execution)},
+            facts=facts,
+            inputs={
+                self.version(e.artifact): graph.artifacts[e.artifact] for e in execution.inputs
+            },
+            outputs={self.version(e.artifact): graph.artifacts[e.artifact] for e in made},
         )
 
-    def outside(self, artifact: Artifact) -> Expected:
-        """What W&B must hold for an artifact that no execution made."""
-        return Expected(
-            self._names.outside_run_id(artifact),
-            "finished",
-            artifact.type,
-            Labels("outside", None, frozenset(), None),
-            {},
-            {},
-            {self.version(artifact.id): artifact},
+    def of_imported(self, artifact: Artifact) -> ExpectedRun:
+        """Returns the run that logs an artifact without a producer."""
+        return ExpectedRun(
+            run_id=self._names.imported_run_id(artifact),
+            state="finished",
+            name=artifact.type,
+            fields=RunFields(job_type="outside", group=None, tags=frozenset(), digest=None),
+            facts={},
+            inputs={},
+            outputs={self.version(artifact.id): artifact},
         )
 
-    def version(self, artifact: Id) -> Version:
-        """The version that stands for an artifact."""
+    def version(self, artifact: Id) -> ArtifactVersion:
+        """Returns the version that represents an artifact."""
         found = self._graph.artifacts[artifact]
         producer = self.producer(artifact)
         key = "" if producer is None else _key(producer.outputs, artifact)
-        return Version(self._names.collection(found, producer, key), self._names.alias(found))
+        return ArtifactVersion(
+            self._names.collection(found, producer, key), self._names.alias(found)
+        )
 
     def producer(self, artifact: Id) -> Execution | None:
-        """The execution that made an artifact; None where it came from outside."""
-        return self._executions.get(self._graph.producers.get(artifact))
+        """Returns the execution that produced an artifact; None for an imported one."""
+        if artifact not in self._graph.producers:
+            return None
+        return self._executions.get(self._graph.producers[artifact])
 
-    def _facts(self, execution: Execution) -> dict:
+    def _facts(self, execution: Execution) -> dict[str, Any]:
         def name(artifact: Id) -> str:
             return str(self.version(artifact))
 
@@ -124,46 +137,49 @@ class Expectations:
             "contexts": sorted(f"{kind}/{context}" for kind, context in execution.contexts),
             "inputs": naming.edges_by_key(execution.inputs, name),
             "outputs": naming.edges_by_key(execution.outputs, name),
-            "properties": naming.plain(execution.properties),
+            "properties": naming.to_json(execution.properties),
         }
         return facts | {"digest": naming.facts_digest(facts)}
 
 
-def lacking(expected: Expected, seen: Seen | None) -> list[str]:
-    """In words, what W&B lacks; empty where it has everything that is expected."""
-    if seen is None:
+def missing_parts(expected: ExpectedRun, actual: ActualRun | None) -> list[str]:
+    """Describes what the actual run lacks; [] if it is complete."""
+    if actual is None:
         return ["the run is missing"]
-    found = []
-    if seen.state != expected.state:
-        found.append(f"the run is {seen.state}, expected {expected.state}")
-    wanted, there = expected.labels, seen.labels
-    for word in ("job_type", "group"):
-        if (now := getattr(there, word)) != (then := getattr(wanted, word)):
-            found.append(f"its {word} is {now!r}, expected {then!r}")
-    if missing := wanted.tags - there.tags:
-        found.append(f"it lacks the tags {', '.join(sorted(missing))}")
-    if there.digest != wanted.digest:
-        state = "out of date" if there.digest else "missing"
-        found.append(f"what its config says of the execution is {state}")
-    for word, edges, present in _edges(expected, seen):
-        found += [f"{word} {version} is missing" for version in sorted(edges - present)]
-    return found
+    problems = []
+    if actual.state != expected.state:
+        problems.append(f"the run is {actual.state}, expected {expected.state}")
+    wanted, found = expected.fields, actual.fields
+    if found.job_type != wanted.job_type:
+        problems.append(f"its job_type is {found.job_type!r}, expected {wanted.job_type!r}")
+    if found.group != wanted.group:
+        problems.append(f"its group is {found.group!r}, expected {wanted.group!r}")
+    if missing := wanted.tags - found.tags:
+        problems.append(f"it lacks the tags {', '.join(sorted(missing))}")
+    if found.digest != wanted.digest:
+        state = "out of date" if found.digest else "missing"
+        problems.append(f"the execution's entry in its config is {state}")
+    for kind, required, present in _edges(expected, actual):
+        problems += [f"{kind} {version} is missing" for version in sorted(required - present)]
+    return problems
 
 
-def excess(expected: Expected, seen: Seen | None) -> list[str]:
-    """In words, edges between the mirror's versions that the store does not have."""
-    if seen is None:
+def unexpected_edges(expected: ExpectedRun, actual: ActualRun | None) -> list[str]:
+    """Describes inputs and outputs of the actual run that the store does not have."""
+    if actual is None:
         return []
     return [
-        f"{word} {version} is not in the store"
-        for word, wanted, there in _edges(expected, seen)
-        for version in sorted(there - wanted)
+        f"{kind} {version} is not in the store"
+        for kind, required, present in _edges(expected, actual)
+        for version in sorted(present - required)
     ]
 
 
-def _edges(expected: Expected, seen: Seen) -> Iterator[tuple[str, set, frozenset]]:
-    yield "input", set(expected.uses), seen.uses
-    yield "output", set(expected.logs), seen.logs
+def _edges(
+    expected: ExpectedRun, actual: ActualRun
+) -> Iterator[tuple[str, Set[ArtifactVersion], Set[ArtifactVersion]]]:
+    yield "input", set(expected.inputs), actual.inputs
+    yield "output", set(expected.outputs), actual.outputs
 
 
 def _key(edges: tuple[Edge, ...], artifact: Id) -> str:

@@ -1,9 +1,8 @@
-"""One mirror at a time for a store and a project, also where hosts share the store's database.
+"""A lease: one mirror at a time per store and project, across hosts that share the store.
 
-A lease is a note in the metadata store whose name ends in a number. Creating a note of one name
-succeeds for one process only, so that the next number is taken once: by whoever finds the lease
-before it released, expired, or held by a process of the same host that is gone. It expires
-late enough for a host whose clock is ahead.
+A lease is a note in the metadata store whose name ends in a number. A note of a given name can be
+created once, so only one process takes the next number: after the current lease was released, has
+expired, or its holder on the same host has died. The expiry allows for clock skew between hosts.
 """
 
 from __future__ import annotations
@@ -15,83 +14,75 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
-CLOCKS = 10 * 60
-"""Seconds by which the clocks of hosts that share a store may differ."""
-_WAIT = 0.5
+from pipeline.metadata.graph import MetadataSource
+
+CLOCK_SKEW_S = 10 * 60
+"""Largest difference in seconds between the clocks of hosts that share a store."""
+_POLL_S = 0.5
 
 
 class LeaseError(RuntimeError):
-    """Another mirror is at work; the message says where."""
-
-
-class Notes(Protocol):
-    """Named texts in a metadata store."""
-
-    def note(self, name: str) -> str | None: ...
-    def create_note(self, name: str, text: str) -> bool: ...
-    def write_note(self, name: str, text: str) -> None: ...
+    """Another mirror holds the lease. The message says where."""
 
 
 @contextmanager
-def exclusive(notes: Notes, name: str, seconds: float, patience: float) -> Iterator[None]:
-    """Holds the lease `name`.
+def hold_lease(source: MetadataSource, name: str, seconds: float, wait: float) -> Iterator[None]:
+    """Holds a lease for the duration of a `with` block.
 
     Args:
-        notes: the store.
-        name: what is leased.
-        seconds: for how long at most; the holder must have ended by then.
-        patience: seconds to wait for another holder.
+        source: The metadata store.
+        name: Name of the lease.
+        seconds: Time in which the holder must have ended.
+        wait: Seconds to wait for another holder.
 
     Raises:
-        LeaseError: another process holds it still.
+        LeaseError: Another process still holds the lease.
     """
-    number = _take(notes, name, seconds, time.monotonic() + patience)
+    number = _acquire(source, name, seconds, time.monotonic() + wait)
     try:
         yield
     finally:
-        notes.write_note(f"{name}/{number}", json.dumps({"expires": 0}))
-        notes.write_note(f"{name}/last", str(number))
+        source.write_note(f"{name}/{number}", json.dumps({"expires": 0}))
+        source.write_note(f"{name}/last", str(number))
 
 
-def _take(notes: Notes, name: str, seconds: float, until: float) -> int:
+def _acquire(source: MetadataSource, name: str, seconds: float, until: float) -> int:
     while True:
-        number = int(notes.note(f"{name}/last") or 0)
-        holder = {"expires": 0}
-        while (text := notes.note(f"{name}/{number + 1}")) is not None:
+        number = int(source.note(f"{name}/last") or 0)
+        holder: dict[str, Any] = {"expires": 0}
+        while (text := source.note(f"{name}/{number + 1}")) is not None:
             number, holder = number + 1, json.loads(text)
         if not _is_held(holder):
-            mine = {"expires": time.time() + seconds + CLOCKS, **_identity()}
-            if notes.create_note(f"{name}/{number + 1}", json.dumps(mine)):
+            lease = {"expires": time.time() + seconds + CLOCK_SKEW_S, **_identity()}
+            if source.create_note(f"{name}/{number + 1}", json.dumps(lease)):
                 return number + 1
             continue
         if time.monotonic() > until:
             raise LeaseError(
-                f"another mirror is at work (host {holder['host']}, process {holder['process']})"
+                f"another mirror is running (host {holder['host']}, process {holder['process']})"
             )
-        time.sleep(_WAIT)
+        time.sleep(_POLL_S)
 
 
-def _is_held(holder: dict) -> bool:
+def _is_held(holder: dict[str, Any]) -> bool:
     if holder["expires"] < time.time():
         return False
-    gone = (
-        holder["host"] == _identity()["host"] and _started(holder["process"]) != holder["started"]
-    )
-    return not gone
+    same_host = holder["host"] == _identity()["host"]
+    return not (same_host and _start_time(holder["process"]) != holder["started"])
 
 
-def _identity() -> dict:
-    # The boot's id tells hosts apart that have one name, and containers of one host stay one.
+def _identity() -> dict[str, Any]:
+    # The boot id tells hosts of one name apart; containers of one host share it.
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
-    space = os.readlink("/proc/self/ns/pid").strip("pid:[]")
-    host = f"{socket.gethostname()}-{boot}-{space}"
-    return {"host": host, "process": os.getpid(), "started": _started(os.getpid())}
+    namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")
+    host = f"{socket.gethostname()}-{boot}-{namespace}"
+    return {"host": host, "process": os.getpid(), "started": _start_time(os.getpid())}
 
 
-def _started(process: int) -> str:
-    """When a process of this host started, in the kernel's ticks; "" where there is none."""
+def _start_time(process: int) -> str:
+    """Returns the start time of a process in clock ticks; "" if it does not run."""
     try:
         text = Path(f"/proc/{process}/stat").read_text()
     except OSError:

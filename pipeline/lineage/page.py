@@ -1,4 +1,4 @@
-"""One self-contained page that draws a graph: no network, no server, nothing to install."""
+"""Draws a graph on a self-contained HTML page, which needs no network or server."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
-from pipeline.lineage.naming import plain
+from pipeline.lineage.naming import to_json
 from pipeline.metadata.graph import Artifact, Execution, Graph
 
 _HERE = Path(__file__).parent
 
 
-def write(graph: Graph, title: str, path: str | os.PathLike) -> None:
-    """Writes the page, whole or not at all.
+def write(graph: Graph, title: str, path: str | os.PathLike[str]) -> None:
+    """Writes the page atomically.
 
     Args:
-        graph: what is drawn.
-        title: heading of the page.
-        path: file to write; one that exists is replaced.
+        graph: Graph to draw.
+        title: Heading of the page.
+        path: HTML file; an existing file is replaced.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
@@ -29,10 +30,9 @@ def write(graph: Graph, title: str, path: str | os.PathLike) -> None:
 
 
 def render(graph: Graph, title: str) -> str:
-    """The page as text: template, styles, layout library (dagre), script and data in one."""
-    # "</script" would end the script element that holds the data, "<!--<script" would swallow those
-    # that follow it.
-    data = json.dumps(as_data(graph)).replace("<", "\\u003c")
+    """Returns the page: template, styles, layout library (dagre), script and data."""
+    # Escapes "</script" and "<!--<script", which would break the script element with the data.
+    data = json.dumps(graph_data(graph)).replace("<", "\\u003c")
     parts = {
         "title": html.escape(title),
         "style": _read("page.css"),
@@ -40,38 +40,38 @@ def render(graph: Graph, title: str) -> str:
         "script": _read("page.js"),
         "data": data,
     }
-    # In one pass: what is put in is never searched for placeholders itself.
+    # In a single pass, so that placeholders in the inserted parts are not replaced.
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read("page.html"))
 
 
-def as_data(graph: Graph) -> dict:
-    """What the script draws.
+def graph_data(graph: Graph) -> dict[str, Any]:
+    """Converts a graph to the input of the page's script.
 
     Returns:
-        nodes: id, kind (`execution` or `artifact`), title, note, state, and facts to show on a
-        click ({name: value}); edges: from, to, key, and found (whether an output was found, in the
-        cache or by a resolver, rather than made).
+        `nodes`: id, kind (`execution` or `artifact`), title, note, state and facts to show on a
+        click, {name: value}. `edges`: from, to, key and found (whether an output came from the
+        cache or a resolver instead of the execution itself).
     """
     nodes = [_execution(e) for e in graph.executions.values()]
     nodes += [_artifact(a) for a in graph.artifacts.values()]
-    edges = []
+    edges: list[dict[str, Any]] = []
     for execution in graph.executions.values():
-        me = f"e{execution.id}"
+        node = f"e{execution.id}"
         edges += [
-            {"from": f"a{e.artifact}", "to": me, "key": e.key, "found": False}
+            {"from": f"a{e.artifact}", "to": node, "key": e.key, "found": False}
             for e in execution.inputs
             if e.artifact in graph.artifacts
         ]
         made = {e.artifact for e in graph.made(execution)}
         edges += [
-            {"from": me, "to": f"a{e.artifact}", "key": e.key, "found": e.artifact not in made}
+            {"from": node, "to": f"a{e.artifact}", "key": e.key, "found": e.artifact not in made}
             for e in execution.outputs
             if e.artifact in graph.artifacts
         ]
     return {"nodes": nodes, "edges": edges}
 
 
-def _execution(execution: Execution) -> dict:
+def _execution(execution: Execution) -> dict[str, Any]:
     seconds = max(execution.updated - execution.created, 0) / 1000
     facts = {
         "execution": execution.id,
@@ -88,11 +88,11 @@ def _execution(execution: Execution) -> dict:
         "title": execution.node,
         "note": "cached" if execution.state == "cached" else f"{execution.state}, {seconds:.1f} s",
         "state": execution.state,
-        "facts": facts | _own(execution.properties),
+        "facts": facts | _properties(execution.properties),
     }
 
 
-def _artifact(artifact: Artifact) -> dict:
+def _artifact(artifact: Artifact) -> dict[str, Any]:
     facts = {
         "artifact": artifact.id,
         "state": artifact.state,
@@ -107,12 +107,12 @@ def _artifact(artifact: Artifact) -> dict:
         "title": artifact.type,
         "note": f"artifact {artifact.id}",
         "state": artifact.state,
-        "facts": facts | _own(artifact.properties),
+        "facts": facts | _properties(artifact.properties),
     }
 
 
-def _own(properties: dict[str, object]) -> dict[str, object]:
-    return {f"property {name}": plain(value) for name, value in sorted(properties.items())}
+def _properties(properties: dict[str, object]) -> dict[str, object]:
+    return {f"property {name}": to_json(value) for name, value in sorted(properties.items())}
 
 
 def _read(name: str) -> str:

@@ -1,4 +1,4 @@
-"""A graph as text: one line an execution, its inputs and outputs below it."""
+"""Formats a graph as text: one line per execution, with its inputs and outputs below it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.metadata.graph import Artifact, Edge, Execution, Graph, MetadataSo
 
 
 def show_runs(source: MetadataSource) -> Iterator[str]:
-    """One line for each pipeline run: its name, pipeline and states."""
+    """Yields one line per pipeline run: name, pipeline and states."""
     for run in source.runs():
         executions = source.executions(source.run_ids(run))
         states = [e.state for e in executions]
@@ -18,7 +18,7 @@ def show_runs(source: MetadataSource) -> Iterator[str]:
 
 
 def show_run(source: MetadataSource, run: str) -> Iterator[str]:
-    """The graph of one pipeline run."""
+    """Yields the graph of one pipeline run."""
     graph = of_run(source, run)
     for execution in graph.executions.values():
         yield from _execution(execution, graph)
@@ -34,7 +34,9 @@ def _execution(execution: Execution, graph: Graph) -> Iterator[str]:
 
 def _edge(edge: Edge, graph: Graph) -> str:
     artifact: Artifact = graph.artifacts[edge.artifact]
-    maker = graph.producers.get(artifact.id)
-    found = graph.executions.get(maker)
-    origin = found.node if found else f"execution {maker}" if maker else "outside"
+    origin = "outside"
+    if artifact.id in graph.producers:
+        producer = graph.producers[artifact.id]
+        found = graph.executions.get(producer)
+        origin = found.node if found else f"execution {producer}"
     return f"{edge.key}: {artifact.type} {artifact.id} of {origin}  {artifact.uri}"

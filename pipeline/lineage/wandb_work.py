@@ -1,4 +1,4 @@
-"""What `mirror` and `check` do, in a process that can be ended at any time."""
+"""The work of `mirror` and `check`, in a process that can be killed at any time."""
 
 from __future__ import annotations
 
@@ -6,70 +6,75 @@ import argparse
 import time
 from collections.abc import Callable
 
-from pipeline.lineage import target as wandb_target
-from pipeline.lineage.check import check as compare
-from pipeline.lineage.mirror import mirror as copy
-from pipeline.lineage.quiet import Quiet
+from pipeline.lineage import wandb_project
+from pipeline.lineage.check import check
+from pipeline.lineage.mirror import mirror
+from pipeline.lineage.terminal import Terminal
+from pipeline.lineage.wandb_project import WandbProject
 from pipeline.metadata.graph import MetadataSource, StoreError
 from pipeline.metadata.stores import opened
 
-Ended = tuple[int | None, str]
-"""Exit status and last line; None and a reason where the work failed."""
+Outcome = tuple[int | None, str]
+"""Exit status and last line; None and the reason if the work failed."""
 
 
-def attempt(arguments: argparse.Namespace, trouble: Callable[[str], None]) -> Ended:
-    """Does what `arguments.command` says.
+def run_command(arguments: argparse.Namespace, warn: Callable[[str], None]) -> Outcome:
+    """Runs `arguments.command`.
 
     Args:
-        arguments: the command line.
-        trouble: called with what goes wrong while the work goes on.
+        arguments: The parsed command line.
+        warn: Called with each problem that does not end the work.
     """
-    wandb_target.scrub_environment()
-    terminal = Quiet(arguments.verbose)
+    wandb_project.clean_environment()
+    terminal = Terminal(arguments.verbose)
     try:
         with opened(arguments.metadata, arguments.run) as source:
             if arguments.command == "check":
                 return _check(source, arguments, terminal)
-            return _mirror(source, arguments, terminal, trouble)
+            return _mirror(source, arguments, terminal, warn)
     except StoreError as error:
         return 2, f"error: {error}"
     except Exception as error:
-        return None, wandb_target.reason(error)
+        return None, wandb_project.first_line(error)
     finally:
         terminal.close()
 
 
 def _mirror(
-    source: MetadataSource, arguments, terminal: Quiet, trouble: Callable[[str], None]
-) -> Ended:
+    source: MetadataSource,
+    arguments: argparse.Namespace,
+    terminal: Terminal,
+    warn: Callable[[str], None],
+) -> Outcome:
     started = time.monotonic()
-    target = wandb_target.Target(arguments.project, arguments.entity, tuple(arguments.upload))
-    done = copy(
+    project = WandbProject(arguments.project, arguments.entity, tuple(arguments.upload))
+    result = mirror(
         source,
-        target,
+        project,
         arguments.deadline,
         arguments.run,
         arguments.again,
         terminal.progress,
-        trouble,
+        warn,
     )
-    waiting = f"; {done.waiting} still running" if done.waiting else ""
-    if done.refused:
-        more = f" (and {len(done.refused) - 1} more)" if len(done.refused) > 1 else ""
-        return None, f"{done.refused[0]}{more}; mirrored {done.written} others{waiting}"
-    if not done.written:
-        return 0, f"nothing new for {target}{waiting}"
+    waiting = f"; {result.waiting} still running" if result.waiting else ""
+    if result.rejected:
+        first, more = result.rejected[0], len(result.rejected) - 1
+        others = f" (and {more} more)" if more else ""
+        return None, f"{first}{others}; mirrored {result.written} others{waiting}"
+    if not result.written:
+        return 0, f"nothing new for {project}{waiting}"
     seconds = time.monotonic() - started
-    text = f"mirrored {done.written} executions into {target} and read them back"
+    text = f"mirrored {result.written} executions into {project} and verified them"
     return 0, f"{text}, {seconds:.0f} s{waiting}"
 
 
-def _check(source: MetadataSource, arguments, terminal: Quiet) -> Ended:
-    target = wandb_target.Target(arguments.project, arguments.entity)
+def _check(source: MetadataSource, arguments: argparse.Namespace, terminal: Terminal) -> Outcome:
+    project = WandbProject(arguments.project, arguments.entity)
     found = 0
-    for problem in compare(source, target, arguments.run):
+    for problem in check(source, project, arguments.run):
         terminal.line(problem)
         found += 1
     if not found:
-        return 0, f"{target} has all that the store has"
+        return 0, f"{project} has all executions of the store"
     return 1, f"{found} difference{'s' if found > 1 else ''}"

@@ -1,4 +1,4 @@
-"""Stores written by hand, a project in memory, and the mirror between them without W&B's client."""
+"""Hand-written stores and an in-memory project, to test the mirror without W&B's client."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.lineage.expected import Expected, Seen, Version
+from pipeline.lineage.expected import ActualRun, ArtifactVersion, ExpectedRun
 from pipeline.lineage.naming import Naming
-from pipeline.lineage.target import TargetError
+from pipeline.lineage.wandb_project import WandbError
 from pipeline.metadata.reader import sqlite_store
 
 COMPLETE, RUNNING = mlmd.Execution.COMPLETE, mlmd.Execution.RUNNING
 
 
 class SmallStore:
-    """Executions of one pipeline, each of which may make one artifact and use others."""
+    """Executions of one pipeline with at most one output and any number of inputs."""
 
     def __init__(self, path: Path):
         self._store = sqlite_store(str(path))
 
     def add(self, node: str, makes: str = "", uses=(), state: int = COMPLETE, kind="Examples"):
-        """Returns the ids of the execution and of what it made (0 for nothing)."""
+        """Returns the ids of the execution and of its output (0 without one)."""
         kinds = self._store.put_execution_type(mlmd.ExecutionType(name="Component"))
         execution = mlmd.Execution(type_id=kinds, name=f"{node} {makes}", last_known_state=state)
         edges = [(self._artifact(id), _event(mlmd.Event.INPUT)) for id in uses]
@@ -37,8 +37,8 @@ class SmallStore:
         )
         return id, artifacts[-1] if makes else 0
 
-    def outside(self, uri: str) -> int:
-        """An artifact that no execution made."""
+    def imported(self, uri: str) -> int:
+        """Adds an artifact without a producer."""
         return self._store.put_artifacts([self._new(uri, "PhotoSet")])[0]
 
     def set_state(self, execution: int, state: int) -> None:
@@ -61,19 +61,19 @@ def _event(kind: int) -> mlmd.Event:
 
 
 class Project:
-    """What the mirror sees of W&B, in memory; see `pipeline.lineage.target.Target`.
+    """An in-memory `pipeline.lineage.wandb_project.WandbProject`.
 
     Attributes:
         writes: Ids of runs in the order in which they were written.
-        refuses: Names (nodes) of runs that it does not take.
-        is_gone: Whether nothing can be asked of it.
-        late: How many times more a run is shown without what it logged.
+        rejects: Names (nodes) of runs that it rejects.
+        is_gone: Whether the server is unreachable.
+        late: Number of reads that still return a run without its outputs.
     """
 
     def __init__(self):
-        self.runs: dict[str, Seen] = {}
+        self.runs: dict[str, ActualRun] = {}
         self.writes: list[str] = []
-        self.refuses: set[str] = set()
+        self.rejects: set[str] = set()
         self.is_gone = False
         self.late = 0
 
@@ -82,29 +82,32 @@ class Project:
 
     def probe(self) -> None:
         if self.is_gone:
-            raise TargetError("the server is gone")
+            raise WandbError("the server is gone")
 
-    def renew(self) -> None:
+    def restart_service(self) -> None:
         pass
 
-    def see(self, run_id: str) -> Seen | None:
-        seen = self.runs.get(run_id)
-        if seen and self.late:
+    def read_run(self, run_id: str) -> ActualRun | None:
+        run = self.runs.get(run_id)
+        if run and self.late:
             self.late -= 1
-            return dataclasses.replace(seen, logs=frozenset())
-        return seen
+            return dataclasses.replace(run, outputs=frozenset())
+        return run
 
-    def has(self, version: Version) -> bool:
-        return any(version in seen.logs for seen in self.runs.values())
+    def has_version(self, version: ArtifactVersion) -> bool:
+        return any(version in run.outputs for run in self.runs.values())
 
     def run_ids(self, prefix: str):
         return (id for id in self.runs if id.startswith(prefix))
 
-    def write(self, expected: Expected, names: Naming) -> None:
+    def write_run(self, expected: ExpectedRun, names: Naming) -> None:
         self.writes.append(expected.name)
-        if self.is_gone or expected.name in self.refuses:
+        if self.is_gone or expected.name in self.rejects:
             raise ValueError(f"{expected.name} is not taken\nand so on")
-        assert all(self.has(version) for version in expected.uses), "used before it was logged"
-        self.runs[expected.run_id] = Seen(
-            expected.state, expected.labels, frozenset(expected.uses), frozenset(expected.logs)
+        assert all(self.has_version(v) for v in expected.inputs), "used before it was logged"
+        self.runs[expected.run_id] = ActualRun(
+            expected.state,
+            expected.fields,
+            frozenset(expected.inputs),
+            frozenset(expected.outputs),
         )

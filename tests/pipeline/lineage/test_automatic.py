@@ -1,4 +1,4 @@
-"""The mirror at the end of a run: W&B can neither change how the run ends nor hold it up."""
+"""The mirror at the end of a run: W&B cannot change its exit status or delay it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_it_mirrors_the_store_of_the_root(root, server, monkeypatch):
     assert Held(server, root / "metadata.sqlite").edges == recorded(root / "metadata.sqlite")
 
 
-def test_a_silent_server_costs_the_deadline(root, server, monkeypatch):
+def test_a_silent_server_delays_no_longer_than_the_deadline(root, server, monkeypatch):
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
     server.hang()
@@ -53,7 +53,7 @@ def test_a_silent_server_costs_the_deadline(root, server, monkeypatch):
     assert Held(server, root / "metadata.sqlite").edges == recorded(root / "metadata.sqlite")
 
 
-def test_offline_names_the_command_and_sends_nothing(root, server, monkeypatch):
+def test_offline_mode_prints_the_command_and_sends_nothing(root, server, monkeypatch):
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
     line = after_run(root, "wandb.mode=offline")
@@ -62,7 +62,7 @@ def test_offline_names_the_command_and_sends_nothing(root, server, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_whole_run_with_wandb_and_again_without_its_server(photos, tmp_path, monkeypatch):
+def test_a_run_with_wandb_and_again_without_its_server(photos, tmp_path, monkeypatch):
     with WandbStandIn() as server:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)

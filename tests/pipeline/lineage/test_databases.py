@@ -1,4 +1,4 @@
-"""The store in MariaDB or PostgreSQL: the same graph, and one mirror at a time through it."""
+"""Stores in MariaDB and PostgreSQL: the same graph, and one mirror at a time."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_two_mirrors_of_one_database_make_one_copy(database, stores):
 
 
 @pytest.mark.parametrize("kind", ["mariadb", "postgresql"])
-def test_of_processes_that_start_at_once_one_makes_a_note(kind, monkeypatch):
+def test_one_of_several_concurrent_processes_creates_a_note(kind, monkeypatch):
     """In a new store, where each of them finds that the notes' type is still to be made."""
     monkeypatch.setenv(PASSWORD, databases.PASSWORD)
     with getattr(databases, kind)() as uri:
@@ -108,7 +108,7 @@ def test_of_processes_that_start_at_once_one_makes_a_note(kind, monkeypatch):
     assert sorted(" ".join(said).split()) == ["first", "second"]
 
 
-def test_a_lease_is_one_for_all_hosts(database):
+def test_a_lease_is_exclusive_across_hosts(database):
     """Processes that cannot see each other's process ids, as on two hosts."""
     holder = subprocess.Popen(
         [*_other_host(), sys.executable, "-c", _HOLDER, database],
@@ -127,7 +127,7 @@ def test_a_lease_is_one_for_all_hosts(database):
     )
     holder.kill()
     holder.wait()
-    assert "another mirror is at work" in waited.stderr
+    assert "another mirror is running" in waited.stderr
 
 
 def _other_host() -> list[str]:
@@ -146,22 +146,22 @@ print(*[name for name in ("first", "second") if source.create_note(name, "text")
 """
 _HOLDER = """
 import sys, time
-from pipeline.lineage.lease import exclusive
+from pipeline.lineage.lease import hold_lease
 from pipeline.metadata.stores import open_source
-with exclusive(open_source(sys.argv[1]), "hosts", 60, 0):
+with hold_lease(open_source(sys.argv[1]), "hosts", 60, 0):
     print("held", flush=True)
     time.sleep(60)
 """
 _WAITER = """
 import sys
-from pipeline.lineage.lease import exclusive
+from pipeline.lineage.lease import hold_lease
 from pipeline.metadata.stores import open_source
-with exclusive(open_source(sys.argv[1]), "hosts", 60, 0):
+with hold_lease(open_source(sys.argv[1]), "hosts", 60, 0):
     pass
 """
 
 
-def test_a_wrong_password_is_said_without_it(database, monkeypatch):
+def test_a_wrong_password_is_not_printed(database, monkeypatch):
     monkeypatch.setenv(PASSWORD, "not the password")
     with pytest.raises(StoreError) as raised:
         open_source(database)

@@ -1,4 +1,4 @@
-"""Whatever the server does, the mirror ends in time, says why, and the next pass completes."""
+"""Server faults: the mirror ends in time, says why, and the next pass completes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.pipeline.lineage.truth import Held, recorded, versions
 from tests.standins.wandb.server import KEY, WandbStandIn
 
 DEADLINE = 14
-STATUS = {401: "refuses the API key", 403: "forbids", 404: "no W&B", 429: "no more", 500: "500"}
+STATUS = {401: "rejects the API key", 403: "denies", 404: "no W&B", 429: "limits", 500: "500"}
 
 
 def failed(said, started: float, reason: str, deadline: float = DEADLINE) -> str:
@@ -46,7 +46,7 @@ def test_a_server_that_answers_with_an_error(status, cheap, server):
     started = time.monotonic()
     said = mirror(cheap, server, "--deadline", DEADLINE)
     command = failed(said, started, STATUS[status])
-    assert time.monotonic() - started < 8, "an error at once is told at once"
+    assert time.monotonic() - started < 8, "an immediate error is reported immediately"
     if status == 500:
         server.heal()
         catches_up(command, cheap, server)
@@ -65,22 +65,22 @@ def test_a_server_that_refuses_connections(cheap):
 
 
 @pytest.mark.slow
-def test_a_server_that_says_nothing(cheap, server):
+def test_a_silent_server(cheap, server):
     server.hang()
     started = time.monotonic()
-    failed(mirror(cheap, server, "--deadline", DEADLINE), started, "does not answer within 10 s")
+    failed(mirror(cheap, server, "--deadline", DEADLINE), started, "does not reply within 10 s")
 
 
-def test_without_a_key_it_says_where_to_put_it(cheap, server):
+def test_a_missing_or_invalid_key(cheap, server):
     started = time.monotonic()
     said = mirror(cheap, server, WANDB_API_KEY="", HOME="/nonexistent")
-    failed(said, started, "the API key is missing: put it into WANDB_API_KEY")
+    failed(said, started, "the API key is missing: set WANDB_API_KEY")
     said = mirror(cheap, server, WANDB_API_KEY="f" * 40)
-    failed(said, started, "refuses the API key (WANDB_API_KEY)")
+    failed(said, started, "rejects the API key (WANDB_API_KEY)")
 
 
 @pytest.mark.slow
-def test_a_server_that_falls_silent_in_the_middle(cheap, server):
+def test_a_server_that_falls_silent_during_the_mirror(cheap, server):
     server.before = lambda operation: operation.name == "CommitArtifact" and server.hang()
     started = time.monotonic()
     said = mirror(cheap, server, "--deadline", DEADLINE)
@@ -91,7 +91,7 @@ def test_a_server_that_falls_silent_in_the_middle(cheap, server):
 
 
 @pytest.mark.slow
-def test_a_server_that_is_lost_in_the_middle(cheap):
+def test_a_server_that_loses_its_data_during_the_mirror(cheap):
     with WandbStandIn() as server:
         server.before = lambda operation: operation.name == "UseArtifact" and server.lose()
         started = time.monotonic()
@@ -110,11 +110,11 @@ def test_a_server_that_is_lost_in_the_middle(cheap):
         ("UpsertBucket", 403, "execution 1 (Make): Error uploading run: returned error 403"),
         ("CreateArtifact", 404, "execution 1 (Make): ArtifactSaver.createArtifact: returned error"),
         ("CreateArtifact", 500, "giving up after 4 attempt(s)"),
-        ("UseArtifact", 429, f"unfinished after {DEADLINE} s"),  # The client tries for ever.
+        ("UseArtifact", 429, f"unfinished after {DEADLINE} s"),  # the client retries forever
     ],
 )
-def test_an_error_in_the_middle(operation, status, reason, cheap, server):
-    """Whether the client gives up or goes on, nothing is claimed that is not there."""
+def test_an_error_during_the_mirror(operation, status, reason, cheap, server):
+    """Incomplete runs are reported, whether the client gives up or retries."""
     server.fail(lambda request: f"mutation {operation}".encode() in request.body, status)
     started = time.monotonic()
     deadline = DEADLINE if status == 429 else 2 * DEADLINE
@@ -133,8 +133,8 @@ def test_a_server_slower_than_the_deadline(cheap, server):
     catches_up(command, cheap, server)
 
 
-def test_what_is_sent_and_lost_is_not_claimed(cheap, server):
-    """A server that takes everything and keeps one edge less."""
+def test_lost_edges_are_reported(cheap, server):
+    """A server that accepts everything and drops one edge."""
 
     def forget(operation):
         for held in list(server.project(PROJECT).all_runs.values()):
@@ -142,11 +142,11 @@ def test_what_is_sent_and_lost_is_not_claimed(cheap, server):
 
     server.before = forget
     started = time.monotonic()
-    failed(mirror(cheap, server, "--deadline", DEADLINE), started, "did not arrive")
+    failed(mirror(cheap, server, "--deadline", DEADLINE), started, "is incomplete in W&B")
 
 
 @pytest.mark.slow
-def test_nothing_is_left_running_or_lying_about(cheap, server, tmp_path):
+def test_no_process_or_file_is_left(cheap, server, tmp_path):
     """After Ctrl-C, while W&B's client waits for an answer."""
     waits = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Killed anywhere, the next pass completes; two at once do not get into each other's way."""
+"""Killed and concurrent mirrors: the next pass completes, and nothing is copied twice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import time
 import pytest
 
 from pipeline.lineage import lease
-from pipeline.lineage.lease import LeaseError, exclusive
+from pipeline.lineage.lease import LeaseError, hold_lease
 from pipeline.metadata.stores import open_source
 from tests.conftest import REPOSITORY
 from tests.pipeline.lineage.conftest import PROJECT, mirror, start
@@ -59,7 +59,7 @@ def test_a_killed_mirror_is_completed_by_the_next(point, cheap, server, tmp_path
     assert set(versions(server).values()) == {1}
 
 
-def test_two_mirrors_at_once_make_one_copy(cheap, server):
+def test_two_concurrent_mirrors_make_one_copy(cheap, server):
     arguments = ("mirror", "--metadata", cheap, "--project", PROJECT)
     both = [start(*arguments, environment=server.environment()) for _ in range(2)]
     outputs = [process.communicate(timeout=100)[0] for process in both]
@@ -74,16 +74,16 @@ def test_two_mirrors_at_once_make_one_copy(cheap, server):
 def test_a_lease_has_one_holder(cheap):
     one, two = open_source(str(cheap)), open_source(str(cheap))
     with (
-        exclusive(one, "project", seconds=60, patience=0),
-        pytest.raises(LeaseError, match="another mirror is at work"),
-        exclusive(two, "project", seconds=60, patience=0),
+        hold_lease(one, "project", seconds=60, wait=0),
+        pytest.raises(LeaseError, match="another mirror is running"),
+        hold_lease(two, "project", seconds=60, wait=0),
     ):
         pass
-    with exclusive(two, "project", 60, 0), exclusive(one, "another project", 60, 0):
+    with hold_lease(two, "project", 60, 0), hold_lease(one, "another project", 60, 0):
         pass
 
 
-def test_many_at_once_take_a_lease_in_turn(cheap, tmp_path):
+def test_concurrent_processes_take_a_lease_in_turn(cheap, tmp_path):
     """Each holder writes two lines; none writes between those of another."""
     log = tmp_path / "log"
     takers = [
@@ -97,31 +97,31 @@ def test_many_at_once_take_a_lease_in_turn(cheap, tmp_path):
 
 _TAKER = """
 import os, sys, time
-from pipeline.lineage.lease import exclusive
+from pipeline.lineage.lease import hold_lease
 from pipeline.metadata.stores import open_source
 source = open_source(sys.argv[1])
-with exclusive(source, "turns", 60, 50), open(sys.argv[2], "a", buffering=1) as log:
+with hold_lease(source, "turns", 60, 50), open(sys.argv[2], "a", buffering=1) as log:
     print(os.getpid(), file=log)
     time.sleep(0.3)
     print(os.getpid(), file=log)
 """
 
 
-def test_a_host_whose_clock_is_ahead_waits_too(cheap, monkeypatch):
+def test_a_host_with_a_fast_clock_waits(cheap, monkeypatch):
     source = open_source(str(cheap))
-    with exclusive(source, "shared", seconds=60, patience=0):
-        ahead = time.time() + 60 + lease.CLOCKS - 5
+    with hold_lease(source, "shared", seconds=60, wait=0):
+        ahead = time.time() + 60 + lease.CLOCK_SKEW_S - 5
         monkeypatch.setattr(lease, "_identity", lambda: {"host": "elsewhere"})
         monkeypatch.setattr(lease.time, "time", lambda: ahead)
-        with pytest.raises(LeaseError), exclusive(source, "shared", seconds=60, patience=0):
+        with pytest.raises(LeaseError), hold_lease(source, "shared", seconds=60, wait=0):
             pass
 
 
-def test_another_hosts_lease_is_taken_when_it_expires(cheap):
+def test_an_expired_lease_of_another_host_is_taken(cheap):
     source = open_source(str(cheap))
     holder = {"host": "elsewhere", "process": 7, "started": "1"}
     source.create_note("shared/1", json.dumps(holder | {"expires": time.time() + 2}))
-    with pytest.raises(LeaseError, match="elsewhere"), exclusive(source, "shared", 60, 0):
+    with pytest.raises(LeaseError, match="elsewhere"), hold_lease(source, "shared", 60, 0):
         pass
-    with exclusive(source, "shared", seconds=60, patience=10):
+    with hold_lease(source, "shared", seconds=60, wait=10):
         pass

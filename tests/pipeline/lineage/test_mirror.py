@@ -1,4 +1,4 @@
-"""W&B's graph equals the store's, for a real store of TFX and the real client."""
+"""W&B's graph equals the graph of a store that TFX wrote, through W&B's client."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_lineage_begins_with_the_photos(whole):
     assert pushed.id in reached, "photos lead to the pushed model"
 
 
-def test_runs_and_artifacts_carry_what_mlmd_knows(whole):
+def test_runs_and_artifacts_have_the_metadata_of_the_store(whole):
     store, server, _ = whole
     reader = sqlite_store(str(store))
     held = Held(server, store)
@@ -92,7 +92,7 @@ def test_runs_and_artifacts_carry_what_mlmd_knows(whole):
     }
 
 
-def test_statistics_and_evaluations_carry_a_picture(whole):
+def test_statistics_and_evaluations_have_a_summary_image(whole):
     _, server, _ = whole
     pictures = {
         collection.name: [v.files["summary.png"] for v in collection.versions if v.files]
@@ -111,10 +111,10 @@ def test_the_second_pass_sends_nothing(whole):
     again = mirror(store, server)
     assert again.status == 0 and "nothing new" in again.output
     assert len(server.mutations()) == before[0]
-    assert len(server.requests) - before[1] < 10, "the cursor says that nothing is new"
+    assert len(server.requests) - before[1] < 10, "the cursor finds nothing new"
 
 
-def test_check_agrees_and_finds_what_was_lost(whole):
+def test_check_finds_differences(whole):
     store, server, _ = whole
     arguments = ("check", "--metadata", store, "--project", PROJECT)
     before = len(server.mutations())
@@ -131,12 +131,16 @@ def test_check_agrees_and_finds_what_was_lost(whole):
     assert said.status == 1 and "4 differences\n" in said.output
     assert said.output.count("(Trainer,") == 4
     assert f"input {lost.artifactSequence.name}" in said.output and "is missing" in said.output
-    for problem in ("lacks the tags complete, pawprint", "config says", "its group is None"):
+    for problem in (
+        "lacks the tags complete, pawprint",
+        "entry in its config",
+        "its group is None",
+    ):
         assert problem in said.output
     assert len(server.mutations()) == before
 
 
-def test_looking_at_everything_again_costs_reading_only(cheap, server):
+def test_again_writes_nothing_to_a_complete_project(cheap, server):
     assert mirror(cheap, server).status == 0
     before = len(server.mutations())
     again = mirror(cheap, server, "--again")
@@ -144,7 +148,7 @@ def test_looking_at_everything_again_costs_reading_only(cheap, server):
     assert len(server.mutations()) == before
 
 
-def test_one_run_brings_what_it_was_made_from(cheap, server):
+def test_a_single_run_is_mirrored_with_its_ancestry(cheap, server):
     said = mirror(cheap, server, "--run", "cheap-2")
     assert said.status == 0, said.output + said.errors
     held = Held(server, cheap)
@@ -184,7 +188,7 @@ def test_equal_stores_of_two_hosts_share_a_project(cheap, stores, server, tmp_pa
 
 
 @pytest.mark.slow
-def test_one_that_wandb_refuses_holds_up_nothing(tmp_path, server):
+def test_an_execution_that_wandb_rejects_does_not_block_others(tmp_path, server):
     """Here an artifact whose collection has another type."""
     store = SmallStore(tmp_path / "small.sqlite")
     store.add("A", "/1", kind="Examples")
@@ -203,7 +207,7 @@ def test_one_that_wandb_refuses_holds_up_nothing(tmp_path, server):
     server.unknown.clear()
 
 
-def test_payloads_are_uploaded_where_asked(cheap, server):
+def test_payloads_of_selected_types_are_uploaded(cheap, server):
     assert mirror(cheap, server, "--upload", "model").status == 0
     for name, files in (
         ("cheap.Train.model", {"payload/model": b"two"}),
@@ -213,7 +217,7 @@ def test_payloads_are_uploaded_where_asked(cheap, server):
         assert dict(version.files.items()) == files
 
 
-def test_settings_of_other_runs_do_not_count(cheap, server, tmp_path):
+def test_settings_of_other_runs_are_ignored(cheap, server, tmp_path):
     """Variables, and what `wandb offline` and `wandb init` leave in W&B's settings file."""
     (tmp_path / "settings").write_text(
         "[default]\nmode = offline\nproject = other\nentity = other\n"
@@ -235,7 +239,7 @@ def test_settings_of_other_runs_do_not_count(cheap, server, tmp_path):
     assert "other" not in {value for r in runs for value in (r.name, r.group, *r.tags)}
 
 
-def test_a_store_that_is_not_there(tmp_path):
+def test_a_missing_store(tmp_path):
     said = run("mirror", "--metadata", tmp_path / "no.sqlite")
     assert said.status == 2 and "no metadata store" in said.errors
     said = run("show", "--metadata", "mysql://me:secret@host/db")

@@ -1,4 +1,4 @@
-"""Names stay within W&B's limits and apart from each other; W&B's own checks are asked."""
+"""Names stay within W&B's limits, by its own validators, and distinct."""
 
 from __future__ import annotations
 
@@ -37,33 +37,33 @@ def artifact(**fields) -> Artifact:
 
 @settings(max_examples=100)
 @given(NAMES, NAMES, NAMES)
-def test_any_name_is_one_for_wandb(pipeline, node, key):
+def test_any_name_is_valid_in_wandb(pipeline, node, key):
     name = naming.Naming("a" * 32).collection(artifact(), execution(node, pipeline), key)
     assert wandb_rules.validate_artifact_name(name) == name and len(name) <= 128
 
 
 @given(NAMES, NAMES)
-def test_different_names_stay_different(one, two):
+def test_distinct_names_stay_distinct(one, two):
     if one != two:
-        assert naming.clean(one, 128) != naming.clean(two, 128)
+        assert naming.sanitize(one, 128) != naming.sanitize(two, 128)
 
 
 @given(NAMES)
-def test_any_type_is_one_for_wandb(name):
+def test_any_type_is_valid_in_wandb(name):
     kind = naming.artifact_type(artifact(type=name))
     assert wandb_rules.validate_artifact_type(kind, "x") == kind
 
 
 @given(st.dictionaries(st.text(), st.floats() | st.text(max_size=20) | st.booleans(), max_size=150))
-def test_metadata_is_json_of_a_bounded_size(properties):
+def test_metadata_is_json_of_bounded_size(properties):
     found = naming.metadata(artifact(properties=properties), "alias")
     assert len(found) <= 100
     assert all(math.isfinite(v) for v in found.values() if isinstance(v, float))
     json.dumps(found, allow_nan=False)
 
 
-def test_a_long_text_is_cut_and_says_so():
-    assert naming.plain("x" * 20_000) == "x" * 10_000 + "… (20,000 characters)"
+def test_a_long_text_is_truncated_with_its_length():
+    assert naming.to_json("x" * 20_000) == "x" * 10_000 + "… (20,000 characters)"
 
 
 def test_two_stores_and_two_executions_have_different_runs():

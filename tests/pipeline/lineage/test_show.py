@@ -31,14 +31,14 @@ def test_the_graph_of_a_run(stores):
     assert lines[3].startswith("  <- examples: Examples 1 of execution 1")
 
 
-def test_an_unknown_run_names_those_there_are(stores):
+def test_an_unknown_run_lists_the_known_ones(stores):
     said = run("show", "--metadata", stores.cheap, "cheap-9")
     assert said.status == 2
     assert "no run 'cheap-9'" in said.errors and "cheap-1, cheap-2, cheap-3" in said.errors
 
 
 @pytest.mark.parametrize("command", [["show"], ["html", "--artifact", "1"]])
-def test_looking_writes_nothing(command, stores, tmp_path, capsys, monkeypatch):
+def test_show_and_html_write_nothing_to_the_store(command, stores, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store = shutil.copy(stores.cheap, "store.sqlite")
     with sqlite3.connect("other.sqlite") as other:

@@ -1,4 +1,4 @@
-"""A store of Vertex ML Metadata, read by Google's client from a stand-in."""
+"""A store in Vertex ML Metadata, read with Google's client from a stand-in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from google.cloud import aiplatform_v1 as vertex
 
 from models.tracking.run_id import training_run_id
 from pipeline.lineage.cli import main
-from pipeline.lineage.lease import LeaseError, exclusive
+from pipeline.lineage.lease import LeaseError, hold_lease
 from pipeline.lineage.naming import Naming
 from pipeline.metadata import vertex_source
 from pipeline.metadata.graph import StoreError, ancestry, load, of_run
@@ -117,15 +117,15 @@ def test_a_run_is_read_with_its_edges(service):
     assert set(ancestry(source, "12").executions) == {"11", "12"}
 
 
-def test_the_ancestry_of_an_artifact_whose_id_is_a_number(service, tmp_path, capsys):
+def test_the_ancestry_of_an_artifact_with_a_numeric_id(service, tmp_path, capsys):
     page = str(tmp_path / "lineage.html")
     assert main(["html", "--metadata", URI, "--artifact", "12", "-o", page]) == 0
     assert "2 executions, 2 artifacts" in capsys.readouterr().out
     assert main(["html", "--metadata", URI, "--artifact", "99", "-o", page]) == 2
-    assert "there is no artifact 99" in capsys.readouterr().err
+    assert "no artifact 99" in capsys.readouterr().err
 
 
-def test_a_store_that_refuses_is_an_error_of_the_store(service, capsys):
+def test_an_error_of_the_service_is_a_store_error(service, capsys):
     service.fail(lambda request: True, 403)
     assert main(["show", "--metadata", URI]) == 2
     said = capsys.readouterr().err
@@ -138,7 +138,7 @@ def test_a_training_on_vertex_joins_its_own_run(service):
     assert Naming("a" * 32).run_id(graph.executions["12"], graph) == own
 
 
-def test_updates_are_asked_for_by_time(service):
+def test_updates_are_selected_by_time(service):
     source = open_source(URI)
     every = source.updates(None)
     assert [id for _, id in every] == ["11", "12", "21", "22"]
@@ -146,7 +146,7 @@ def test_updates_are_asked_for_by_time(service):
     assert len(load(source, [id for _, id in every]).executions) == 4
 
 
-def test_notes_have_one_maker(service):
+def test_a_note_is_created_once(service):
     one, two = open_source(URI), open_source(URI)
     assert one.note("a name / with signs") is None
     assert one.create_note("a name / with signs", "1")
@@ -154,9 +154,9 @@ def test_notes_have_one_maker(service):
     two.write_note("a name / with signs", "3")
     assert one.note("a name / with signs") == "3"
     with (
-        exclusive(one, "project", seconds=60, patience=0),
+        hold_lease(one, "project", seconds=60, wait=0),
         pytest.raises(LeaseError),
-        exclusive(two, "project", seconds=60, patience=0),
+        hold_lease(two, "project", seconds=60, wait=0),
     ):
         pass
 

@@ -1,4 +1,4 @@
-"""What a store recorded and what the stand-in holds, each read without the mirror's own code."""
+"""The content of a store and of the stand-in, read without the code of the mirror."""
 
 from __future__ import annotations
 

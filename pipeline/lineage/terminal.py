@@ -1,4 +1,4 @@
-"""The terminal of a mirror: what it says itself, and nothing that libraries print."""
+"""The terminal of a mirror, without the output of libraries."""
 
 from __future__ import annotations
 
@@ -7,26 +7,31 @@ import os
 from tqdm import tqdm
 
 
-class Quiet:
-    """Leads file descriptors 1 and 2 to nowhere; only `line` and `progress` reach the terminal."""
+class Terminal:
+    """Redirects file descriptors 1 and 2 to the null device; writes to the original terminal.
+
+    The redirection lasts for the rest of the process.
+
+    Args:
+        verbose: Whether to keep the output of libraries.
+    """
 
     def __init__(self, verbose: bool = False):
-        """From now on, for the rest of this process; with `verbose` the libraries are heard too."""
         self._bar: tqdm | None = None
         self._terminal = os.fdopen(os.dup(1), "w", buffering=1)
         if not verbose:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, 1)
-            os.dup2(nowhere, 2)
-            os.close(nowhere)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 1)
+            os.dup2(null, 2)
+            os.close(null)
 
     def line(self, text: str) -> None:
-        """Prints one line, below a progress bar if there is one."""
+        """Prints one line and removes the progress bar."""
         self.close()
         self._terminal.write(f"{text}\n")
 
     def progress(self, done: int, total: int) -> None:
-        """Draws a bar of executions; off a terminal nothing is drawn."""
+        """Updates the progress bar, if this is a terminal."""
         if not self._terminal.isatty():
             return
         if self._bar is None:
@@ -34,7 +39,7 @@ class Quiet:
         self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
-        """Takes the bar away."""
+        """Removes the progress bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None

@@ -1,4 +1,4 @@
-"""Pictures that sum up statistics and evaluations, read from TFX's files without TensorFlow."""
+"""Draws a summary of statistics and evaluations from TFX's files, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -9,28 +9,32 @@ import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
 from data.record import tfrecord
 
 _PAD, _ROW, _NAME, _CELL = 14, 64, 190, 210
-_WIDE = 186
+_BAR_WIDTH = 186
 _GROUND, _INK, _SOFT, _BAR, _EMPTY = "#ffffff", "#1d2228", "#667079", "#3b6fb6", "#e3e6e9"
 _BARS = 24
 Cell = tuple[list[float] | float | None, str]
-"""Heights of bars, or a share of 1, or nothing to draw; and a caption."""
+"""Heights of a histogram, a fraction of 1 or None; and a caption."""
+Table = tuple[list[str], dict[str, list[Cell]]]
+"""Column names, and the cells of each row by its name."""
 
 
-def picture(kind: str, folder: Path) -> bytes | None:
-    """A PNG that sums up a payload.
+def summary_image(kind: str, folder: Path) -> bytes | None:
+    """Draws a summary of a payload.
 
     Args:
         kind: W&B type of the artifact.
-        folder: its local payload.
+        folder: Local folder of its payload.
 
     Returns:
-        None for other types than `statistics` and `evaluation`, and where nothing can be read.
+        A PNG file; None for types other than `statistics` and `evaluation` and for unreadable
+        payloads.
     """
     read = _READERS.get(kind)
     if read is None or not folder.is_dir():
@@ -38,11 +42,11 @@ def picture(kind: str, folder: Path) -> bytes | None:
     try:
         columns, rows = read(folder)
         return _grid(columns, rows) if rows else None
-    except Exception:  # A picture is a help: whatever is wrong with one, the mirror goes on.
+    except Exception:  # the image is optional: it must not fail the mirror
         return None
 
 
-def _statistics(folder: Path) -> tuple[list[str], dict[str, list[Cell]]]:
+def _statistics(folder: Path) -> Table:
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
     found = {path.parent.name: path.parent for path in folder.glob("Split-*/FeatureStats.pb")}
@@ -59,22 +63,22 @@ def _statistics(folder: Path) -> tuple[list[str], dict[str, list[Cell]]]:
     return [split.name.removeprefix("Split-") for split in splits], rows
 
 
-def _feature(feature) -> Cell:
+def _feature(feature: Any) -> Cell:
     kind = feature.WhichOneof("stats")
     stats = getattr(feature, kind)
     missing = stats.common_stats.num_missing
-    lacking = f", {missing} missing" if missing else ""
+    note = f", {missing} missing" if missing else ""
     if kind == "num_stats":
         histogram = next(iter(stats.histograms), None)
         bars = [bucket.sample_count for bucket in histogram.buckets] if histogram else []
-        return bars, f"{stats.min:g} to {stats.max:g}, mean {stats.mean:.4g}{lacking}"
+        return bars, f"{stats.min:g} to {stats.max:g}, mean {stats.mean:.4g}{note}"
     if kind == "string_stats":
         bars = [bucket.sample_count for bucket in stats.rank_histogram.buckets]
-        return bars, f"{stats.unique} different{lacking}"
+        return bars, f"{stats.unique} different{note}"
     return None, kind
 
 
-def _evaluation(folder: Path) -> tuple[list[str], dict[str, list[Cell]]]:
+def _evaluation(folder: Path) -> Table:
     proto = _without_tensorflow(
         "tensorflow_model_analysis", "tensorflow_model_analysis.proto.metrics_for_slice_pb2"
     )
@@ -86,7 +90,7 @@ def _evaluation(folder: Path) -> tuple[list[str], dict[str, list[Cell]]]:
             by_name = values.setdefault(", ".join(keys) or "overall", {})
             for item in found.metric_keys_and_values:
                 key = item.key
-                other = key.is_diff or key.model_name == "baseline"  # as TFMA names it
+                other = key.is_diff or key.model_name == "baseline"  # the name used by TFMA
                 if item.value.WhichOneof("type") == "double_value" and not other:
                     of_one = key.HasField("sub_key") and not key.HasField("aggregation_type")
                     label = f" of {key.sub_key.class_id.value}" if of_one else ""
@@ -98,7 +102,7 @@ def _evaluation(folder: Path) -> tuple[list[str], dict[str, list[Cell]]]:
     }
 
 
-def _slice(key) -> str:
+def _slice(key: Any) -> str:
     value = getattr(key, key.WhichOneof("kind"))
     return f"{key.column}={value.decode() if isinstance(value, bytes) else value}"
 
@@ -109,7 +113,10 @@ def _metric(name: str, value: float | None) -> Cell:
     return value if 0 <= value <= 1 and name != "loss" else None, f"{value:.4g}"
 
 
-_READERS: dict[str, Callable] = {"statistics": _statistics, "evaluation": _evaluation}
+_READERS: dict[str, Callable[[Path], Table]] = {
+    "statistics": _statistics,
+    "evaluation": _evaluation,
+}
 
 
 def _grid(columns: list[str], rows: dict[str, list[Cell]]) -> bytes:
@@ -138,24 +145,27 @@ def _grid(columns: list[str], rows: dict[str, list[Cell]]) -> bytes:
 def _bars(draw: ImageDraw.ImageDraw, bars: list[float], left: float, top: float) -> None:
     highest = max(bars, default=0)
     for number, height in enumerate(bars):
-        size = _WIDE / len(bars)
+        size = _BAR_WIDTH / len(bars)
         tall = 34 * height / highest if highest else 0
         box = (left + size * number, top + 36 - tall, left + size * (number + 1) - 2, top + 36)
         draw.rectangle(box, _BAR)
 
 
 def _share(draw: ImageDraw.ImageDraw, share: float, left: float, top: float) -> None:
-    draw.rectangle((left, top, left + _WIDE, top + 14), _EMPTY)
-    draw.rectangle((left, top, left + _WIDE * share, top + 14), _BAR)
+    draw.rectangle((left, top, left + _BAR_WIDTH, top + 14), _EMPTY)
+    draw.rectangle((left, top, left + _BAR_WIDTH * share, top + 14), _BAR)
 
 
 def _without_tensorflow(package: str, module: str) -> types.ModuleType:
-    """Imports a module of a package whose `__init__` would load TensorFlow, without running it."""
+    """Imports a module without running the `__init__` of its package, which loads TensorFlow."""
     if package in sys.modules:
         return importlib.import_module(module)
-    shell = types.ModuleType(package)
-    shell.__path__ = list(importlib.util.find_spec(package).submodule_search_locations)
-    sys.modules[package] = shell
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        raise ModuleNotFoundError(f"no package {package}")
+    placeholder = types.ModuleType(package)
+    placeholder.__path__ = list(spec.submodule_search_locations or ())
+    sys.modules[package] = placeholder
     try:
         return importlib.import_module(module)
     finally:

@@ -1,4 +1,4 @@
-"""A mirror ends at its deadline and when it is told to, also while it waits for its store."""
+"""A mirror ends at its deadline and on signals, also while it waits for its store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def arguments(silent: socket.socket, deadline: float, scheme: str = "mysql") -> 
 
 
 @pytest.mark.parametrize("scheme", ["mysql", "postgresql"])
-def test_a_silent_metadata_store_costs_the_deadline(scheme, silent):
+def test_a_silent_metadata_store_ends_at_the_deadline(scheme, silent):
     started = time.monotonic()
     words = arguments(silent, 2, scheme)
     said = run(*words, timeout=20)
@@ -49,7 +49,7 @@ def waiting(silent: socket.socket, temporary: Path) -> tuple[subprocess.Popen, s
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_when_it_is_told_to(number, silent, tmp_path):
+def test_it_ends_on_a_signal(number, silent, tmp_path):
     process, connection = waiting(silent, tmp_path)
     with connection:
         process.send_signal(number)
@@ -59,7 +59,7 @@ def test_it_ends_when_it_is_told_to(number, silent, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_outlives_a_mirror_that_is_killed(silent, tmp_path):
+def test_a_killed_mirror_leaves_no_process(silent, tmp_path):
     process, connection = waiting(silent, tmp_path)
     with connection:
         process.kill()
@@ -68,7 +68,7 @@ def test_nothing_outlives_a_mirror_that_is_killed(silent, tmp_path):
         assert connection.recv(1) == b""
 
 
-def test_it_ends_in_time_where_nobody_can_be_told(silent):
+def test_it_ends_at_the_deadline_without_standard_streams(silent):
     command = [sys.executable, "-m", "pipeline.lineage", *arguments(silent, 1)]
     with subprocess.Popen(["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command], cwd=REPOSITORY) as it:
         assert it.wait(10) == 1
