@@ -51,7 +51,7 @@ def test_a_folder_that_begins_with_a_digit_is_converted(cloud, dataflow, config,
     threading.Thread(target=finish, args=(cloud, dataflow), daemon=True).start()
     convert()
     same = sys.version_info[:2] == (3, 12)
-    assert ("a worker needs the same" in caplog.text) is not same
+    assert ("a job needs the same on both sides" in caplog.text) is not same
     (job,) = dataflow.jobs.values()
     assert re.fullmatch(r"convert-[0-9a-f]{12}", job["name"])
     check_job(job, config)
@@ -76,7 +76,7 @@ def test_a_job_that_is_done_and_left_no_records_is_an_error(dataflow, convert, m
         dataflow.states.update(dict.fromkeys(dataflow.states, "JOB_STATE_DONE"))
 
     monkeypatch.setattr(conversion.time, "sleep", done)
-    with pytest.raises(CloudError, match=r"is done, but gs://.*/manifest\.json is not there"):
+    with pytest.raises(CloudError, match=r"is done, but gs://.*/manifest\.json does not exist"):
         convert()
 
 
@@ -98,7 +98,7 @@ def test_a_refusal_is_told_in_words(dataflow, convert):
 
 def test_an_expired_login_is_told_as_that(cloud, dataflow, convert):
     cloud.tokens.expired = True
-    with pytest.raises(CloudError, match=r"expired or were revoked .*gcloud auth application"):
+    with pytest.raises(CloudError, match=r"expired or were revoked\. .*gcloud auth application"):
         convert()
     assert dataflow.requests == []
 

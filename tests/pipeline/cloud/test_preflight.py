@@ -34,9 +34,9 @@ def errors(*overrides):
             "cloud.training.chief={preset: T4_4X, accelerator_count: 2}",
             "already sets .*preset to null",
         ),
-        ("cloud.training.chief={preset: T4_4X, replicas: 2}", "one chief"),
+        ("cloud.training.chief={preset: T4_4X, replicas: 2}", "chief.replicas must be 1"),
         ("cloud.training.chief={accelerator_count: 2}", "set preset or machine_type"),
-        ("cloud.training.worker={machine_type: n1-standard-4, accelerator_count: 2}", "together"),
+        ("cloud.training.worker={machine_type: n1-standard-4, accelerator_count: 2}", "or neither"),
         ("cloud.regoin=us-central1", r"did you mean cloud\.region"),
     ],
 )
