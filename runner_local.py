@@ -1,21 +1,21 @@
-"""Runs the whole pipeline on this machine.
+"""Runs the pipeline on this machine.
 
     python runner_local.py --images PHOTOS
 
-Exit status: 0 the model was pushed; 3 the run finished and a gate refused the model; 2 wrong
-arguments, config or data; 1 anything else.
+Exit status: 0 the model was pushed; 3 a gate refused the model; 2 invalid arguments, config or
+data; 1 any other error.
 """
 
 import argparse
 import os
 import sys
 
-# Keras 3 cannot train under MultiWorkerMirroredStrategy; read when TensorFlow is imported.
+# Keras 3 cannot train under MultiWorkerMirroredStrategy. TensorFlow reads this on import.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     from pipeline.config.command_line import add_bless, add_config, add_root
 
     parser = argparse.ArgumentParser(
@@ -34,7 +34,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--csv",
         type=os.path.expanduser,
         metavar="FILE",
-        help="Image CSV with split, image_uri, label",
+        help="Image CSV with the columns split, image_uri, label",
     )
     source.add_argument(
         "--tfrecords",
@@ -46,7 +46,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--predict",
         type=os.path.expanduser,
         metavar="FOLDER",
-        help="unlabelled photos: the model that the root serves labels them, in a CSV",
+        help="unlabelled photos: writes the predictions of the served model to a CSV",
     )
     add_root(parser)
     add_config(parser)
@@ -54,25 +54,25 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--verbose", action="store_true", help="show the libraries' output too")
     arguments = parser.parse_args(argv)
     if arguments.predict and arguments.bless:
-        parser.error("--bless is for a model that is trained; --predict takes the served one")
+        parser.error("--bless is for a training run; --predict uses the served model")
     return arguments
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs once; returns the exit status."""
+    """Runs the command; returns the exit status."""
     arguments = parse_arguments(argv)
     from pipeline.components import tfserving
     from pipeline.config.command_line import read_bless
     from pipeline.config.files import ConfigError, load_config
     from pipeline.run import lazy_imports
-    from pipeline.run.ingest import DataSource
+    from pipeline.run.ingest import SOURCE_KINDS, DataSource
 
     try:
         config = load_config(arguments.config, arguments.set, arguments.root)
-        # A cloud's config serves here too, all of it but the place.
+        # Runs configs for Google Cloud on this machine too.
         config = config.model_copy(update={"cloud": None})
         tfserving.preflight(config)
-        blessing = read_bless(arguments.bless)
+        override = read_bless(arguments.bless)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -84,15 +84,15 @@ def main(argv: list[str] | None = None) -> int:
     from pipeline.run.model_preflight import preflight
 
     try:
-        preflight(config)  # May import TensorFlow, so the deferred imports come before it.
+        preflight(config)  # may import TensorFlow: only after lazy_imports.install
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    kind = next(kind for kind in ("images", "csv", "tfrecords") if getattr(arguments, kind))
+    kind = next(kind for kind in SOURCE_KINDS if getattr(arguments, kind))
     from pipeline.run.local_run import run
 
     source = DataSource(kind, getattr(arguments, kind))
-    return run(source, config, arguments.verbose, blessing)
+    return run(source, config, arguments.verbose, override)
 
 
 if __name__ == "__main__":

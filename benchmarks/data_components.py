@@ -78,7 +78,7 @@ def run_to_transform(side: str, photos: str, root: str, *settings: str):
 
 def template(config, tfx):
     """The data components as TFX's templates have them."""
-    from pipeline.pipeline import metadata_file
+    from pipeline import placement
 
     records = config.records
     examples = tfx.components.ImportExampleGen(
@@ -102,7 +102,7 @@ def template(config, tfx):
         pipeline_root=str(Path(config.root) / "pipeline"),
         components=[examples, statistics, schema, transform],
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
-            str(metadata_file(config))
+            str(placement.metadata_file(config))
         ),
         beam_pipeline_args=list(config.beam.pipeline_args),
     )

@@ -1,13 +1,15 @@
-"""The whole path, top to bottom, in the order in which the data flows."""
+"""The TFX pipeline, from TFRecords to a pushed model."""
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
 from tfx import v1 as tfx
 
 import models
+from data.record.records import IMAGE
 from models import registry
 from pipeline import placement
 from pipeline.artifacts.digests import file_digest, folder_digest, settings_digest
@@ -17,9 +19,9 @@ from pipeline.components import serving_check as gate_2
 from pipeline.components.evaluator import RecordingEvaluator
 from pipeline.components.example_validator import StrictExampleValidator
 from pipeline.components.pusher import BlessedPusher
-from pipeline.components.record_schema import PIXELS, RecordSchema, known_layout
+from pipeline.components.record_schema import RecordSchema, known_layout
 from pipeline.config.gate import Override
-from pipeline.config.schema import Config
+from pipeline.config.schema import Config, RunConfig
 from pipeline.gate import extractors
 from pipeline.gate.evaluation import eval_config
 from pipeline.metadata.store_identity import store_identity
@@ -28,18 +30,26 @@ _MODELS = Path(models.__file__).parent
 
 
 def create_pipeline(
-    config: Config, cache_nonce: str = "", override: Override | None = None
+    config: RunConfig, cache_nonce: str = "", override: Override | None = None
 ) -> tfx.dsl.Pipeline:
-    """From TFRecords to a pushed model, on this machine or, with `config.cloud`, on Google Cloud.
+    """Creates the pipeline, for this machine or, with `config.cloud`, for Google Cloud.
 
     Args:
-        config: with `records` filled in.
-        cache_nonce: the answer of `Target.preflight`; another one keeps a push out of the cache.
-        override: a blessing against the bounds of gate 1; None leaves it to them.
+        config: the config of a run.
+        cache_nonce: the result of `Target.preflight`; a new value repeats the push instead of
+            taking it from the cache.
+        override: blesses the model even if it fails gate 1; None leaves the verdict to the gate.
+
+    Returns:
+        The pipeline, for any TFX runner.
+
+    Example:
+        >>> records = describe("gs://bucket/records")  # pipeline.run.ingest
+        >>> config = load_config("conf/local.yaml").with_records(records)
+        >>> tfx.orchestration.LocalDagRunner().run(create_pipeline(config))
     """
     records = config.records
     settings = training_settings(config)
-    cross_validated = cross_validation.is_wanted(config)
 
     examples = tfx.components.ImportExampleGen(
         input_base=records.path,
@@ -49,9 +59,9 @@ def create_pipeline(
     )
     statistics = tfx.components.StatisticsGen(
         examples=examples.outputs["examples"],
-        # Counting distinct pixel strings costs most of the time and tells nothing.
+        # Counting distinct encoded images would take most of the time.
         stats_options=tfdv.StatsOptions(
-            feature_allowlist=[name for name in records.features if name != PIXELS]
+            feature_allowlist=[name for name in records.features if name != IMAGE]
         ),
     )
     schema = RecordSchema(
@@ -75,7 +85,7 @@ def create_pipeline(
         ),
         custom_config={
             "image_size": config.model.image_size,
-            # Dotted paths hide the code from TFX's cache; its digest makes an edit count.
+            # TFX's cache ignores code behind a dotted path; the digest invalidates it on edits.
             "code": settings_digest(
                 [file_digest(_MODELS / name) for name in ("features.py", "preprocessing.py")]
             ),
@@ -92,10 +102,12 @@ def create_pipeline(
         eval_args=tfx.proto.EvalArgs(splits=["validation"]),
         custom_config=settings,
     )
-    all_photos = None
-    if cross_validated:
-        all_photos = cross_validation.create(transform.outputs["transformed_examples"], settings)
-        all_photos.add_upstream_node(trainer)  # Which keeps the features that it computes.
+    cross_validator = None
+    if cross_validation.is_enabled(config):
+        cross_validator = cross_validation.create(
+            transform.outputs["transformed_examples"], settings
+        )
+        cross_validator.add_upstream_node(trainer)  # it reuses the features that the Trainer caches
     baseline = tfx.dsl.Resolver(
         strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
         model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
@@ -109,13 +121,13 @@ def create_pipeline(
         eval_config=eval_config(config.gate, len(records.labels)),
         module_path=extractors.__name__,
     ).with_id("Evaluator")
-    del evaluator.outputs["blessing"]  # Without thresholds it says nothing: QualityGate blesses.
+    del evaluator.outputs["blessing"]  # meaningless without thresholds: QualityGate blesses
     quality_gate = gate_1.create(
         evaluator,
         trainer.outputs["model"],
         config,
         override,
-        all_photos and all_photos.outputs["evaluation"],
+        cross_validator and cross_validator.outputs["evaluation"],
     )
     serving_check = gate_2.create(trainer.outputs["model"], examples.outputs["examples"], config)
     pusher = BlessedPusher(
@@ -123,7 +135,7 @@ def create_pipeline(
         model_blessing=quality_gate.outputs["blessing"],
         infra_blessing=serving_check.outputs["blessing"],
         options=config.push,
-        folder=serving_folder(config),
+        folder=placement.serving(config),
         cache_nonce=cache_nonce,
     ).with_id("Pusher")
     return tfx.dsl.Pipeline(
@@ -138,7 +150,7 @@ def create_pipeline(
             trainer,
             baseline,
             evaluator,
-            *([all_photos] if all_photos else []),
+            *([cross_validator] if cross_validator else []),
             quality_gate,
             serving_check,
             pusher,
@@ -149,19 +161,19 @@ def create_pipeline(
     )
 
 
-def training_settings(config: Config) -> dict:
-    """What `models.trainer.run_fn` receives as `custom_config`."""
+def training_settings(config: RunConfig) -> dict[str, Any]:
+    """Returns the `custom_config` of the Trainer, which `models.trainer.run_fn` reads."""
     weights = registry.find_weights(config.model.name, config.model.arguments)
-    shaping = {
+    shaping: dict[str, Any] = {
         "labels": list(config.records.labels),
         "image_size": config.model.image_size,
         "model": {"name": config.model.name, **config.model.arguments},
         "trainer": dataclasses.asdict(config.trainer),
     }
     if weights:
-        # Resolved here, as it depends on the machines: a cached model is of the same preset.
+        # The preset depends on the machines; in the settings, it is part of the cache key.
         shaping["trainer"]["preset"] = placement.preset(config)
-    provenance = {
+    provenance: dict[str, Any] = {
         "config_digest": settings_digest(shaping),
         "data_digest": config.records.digest,
     }
@@ -178,24 +190,15 @@ def training_settings(config: Config) -> dict:
         "features_dir": placement.features(config),
         "provenance": provenance,
         "store": store_identity(config.root),
-        # Dotted paths hide the code from TFX's cache; its digest makes an edit count.
+        # TFX's cache ignores code behind a dotted path; the digest invalidates it on edits.
         "code": folder_digest(_MODELS, "*.py"),
         **placement.training_job(config),
     }
 
 
-def metadata_file(config: Config) -> Path:
-    """The SQLite file of ML Metadata."""
-    return Path(config.root) / "metadata.sqlite"
-
-
-def _metadata(config: Config):
-    """ML Metadata's connection; None where the place that orchestrates has its own."""
+def _metadata(config: Config) -> Any:
+    """Connection to ML Metadata; None for a remote root, whose orchestrator has its own store."""
     if "://" in config.root:
         return None
-    return tfx.orchestration.metadata.sqlite_metadata_connection_config(str(metadata_file(config)))
-
-
-def serving_folder(config: Config) -> str:
-    """Where versions are pushed."""
-    return placement.serving(config)
+    file = placement.metadata_file(config)
+    return tfx.orchestration.metadata.sqlite_metadata_connection_config(str(file))

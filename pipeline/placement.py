@@ -1,49 +1,62 @@
-"""Where `create_pipeline` puts each thing: on this machine, or on Google Cloud where set."""
+"""Folders, Beam flags and executors of a pipeline: local ones, or those of Google Cloud.
+
+All functions read `config.cloud`: None means this machine.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data.conversion import pool
+from pipeline.artifacts.names import METADATA_FILE
 from pipeline.cloud import dataflow, resources
-from pipeline.config.cloud import CloudConfig, PoolConfig
+from pipeline.config.cloud import PoolConfig
 
 if TYPE_CHECKING:
+    from tfx import v1 as tfx
+
     from pipeline.config.schema import Config
 
 _LOCAL_RUNNER = "--runner=FnApiRunner"
 _PACKAGES = ("--sdk_container_image", "--setup_file", "--extra_package", "--requirements_file")
 _START_S = 45
-_PHOTO_S = 0.0054
+"""Seconds that all components together take to start additional processes."""
+_IMAGE_S = 0.0054
+"""Seconds that all components together take for one image."""
 _MARGIN = 2
-_MOST_PROCESSES = 8  # each takes 1 GiB of memory and more
+_MAX_PROCESSES = 8  # each takes 1 GiB of memory or more
 
 
 def artifacts(config: Config) -> str:
-    """Where the components write their artifacts."""
+    """Folder of the components' artifacts."""
     return _absolute(config, "pipeline")
 
 
 def serving(config: Config) -> str:
-    """Where a push into a folder of versions goes."""
+    """Folder that the push target `folder` pushes versions to."""
     return f"{_home(config)}/serving"
 
 
 def records(config: Config) -> str:
-    """Where photos become records."""
+    """Folder of the records that photos are converted to."""
     return f"{_home(config)}/records"
 
 
 def features(config: Config) -> str:
-    """Where trainings keep the features of images."""
+    """Folder of the cached features of images."""
     return _absolute(config, "features")
 
 
-def _absolute(config: Config, name: str) -> str:
-    """A folder of the home; a local one by its absolute path.
+def metadata_file(config: Config) -> Path:
+    """SQLite file of ML Metadata in a local root."""
+    return Path(config.root) / METADATA_FILE
 
-    ML Metadata and the Trainer's settings keep it: one folder has one name from every working
+
+def _absolute(config: Config, name: str) -> str:
+    """Returns a subfolder of the home folder; a local one as an absolute path.
+
+    ML Metadata and the Trainer's settings record the path, which must not depend on the working
     directory.
     """
     folder = f"{_home(config)}/{name}"
@@ -51,19 +64,19 @@ def _absolute(config: Config, name: str) -> str:
 
 
 def preset(config: Config) -> str:
-    """How far a pretrained network is trained: as set, or by the accelerators that train it."""
+    """Training preset of a pretrained network: as set, else by the available accelerators."""
     cloud = config.cloud
     if config.trainer.preset:
         return config.trainer.preset
     if cloud and cloud.training:
         return "best" if cloud.training.chief.accelerator_count else "fast"
-    from models import phases  # TensorFlow tells what this machine has.
+    from models import phases  # imports TensorFlow to list the GPUs of this machine
 
-    return phases.preset(config.trainer)
+    return phases.resolve_preset(config.trainer)
 
 
 def beam_arguments(config: Config) -> list[str]:
-    """Beam's flags for the components."""
+    """Beam flags of the components."""
     cloud = config.cloud
     if cloud is None or cloud.dataflow is None:
         return _local_beam_arguments(config)
@@ -82,8 +95,8 @@ def _local_beam_arguments(config: Config) -> list[str]:
     if _LOCAL_RUNNER not in flags:
         return flags
     if not any(flag.startswith(_PACKAGES) for flag in flags):
-        # Without an image TFX packages itself for every component, 49 MB in the folder of temporary
-        # files that stay there. Local processes have the code and ignore the image.
+        # Without an image, TFX packages itself for each component and leaves 49 MB among the
+        # temporary files. Local processes have the code and ignore the image.
         flags.append("--sdk_container_image=none")
     chosen = any(flag.startswith("--direct_") for flag in flags)
     if not chosen and (processes := beam_processes(config)) > 1:
@@ -92,26 +105,26 @@ def _local_beam_arguments(config: Config) -> list[str]:
 
 
 def beam_processes(config: Config) -> int:
-    """Processes for Beam on this machine: as set, or by the number of photos and cores.
+    """Number of Beam processes on this machine: as set, else by the number of images and cores.
 
-    Every component starts its processes anew, each of which imports TFX: `_START_S` for all
-    components. In return the work on a photo, `_PHOTO_S`, is divided by their number. More than one
-    is chosen only where that saves `_MARGIN` times what it costs: 33,000 photos on 2 cores, 22,000
-    on 4, 19,000 on 8. Both figures are from 2 cores (`python -m benchmarks.beam_processes`), where
-    20,000 photos gain nothing; what more cores gain is computed and not measured.
+    Each component starts its processes anew, and each process imports TFX: `_START_S` seconds in
+    all. In return, the processes share the work on the images, `_IMAGE_S` seconds each. `auto`
+    chooses several processes if they save `_MARGIN` times what they cost: from 33,000 images on
+    2 cores, 22,000 on 4 and 19,000 on 8. Both constants were measured on 2 cores
+    (`python -m benchmarks.beam_processes`); the gain of more cores is computed, not measured.
     """
     if config.beam.processes != "auto":
         return config.beam.processes
-    if config.cloud or config.records is None:  # other machines' cores; unlabelled photos
+    if config.cloud or config.records is None:  # Beam on other machines; bulk inference
         return 1
     photos = sum(sum(labels.values()) for labels in config.records.counts.values())
-    processes = min(pool.cores(), _MOST_PROCESSES)
-    saved = photos * _PHOTO_S * (1 - 1 / processes)
+    processes = min(pool.cores(), _MAX_PROCESSES)
+    saved = photos * _IMAGE_S * (1 - 1 / processes)
     return processes if saved > _MARGIN * _START_S else 1
 
 
 def trainer(config: Config) -> type:
-    """The Trainer component: TFX's own, or the one that has a Vertex AI custom job do it."""
+    """The Trainer component: TFX's own, or the one that starts a Vertex AI custom job."""
     from tfx import v1 as tfx
 
     if config.cloud is None or config.cloud.training is None:
@@ -119,31 +132,40 @@ def trainer(config: Config) -> type:
     return tfx.extensions.google_cloud_ai_platform.Trainer
 
 
-def name_jobs(config: Config, pipeline):
-    """The pipeline; those of its components that start jobs elsewhere name these after the run."""
+def name_jobs(config: Config, pipeline: tfx.dsl.Pipeline) -> tfx.dsl.Pipeline:
+    """Makes components that start jobs on Google Cloud name them after the run.
+
+    Args:
+        config: the config of the pipeline.
+        pipeline: the pipeline; its components are changed in place.
+
+    Returns:
+        The pipeline.
+    """
     cloud = config.cloud
     if cloud is None:
         return pipeline
-    away = [
+    remote = [
         *(dataflow.COMPONENTS if cloud.dataflow else ()),
         *(["Trainer"] if cloud.training else ()),
     ]
     for component in pipeline.components:
-        if component.id in away:
+        if component.id in remote:
             from pipeline.components import google_executors
 
             component.executor_spec.executor_class = getattr(google_executors, component.id)
     return pipeline
 
 
-def training_job(config: Config) -> dict:
-    """What TFX's Vertex Trainer needs in `custom_config`; nothing where training is done here."""
+def training_job(config: Config) -> dict[str, Any]:
+    """Entries of `custom_config` that TFX's Vertex AI Trainer needs; {} for any other Trainer."""
     cloud = config.cloud
     if cloud is None or cloud.training is None:
         return {}
+    training, image = cloud.training, cloud.training_image or cloud.image
     # The keys are constants of tfx.extensions.google_cloud_ai_platform, whose import takes seconds.
     return {
-        "gpus": {kind: pool.accelerator_count for kind, pool in cloud.training.pools.items()},
+        "gpus": {kind: pool.accelerator_count for kind, pool in training.pools.items()},
         "ai_platform_enable_vertex": True,
         "ai_platform_vertex_region": cloud.region,
         "ai_platform_training_args": {
@@ -152,9 +174,9 @@ def training_job(config: Config) -> dict:
             "labels": resources.labels(config),
             "job_spec": {
                 "worker_pool_specs": [
-                    _pool_spec(pool, cloud) for pool in cloud.training.pools.values()
+                    _pool_spec(pool, image, training.disk_gb) for pool in training.pools.values()
                 ],
-                "scheduling": {"timeout": {"seconds": resources.seconds(cloud.training.timeout_h)}},
+                "scheduling": {"timeout": {"seconds": resources.seconds(training.timeout_h)}},
                 "service_account": cloud.service_account,
             }
             | ({"network": cloud.network} if cloud.network else {}),
@@ -163,7 +185,7 @@ def training_job(config: Config) -> dict:
 
 
 def with_labels(config: Config) -> Config:
-    """The config whose pushes make models and endpoints with the labels of everything else."""
+    """Adds the labels of the pipeline to the models and endpoints that a push creates."""
     push = config.push
     if push.target == "folder":
         return config
@@ -172,18 +194,18 @@ def with_labels(config: Config) -> Config:
     return config.model_copy(update={"push": push.model_copy(update={push.target: labelled})})
 
 
-def _pool_spec(pool: PoolConfig, cloud: CloudConfig) -> dict:
-    """A WorkerPoolSpec; TFX fills in the command."""
-    machine: dict = {"machine_type": pool.machine_type}
+def _pool_spec(pool: PoolConfig, image: str, disk_gb: int) -> dict[str, Any]:
+    """Returns a WorkerPoolSpec without the command, which TFX fills in."""
+    machine: dict[str, Any] = {"machine_type": pool.machine_type}
     if pool.accelerator_type:
         machine["accelerator_type"] = pool.accelerator_type
         machine["accelerator_count"] = pool.accelerator_count
     return {
         "machine_spec": machine,
         "replica_count": pool.replicas,
-        "disk_spec": {"boot_disk_type": "pd-ssd", "boot_disk_size_gb": cloud.training.disk_gb},
+        "disk_spec": {"boot_disk_type": "pd-ssd", "boot_disk_size_gb": disk_gb},
         "container_spec": {
-            "image_uri": cloud.training_image or cloud.image,
+            "image_uri": image,
             "env": [{"name": "TF_USE_LEGACY_KERAS", "value": "1"}],
         },
     }

@@ -1,1 +1,1 @@
-"""What components write and later ones read: names of files, digests, SavedModels, labels."""
+"""Artifacts that components exchange: file names, digests, SavedModels and label files."""

@@ -1,13 +1,13 @@
-"""The label names that a SavedModel carries."""
+"""The file of label names in a SavedModel."""
 
 from pathlib import Path
 
 FILE = "assets/labels.txt"
-"""Where they are, in the SavedModel's folder; `models.signatures` writes it."""
+"""Path of the file in the folder of a SavedModel; `models.signatures` writes it."""
 
 
 def read_labels(saved_model: Path) -> list[str] | None:
-    """Label names in the order of their indices; None where the model carries none."""
+    """Returns the label names in the order of their indices; None without a label file."""
     try:
         return parse_labels((saved_model / FILE).read_text(encoding="utf-8"))
     except OSError:
@@ -15,10 +15,7 @@ def read_labels(saved_model: Path) -> list[str] | None:
 
 
 def parse_labels(text: str) -> list[str]:
-    """Label names of the file's text, one a line.
-
-    A line break or backslash in a label is written with a backslash.
-    """
+    """Parses the text of a label file: one name per line, `\\n` and `\\\\` as escapes."""
     return [_unescaped(line) for line in text.split("\n")[:-1]]
 
 

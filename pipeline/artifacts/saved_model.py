@@ -7,23 +7,28 @@ from data.storage import gs
 from pipeline.artifacts.digests import settings_digest
 
 FOLDER = "Format-Serving"
-"""Where TFX's Trainer puts the SavedModel within a Model artifact."""
+"""Folder of the SavedModel in a Model artifact of TFX's Trainer."""
 
 GRAPH = "saved_model.pb"
 
 DIGEST = "model_digest"
-"""Custom property of evaluations and blessings: the digest of the SavedModel that was judged."""
+"""Custom property of evaluations and blessings: the digest of the evaluated SavedModel."""
 
 
 class SavedModelError(RuntimeError):
-    """There is no SavedModel where one should be, or it cannot be read."""
+    """A SavedModel is missing or cannot be read."""
 
 
 def model_digest(folder: str) -> str:
-    """Sha256 (hex) over the names and contents of a SavedModel; the same wherever it lies.
+    """Returns the SHA-256 (hex) over the file names and contents of a SavedModel.
+
+    The digest does not depend on the location of the model.
+
+    Args:
+        folder: a local folder or a `gs://` URI.
 
     Raises:
-        SavedModelError: there is no SavedModel, or the store cannot be read.
+        SavedModelError: the folder is not a SavedModel, or Cloud Storage cannot be read.
     """
     files = file_digests(folder)
     if GRAPH not in files:
@@ -32,10 +37,10 @@ def model_digest(folder: str) -> str:
 
 
 def file_digests(folder: str) -> dict[str, str]:
-    """MD5 (base64, as Cloud Storage keeps it) of each file by its path below the folder.
+    """Returns the MD5 (base64, as in Cloud Storage) of each file by its path in the folder.
 
     Raises:
-        SavedModelError: the store cannot be read.
+        SavedModelError: Cloud Storage cannot be read.
     """
     if not folder.startswith(gs.PREFIX):
         paths = [path for path in Path(folder).rglob("*") if path.is_file()]

@@ -1,34 +1,36 @@
-"""A folder of versions as TensorFlow Serving watches it: the highest number is the one served.
+"""A serving folder with numbered versions, as TensorFlow Serving watches it.
+
+TensorFlow Serving serves the highest number.
 
     serving/1/  serving/2/      one SavedModel each
-    serving/LATEST              `2`: the version served, for scripts
-    serving/.rolled-back-3/     set aside by a rollback, for good; servers do not see it
-    serving/.incoming-4/        being copied, or left by a push that died
-    serving/.lock               held by whoever changes the folder
+    serving/LATEST              `2`: number of the served version, for scripts
+    serving/.rolled-back-3/     rolled-back version, which servers ignore
+    serving/.incoming-4/        incomplete copy of a running or failed push
+    serving/.lock               lock file for changes of the folder
 
-A version appears, is set aside and comes back by one rename, so that a server sees it whole or not
-at all. Numbers only increase: that of a version set aside is not given to another model.
+Pushes, rollbacks and promotions rename one folder, so that servers never see a partial version.
+Numbers only increase: the number of a rolled-back version is never reused.
 """
 
 import re
 from pathlib import Path
 
 ROLLED_BACK = ".rolled-back-"
-"""Prefix of the folders of versions that a rollback set aside."""
+"""Prefix of the folders of rolled-back versions."""
 
 
 def versions(folder: Path) -> list[int]:
-    """Versions that a server sees, ascending; none if the folder does not exist."""
+    """Lists the versions that a server can serve, ascending; [] if the folder does not exist."""
     return _numbers(folder, "")
 
 
 def served_version(folder: Path) -> int | None:
-    """The version that answers requests: the highest that a server sees; None without any."""
+    """Returns the served version, which is the highest; None without any version."""
     return max(versions(folder), default=None)
 
 
 def rolled_back(folder: Path) -> list[int]:
-    """Versions that a rollback set aside, ascending."""
+    """Lists the rolled-back versions, ascending."""
     return _numbers(folder, ROLLED_BACK)
 
 

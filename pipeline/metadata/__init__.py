@@ -1,1 +1,1 @@
-"""ML Metadata: executions, artifacts and the edges between them, read from any store."""
+"""ML Metadata: reads executions, artifacts and the edges between them from any store."""

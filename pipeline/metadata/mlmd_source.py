@@ -1,8 +1,9 @@
-"""Reads a graph from ML Metadata through its own client: SQLite, MySQL or PostgreSQL."""
+"""Reads ML Metadata with its own client: SQLite, MySQL or PostgreSQL."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from google.protobuf import json_format
 from ml_metadata import MetadataStore, errors
@@ -10,8 +11,13 @@ from ml_metadata.metadata_store import ListOptions, OrderByField
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.metadata.graph import Artifact, Edge, Execution, Id, StoreError
-from pipeline.metadata.reader import STATES
 
+_STATES = {
+    mlmd.Execution.COMPLETE: "complete",
+    mlmd.Execution.CACHED: "cached",
+    mlmd.Execution.FAILED: "failed",
+    mlmd.Execution.CANCELED: "canceled",
+}
 _INPUTS = (mlmd.Event.INPUT, mlmd.Event.INTERNAL_INPUT, mlmd.Event.DECLARED_INPUT)
 _OUTPUTS = (mlmd.Event.OUTPUT, mlmd.Event.INTERNAL_OUTPUT, mlmd.Event.DECLARED_OUTPUT)
 _CHUNK = 100
@@ -21,21 +27,24 @@ _TEXT = "text"
 
 
 class MlmdSource:
-    """A store behind ML Metadata's client; see `graph.MetadataSource` for its methods.
+    """Reads a store of ML Metadata; implements `graph.MetadataSource`.
 
-    It also keeps notes: named texts in contexts of a type of their own, which belong to no
-    execution. `create_note` of one name succeeds for one caller only, whatever the backend.
+    Notes are contexts of the type `pawprint.lineage`.
+
+    Args:
+        store: client of the store.
+        uri: URI of the store for messages.
     """
 
-    errors = (errors.StatusError,)
+    errors: tuple[type[Exception], ...] = (errors.StatusError,)
 
-    def __init__(self, connection: mlmd.ConnectionConfig, uri: str):
+    def __init__(self, store: MetadataStore, uri: str = ""):
         self.uri = uri
-        self._store = MetadataStore(connection)
+        self._store = store
 
     def parse_id(self, text: str) -> Id:
         if not text.isdecimal() or len(text) > _DIGITS:
-            raise StoreError(f"ids in {self.uri} are numbers, received {text!r}")
+            raise StoreError(f"ids in {self.uri} are numbers. Received: {text!r}")
         return int(text)
 
     def updates(self, since: int | None) -> list[tuple[int, Id]]:
@@ -83,18 +92,16 @@ class MlmdSource:
         made: dict[Id, Id] = {}
         for event in self._store.get_events_by_artifact_ids(artifacts) if artifacts else ():
             if event.type == mlmd.Event.OUTPUT:
-                # A cached execution outputs the same artifact again, and always later.
+                # A cached execution has the same output artifact and a higher id.
                 first = made.get(event.artifact_id, event.execution_id)
                 made[event.artifact_id] = min(first, event.execution_id)
         return made
 
     def note(self, name: str) -> str | None:
-        """The text of a note; None where there is none."""
         context = self._store.get_context_by_type_and_name(_NOTES, name)
         return context.custom_properties[_TEXT].string_value if context else None
 
     def create_note(self, name: str, text: str) -> bool:
-        """Makes a note; False where one of this name exists."""
         note = mlmd.Context(type_id=self._notes_type(), name=name)
         note.custom_properties[_TEXT].string_value = text
         try:
@@ -104,7 +111,6 @@ class MlmdSource:
         return True
 
     def write_note(self, name: str, text: str) -> None:
-        """Makes or replaces a note."""
         note = self._store.get_context_by_type_and_name(_NOTES, name)
         if note is None and self.create_note(name, text):
             return
@@ -117,12 +123,12 @@ class MlmdSource:
             return self._store.get_context_type(_NOTES).id
         except errors.NotFoundError:
             pass
-        # PostgreSQL would let two processes make two types of one name, and then two notes of one
-        # name; an external id is unique in every backend.
+        # On PostgreSQL two processes can create two types of the same name, and then two notes of
+        # the same name. An external id is unique in every backend.
         kind = mlmd.ContextType(name=_NOTES, external_id=_NOTES)
         try:
             return self._store.put_context_type(kind)
-        except (errors.AlreadyExistsError, errors.InternalError):  # As PostgreSQL's is told.
+        except (errors.AlreadyExistsError, errors.InternalError):  # The latter is PostgreSQL's.
             return self._store.get_context_type(_NOTES).id
 
     def _all_executions(self) -> Iterator[mlmd.Execution]:
@@ -148,7 +154,7 @@ class MlmdSource:
             execution.id,
             execution.type,
             execution.name,
-            STATES.get(execution.last_known_state, "running"),
+            _STATES.get(execution.last_known_state, "running"),
             _properties(execution),
             tuple((c.type, c.name) for c in contexts),
             execution.create_time_since_epoch,
@@ -158,7 +164,7 @@ class MlmdSource:
         )
 
 
-def _edges(events: list[mlmd.Event], types: tuple) -> tuple[Edge, ...]:
+def _edges(events: list[mlmd.Event], types: tuple[int, ...]) -> tuple[Edge, ...]:
     return tuple(
         Edge(event.path.steps[0].key if event.path.steps else "", event.artifact_id)
         for event in events
@@ -166,8 +172,8 @@ def _edges(events: list[mlmd.Event], types: tuple) -> tuple[Edge, ...]:
     )
 
 
-def _properties(entity: mlmd.Artifact | mlmd.Execution) -> dict[str, object]:
-    found = {}
+def _properties(entity: mlmd.Artifact | mlmd.Execution) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for name, value in [*entity.properties.items(), *entity.custom_properties.items()]:
         kind = value.WhichOneof("value")
         if kind in ("struct_value", "proto_value"):

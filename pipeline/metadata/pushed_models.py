@@ -1,96 +1,87 @@
-"""The models that were pushed, as ML Metadata has them. Imports neither TFX nor TensorFlow."""
+"""Reads the pushed models from ML Metadata. Imports neither TFX nor TensorFlow."""
 
 import dataclasses
 import datetime
 from pathlib import Path
 
 from ml_metadata import MetadataStore
-from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.artifacts.digests import folder_digest
 from pipeline.artifacts.saved_model import FOLDER
-
-_INPUT = (mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT)
-_OUTPUT = (mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT)
+from pipeline.metadata.graph import Id, load
+from pipeline.metadata.mlmd_source import MlmdSource
 
 
 @dataclasses.dataclass(frozen=True)
 class PushedModel:
-    """One push that succeeded."""
+    """One successful push."""
 
     artifact_id: int
     version: str
-    """Name of the version at its target."""
+    """Name of the version at the push target."""
     destination: str
-    """Its address there."""
+    """Folder or resource name of the version at the push target."""
     pushed_at: str
-    """ISO 8601, UTC."""
+    """Time of the push: ISO 8601, UTC."""
     pipeline: str
     run_id: str
-    model_id: int
-    """Of the Model artifact that was pushed."""
+    model_id: Id
+    """Id of the pushed Model artifact."""
     model_uri: str
 
     @property
     def saved_model(self) -> Path:
-        """The SavedModel in the Model artifact."""
+        """Folder of the SavedModel in the Model artifact."""
         return Path(self.model_uri) / FOLDER
 
 
 def pushed_models(store: MetadataStore) -> list[PushedModel]:
-    """Every push that succeeded, oldest first."""
+    """Reads all successful pushes from ML Metadata, oldest first."""
+    source = MlmdSource(store)
+    pushes = [
+        artifact
+        for artifact in store.get_artifacts_by_type("PushedModel")
+        if artifact.custom_properties["pushed"].int_value == 1
+    ]
+    graph = load(source, set(source.producers(push.id for push in pushes).values()))
     found = []
-    for artifact in sorted(store.get_artifacts_by_type("PushedModel"), key=lambda a: a.id):
-        properties = artifact.custom_properties
-        if properties["pushed"].int_value != 1:
+    for push in sorted(pushes, key=lambda push: push.id):
+        execution = graph.executions.get(graph.producers.get(push.id, ""))
+        inputs = execution.inputs if execution else ()
+        model = next((edge.artifact for edge in inputs if edge.key == "model"), None)
+        if execution is None or model not in graph.artifacts:
             continue
-        events = store.get_events_by_artifact_ids([artifact.id])
-        # A cached push is an output of later executions as well; the first one made it.
-        made = min((e.execution_id for e in events if e.type in _OUTPUT), default=None)
-        model = None if made is None else _model(store, made)
-        if model is None:
-            continue
-        contexts = {c.type: c.name for c in store.get_contexts_by_execution(made)}
         found.append(
             PushedModel(
-                artifact_id=artifact.id,
-                version=properties["pushed_version"].string_value,
-                destination=properties["pushed_destination"].string_value,
-                pushed_at=_time(artifact.create_time_since_epoch),
-                pipeline=contexts["pipeline"],
-                run_id=contexts["pipeline_run"],
-                model_id=model.id,
-                model_uri=model.uri,
+                artifact_id=push.id,
+                version=push.custom_properties["pushed_version"].string_value,
+                destination=push.custom_properties["pushed_destination"].string_value,
+                pushed_at=_time(push.create_time_since_epoch),
+                pipeline=execution.pipeline,
+                run_id=execution.run,
+                model_id=model,
+                model_uri=graph.artifacts[model].uri,
             )
         )
     return found
 
 
 def push_of(saved_model: Path, pushes: list[PushedModel]) -> PushedModel | None:
-    """The push that a version in a serving folder comes from; None where it is not known.
+    """Finds the push of a version in a serving folder; None if there is none.
 
     Args:
-        saved_model: the version's folder, `<serving folder>/<version>`.
-        pushes: from `pushed_models`.
+        saved_model: folder of the version, `<serving folder>/<version>`.
+        pushes: the result of `pushed_models`.
     """
     for push in reversed(pushes):
         if push.version == saved_model.name == Path(push.destination).name:
             return push
-    # One that was set aside and promoted again may have a new number, but not a new content.
+    # A version that was rolled back and promoted again can have a new number, but not new content.
     digest = folder_digest(saved_model)
     for push in reversed(pushes):
         if push.saved_model.is_dir() and folder_digest(push.saved_model) == digest:
             return push
     return None
-
-
-def _model(store: MetadataStore, execution: int) -> mlmd.Artifact | None:
-    ids = [
-        event.artifact_id
-        for event in store.get_events_by_execution_ids([execution])
-        if event.type in _INPUT and event.path.steps and event.path.steps[0].key == "model"
-    ]
-    return next(iter(store.get_artifacts_by_id(ids)), None) if ids else None
 
 
 def _time(milliseconds: int) -> str:

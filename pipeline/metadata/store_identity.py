@@ -1,4 +1,4 @@
-"""What tells one root folder, and its metadata store, from every other."""
+"""A unique identity of a root folder and its metadata store."""
 
 import secrets
 from pathlib import Path
@@ -7,10 +7,15 @@ _FILE = ".store"
 
 
 def store_identity(root: str) -> str:
-    """The identity of a root: a remote one is its own; a local one keeps a random one in `.store`.
+    """Returns the identity of a root folder.
 
-    Two machines may both have a root `/runs` and an execution 7 in it: who sends their artifacts
-    to one place needs to tell them apart.
+    Distinguishes roots of the same path on different machines, e.g. in Weights & Biases.
+
+    Args:
+        root: a local folder or a `gs://` URI.
+
+    Returns:
+        The URI of a remote root; for a local root a random text, which its file `.store` keeps.
     """
     if "://" in root:
         return root.rstrip("/")

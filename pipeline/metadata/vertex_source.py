@@ -1,4 +1,4 @@
-"""Reads a graph from Vertex ML Metadata through Google's client."""
+"""Reads Vertex ML Metadata with Google's client."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import os
 from collections.abc import Iterable
+from typing import Any
 
 from google.api_core import exceptions
 from google.auth import credentials as auth
@@ -22,19 +23,22 @@ _STATES = {
 }
 _RUN = "system.PipelineRun"
 _WHOLE_RUN = "system.DagExecution"
-"""Vertex records each pipeline run as an execution of its own beside those of its tasks."""
+"""Schema of the additional execution that Vertex AI records for the pipeline run itself."""
 _PAGE = 100
 ENDPOINT = "VERTEX_METADATA_ENDPOINT"
-"""An `http://` address in the environment takes the place of Google's: for tests."""
+"""Environment variable with an `http://` URL that replaces Google's endpoint in tests."""
 
 
 class VertexSource:
-    """A metadata store of Vertex AI; see `graph.MetadataSource` and `mlmd_source` for its methods.
+    """Reads a metadata store of Vertex AI; implements `graph.MetadataSource`.
 
-    A run is a context of type `system.PipelineRun`; a node is the task's name.
+    A run is a context of type `system.PipelineRun`; the id of a node is the name of the task.
     """
 
-    errors = (exceptions.GoogleAPIError, auth_exceptions.GoogleAuthError)
+    errors: tuple[type[Exception], ...] = (
+        exceptions.GoogleAPIError,
+        auth_exceptions.GoogleAuthError,
+    )
 
     def __init__(self, client: vertex.MetadataServiceClient, parent: str, uri: str):
         """Reads the store `projects/P/locations/L/metadataStores/S`."""
@@ -48,11 +52,11 @@ class VertexSource:
         """Connects to `vertex://PROJECT/LOCATION[/STORE]`.
 
         Raises:
-            StoreError: a URI of another form, or no credentials.
+            StoreError: the URI is invalid, or there are no credentials.
         """
         parts = uri.removeprefix("vertex://").strip("/").split("/")
         if len(parts) not in (2, 3) or not all(parts):
-            raise StoreError(f"expected vertex://PROJECT/LOCATION[/STORE], received {uri!r}")
+            raise StoreError(f"expected vertex://PROJECT/LOCATION[/STORE]. Received: {uri!r}")
         project, location, store = [*parts, "default"][:3]
         try:
             client = _client(location)
@@ -99,14 +103,14 @@ class VertexSource:
                 a.uri,
                 a.state.name.lower(),
                 a.display_name,
-                _plain(a),
+                _properties(a),
                 _milliseconds(a.create_time),
             )
             for a in filter(None, map(self._artifact, ids))
         ]
 
     def producers(self, artifacts: Iterable[Id]) -> dict[Id, Id]:
-        made = {}
+        made: dict[Id, Id] = {}
         for id in artifacts:
             name = f"{self._parent}/artifacts/{id}"
             graph = self._client.query_artifact_lineage_subgraph(
@@ -122,27 +126,25 @@ class VertexSource:
         return made
 
     def note(self, name: str) -> str | None:
-        """The text of a note; None where there is none."""
         try:
             context = self._client.get_context(name=self._note(name))
         except exceptions.NotFound:
             return None
-        return context.metadata["text"]
+        text: str = context.metadata["text"]
+        return text
 
     def create_note(self, name: str, text: str) -> bool:
-        """Makes a note; False where one of this name exists."""
         try:
             self._client.create_context(
                 parent=self._parent,
                 context_id=_id(self._note(name)),
                 context=vertex.Context(display_name=name[-128:], metadata={"text": text}),
             )
-        except exceptions.Conflict:  # AlreadyExists over gRPC is one of these.
+        except exceptions.Conflict:  # The base class of AlreadyExists, which gRPC raises.
             return False
         return True
 
     def write_note(self, name: str, text: str) -> None:
-        """Makes or replaces a note."""
         if self.note(name) is None and self.create_note(name, text):
             return
         context = vertex.Context(name=self._note(name), metadata={"text": text})
@@ -181,7 +183,7 @@ class VertexSource:
             found.schema_title,
             _id(name),
             _STATES.get(found.state, "running"),
-            _plain(found),
+            _properties(found),
             (*contexts, ("node", f"{pipeline}.{node}" if pipeline else node)),
             _milliseconds(found.create_time),
             _milliseconds(found.update_time),
@@ -190,7 +192,7 @@ class VertexSource:
         )
 
     def _contexts_of(self, execution: str) -> tuple[tuple[str, str], ...]:
-        """The run and the pipeline of an execution, which Vertex tells from the run's side only."""
+        """Returns the run and the pipeline of an execution; Vertex AI lists them by run only."""
         if execution not in self._contexts:
             for context in self._run_contexts():
                 parents = [_id(parent) for parent in context.parent_contexts]
@@ -216,11 +218,11 @@ def _id(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def _plain(entity) -> dict[str, object]:
+def _properties(entity: vertex.Artifact | vertex.Execution) -> dict[str, Any]:
     found = type(entity).to_dict(entity).get("metadata") or {}
-    # Vertex keeps a task's parameters under `input:<name>`, TFX's own runners under their names.
+    # Vertex AI prefixes the parameters of a task with `input:`, TFX's own runners do not.
     return {name.removeprefix("input:"): value for name, value in found.items()}
 
 
-def _milliseconds(moment) -> int:
+def _milliseconds(moment: datetime.datetime) -> int:
     return int(moment.timestamp() * 1000)

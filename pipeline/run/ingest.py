@@ -1,4 +1,4 @@
-"""From what the user has (photos, an Image CSV, TFRecords) to the records of a run."""
+"""Converts the data source of a run (photos, an Image CSV or TFRecords) to its records."""
 
 import csv
 import dataclasses
@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -25,46 +25,62 @@ from pipeline.artifacts.names import IMAGE_SIZE
 from pipeline.config.schema import Config, RecordsConfig
 from pipeline.run import conversion
 
+SourceKind = Literal["images", "csv", "tfrecords"]
+SOURCE_KINDS: tuple[SourceKind, ...] = ("images", "csv", "tfrecords")
+"""Kinds of data sources; each is also a command-line option."""
+
 _MB = 1 << 20
 _DIGEST_LENGTH = 12
-# Bytes on disk for a byte of photos: the records and ImportExampleGen's copy of them. Raw pixels in
-# base64 take 5.1 times the JPEG (400 photos of pets, docs/data.md).
-_GROWTH = {"jpeg": 2 * 1.05, "raw": 2 * 5.1}
+# Bytes on disk per byte of the photos: the records and ImportExampleGen's copy of them. Raw pixels
+# in base64 take 5.1 times the size of the JPEG file (400 photos of pets, docs/data.md).
+_DISK_BYTES = {"jpeg": 2 * 1.05, "raw": 2 * 5.1}
 _SIDES = ("image_height", "image_width")
 _LABEL = "label"
-_NEEDED = ("image", _LABEL)
+_REQUIRED = ("image", _LABEL)
 _FIXED_BYTES = 300 * _MB  # models, evaluation, logs
 
 
 @dataclasses.dataclass(frozen=True)
 class DataSource:
-    """What the user gave."""
+    """The data that the user starts a run from."""
 
-    kind: Literal["images", "csv", "tfrecords"]
+    kind: SourceKind
     path: str
+    """Folder of photos, Image CSV file or folder of TFRecords."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Ingested:
-    """The records of a run and how they came about."""
+    """The records of a run and their origin."""
 
     records: RecordsConfig
-    discarded: list[dict]
-    """Files that became no record: path, row, reason, exception."""
+    discarded: list[dict[str, Any]]
+    """Skipped files: path, row, reason, exception."""
     cached: bool
-    """Whether the records of an earlier run were used."""
+    """Whether an earlier run converted the records."""
     image_csv: str | None = None
-    """The Image CSV that was converted; None where the source is records."""
+    """The Image CSV of the converted photos; None if the source is TFRecords."""
 
 
 def ingest(source: DataSource, config: Config, progress: Callable[[int, int], None]) -> Ingested:
-    """Converts the source to records below `config.root`, or finds them there from an earlier run.
+    """Converts the source to records, or reuses the records of an earlier run.
 
-    With `config.cloud` they lie in its bucket, and Dataflow converts photos that are on `gs://`.
+    Writes the records to the root folder or, with `config.cloud`, to its bucket. Dataflow then
+    converts photos on `gs://`.
+
+    Args:
+        source: photos, an Image CSV or TFRecords.
+        config: the config of the run.
+        progress: called with the number of converted photos and the total.
 
     Raises:
-        DataError: photos, rows or records that cannot be used.
-        CloudError: Dataflow did not convert them.
+        DataError: photos, rows or records are invalid.
+        CloudError: Dataflow did not convert the photos.
+
+    Example:
+        >>> source = DataSource("images", "photos")
+        >>> ingest(source, load_config("conf/local.yaml"), lambda done, total: None).records.counts
+        {'train': {'cat': 160, 'dog': 160}, 'validation': {'cat': 20, 'dog': 20}, ...}
     """
     _check_label_column(source, config)
     if source.kind == "tfrecords":
@@ -73,7 +89,7 @@ def ingest(source: DataSource, config: Config, progress: Callable[[int, int], No
         return Ingested(_for_gate(describe(source.path), config), [], cached=False)
     schema = _schema(source, config)
     table = _table(source, config, schema)
-    _check_room(table, config)
+    _check_disk_space(table, config)
     folder = files.join(placement.records(config), _digest(table, config)[:_DIGEST_LENGTH])
     cached = files.exists(files.join(folder, MANIFEST))
     if not cached:
@@ -94,17 +110,17 @@ def ingest(source: DataSource, config: Config, progress: Callable[[int, int], No
 
 
 def _schema(source: DataSource, config: Config) -> data.Schema:
-    """The columns that records keep: those of the Image CSV, and those the gate slices by."""
+    """Returns the columns to keep in the records: of an Image CSV and of the gate's slices."""
     usual = (*data.IMAGE_CSV_SCHEMA, *IMAGE_FEATURES)
     if source.kind == "images":
         _check_slices(config, usual)
         return data.IMAGE_CSV_SCHEMA
-    further = {
+    extra = {
         column: data.FloatInput if column in config.gate.edges else data.StringInput
         for column in config.gate.sliced_features()
         if column not in (*usual, IMAGE_SIZE)
     }
-    return data.Schema({**data.IMAGE_CSV_SCHEMA, **further})
+    return data.Schema({**data.IMAGE_CSV_SCHEMA, **extra})
 
 
 def _check_label_column(source: DataSource, config: Config) -> None:
@@ -113,13 +129,13 @@ def _check_label_column(source: DataSource, config: Config) -> None:
         return
     if source.kind != "csv":
         raise DataError(
-            f"data.label_column={column} is for an Image CSV (--csv)",
-            f"Labels of --images are its folders; records have theirs in the feature {_LABEL}.",
+            f"data.label_column={column} is for an Image CSV (--csv) only",
+            f"With --images the folders are the labels, with --tfrecords the feature {_LABEL}.",
         )
     if column in (*data.IMAGE_CSV_SCHEMA, *IMAGE_FEATURES, *config.gate.sliced_features()):
         raise DataError(
             f"data.label_column={column} names a column that has another use",
-            f"The gate slices by labels as {_LABEL}: gate.slice_by=[{_LABEL}].",
+            f"To slice by labels, set gate.slice_by=[{_LABEL}].",
         )
 
 
@@ -129,13 +145,13 @@ def _check_slices(config: Config, features: Sequence[str]) -> None:
         left = ", ".join(name for name in config.gate.slice_by if name in known)
         raise DataError(
             f"The gate slices by {', '.join(sorted(missing))}, which the records do not have",
-            f"They have: {', '.join(features)}. {IMAGE_SIZE} is the longer of {', '.join(_SIDES)}.",
-            f"Set gate.slice_by=[{left}], or take further columns from an Image CSV (--csv).",
+            f"Features: {', '.join(features)}. {IMAGE_SIZE} is the longer of {', '.join(_SIDES)}.",
+            f"Set gate.slice_by=[{left}], or add the columns to an Image CSV (--csv).",
         )
 
 
 def _for_gate(records: RecordsConfig, config: Config) -> RecordsConfig:
-    """The records, once the gate's bounds are known to be about something in them."""
+    """Returns the records after checking that they have the slices and labels of the gate."""
     _check_slices(config, records.features)
     bounded = {bound.label for bound in config.gate.bounds if bound.label}
     if missing := bounded - {*records.labels}:
@@ -160,7 +176,7 @@ def _table(source: DataSource, config: Config, schema: data.Schema) -> pd.DataFr
 
 
 def _check_names(labels: Iterable[str]) -> None:
-    """Raises DataError for a label that the model's text outputs cannot have."""
+    """Raises DataError for a label that is not UTF-8, as the model returns labels as text."""
     for label in labels:
         try:
             label.encode()
@@ -172,7 +188,7 @@ def _check_names(labels: Iterable[str]) -> None:
 
 
 def _write_csv(table: pd.DataFrame, config: Config) -> str:
-    """Writes what a scan found as an Image CSV; equal tables give one file."""
+    """Writes the scanned photos as an Image CSV, named by its digest; returns its path."""
     content = image_csv(table)
     name = f"images-{hashlib.sha256(content).hexdigest()[:_DIGEST_LENGTH]}.csv"
     path = files.join(placement.records(config), name)
@@ -182,15 +198,18 @@ def _write_csv(table: pd.DataFrame, config: Config) -> str:
 
 
 def describe(folder: str) -> RecordsConfig:
-    """What a pipeline has to know of records.
+    """Describes the records in a folder.
+
+    Args:
+        folder: a local folder or a `gs://` URI.
 
     Raises:
-        DataError: they cannot be used for training.
+        DataError: the records cannot be used for training.
     """
     found = data.describe(folder)
-    if lacking := [name for name in _NEEDED if name not in found.features]:
+    if absent := [name for name in _REQUIRED if name not in found.features]:
         raise DataError(
-            f"{folder} has no feature {' and no '.join(lacking)} in its records",
+            f"{folder} has no feature {' and no '.join(absent)} in its records",
             f"Found: {', '.join(found.features)}.",
             "Training needs image (a JPEG, or TFRecorder's base64 pixels) and label (its index).",
         )
@@ -201,14 +220,14 @@ def describe(folder: str) -> RecordsConfig:
         )
     if not found.labels:
         raise DataError(
-            f"{folder} has labels that are no whole numbers",
-            "Expected the index of a label in each record, as a column of StringLabel or "
-            "IntegerLabel becomes.",
+            f"{folder} has labels that are not integers",
+            "Expected the index of the label in each record, as converted from a column of "
+            "StringLabel or IntegerLabel.",
         )
     if len(found.labels) < 2:
         raise DataError(
             f"{folder} has {len(found.labels)} label: {', '.join(found.labels)}",
-            "A classifier needs two labels or more.",
+            "A classifier needs at least two labels.",
         )
     _check_names(found.labels)
     return RecordsConfig(
@@ -222,7 +241,7 @@ def describe(folder: str) -> RecordsConfig:
 
 
 def _shards(folder: str) -> dict[str, str]:
-    """Sha256 of every shard by its name; the manifest has them, and they were compared with it."""
+    """Returns the SHA-256 (hex) of each shard by its name; that of the manifest if there is one."""
     if manifest := read_manifest(folder):
         return {shard["file"]: shard["sha256"] for shard in manifest["shards"]}
     paths = (path for split in shards_of(folder).values() for path in split)
@@ -230,30 +249,30 @@ def _shards(folder: str) -> dict[str, str]:
 
 
 def _digest(table: pd.DataFrame, config: Config) -> str:
-    """Equal photos, labels, splits and encoding give an equal digest, wherever the photos lie."""
+    """Returns the digest of photos, labels, splits and encoding; independent of local paths."""
     if DIGEST in table:
         contents = table[DIGEST].tolist()
         names = [Path(uri).name for uri in table["image_uri"]]
     else:
-        contents = _stamps(table["image_uri"])
+        contents = _versions(table["image_uri"])
         names = table["image_uri"].tolist()
     rows = list(zip(table["split"], names, table[_LABEL], contents, strict=True))
     usual = {*data.IMAGE_CSV_SCHEMA, DIGEST}
-    further = {column: table[column].tolist() for column in table if column not in usual}
-    return settings_digest([config.data.encoding, rows, *([further] if further else [])])
+    extra = {column: table[column].tolist() for column in table if column not in usual}
+    return settings_digest([config.data.encoding, rows, *([extra] if extra else [])])
 
 
-def _stamps(uris: Sequence[str]) -> list:
-    """What tells one content of each file from another; None for a file that is missing."""
+def _versions(uris: Sequence[str]) -> list[Any]:
+    """Returns a value for each file that changes with its content; None for a missing file."""
     folders = {uri.rpartition("/")[0] for uri in uris if files.is_remote(uri)}
     stored = {
         f"{folder}/{name}": digest for folder in folders for name, _, digest in gs.entries(folder)
     }
-    return [stored.get(uri) if files.is_remote(uri) else _stamp(uri) for uri in uris]
+    return [stored.get(uri) if files.is_remote(uri) else _local_version(uri) for uri in uris]
 
 
-def _stamp(uri: str) -> list | None:
-    """Size and time of a local file; None for what is remote or missing."""
+def _local_version(uri: str) -> list[int] | None:
+    """Returns size (bytes) and modification time (ns) of a local file; None for any other."""
     try:
         status = Path(uri).stat()
     except OSError:
@@ -261,17 +280,17 @@ def _stamp(uri: str) -> list | None:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _check_room(table: pd.DataFrame, config: Config) -> None:
+def _check_disk_space(table: pd.DataFrame, config: Config) -> None:
     if config.cloud:
         return
-    photos = sum(stamp[0] for stamp in map(_stamp, table["image_uri"]) if stamp)
+    photos = sum(version[0] for version in map(_local_version, table["image_uri"]) if version)
     transformed = len(table) * config.model.image_size**2 * 3
-    needed = int(photos * _GROWTH[config.data.encoding]) + transformed + _FIXED_BYTES
+    needed = int(photos * _DISK_BYTES[config.data.encoding]) + transformed + _FIXED_BYTES
     free = shutil.disk_usage(config.root).free
     if needed > free:
         raise DataError(
-            f"Not enough room in {config.root}: about {needed // _MB:,} MB needed, "
+            f"Not enough disk space in {config.root}: about {needed // _MB:,} MB needed, "
             f"{free // _MB:,} MB free",
-            f"{len(table)} files of {photos // _MB:,} MB in all, encoding {config.data.encoding}.",
-            "Free some space or choose another --root.",
+            f"{len(table)} files of {photos // _MB:,} MB, encoding {config.data.encoding}.",
+            "Free disk space or choose another --root.",
         )

@@ -1,42 +1,47 @@
-"""Imports on first use: modules that TFX imports and a local run does not need.
+"""Defers the execution of modules that TFX imports and local runs do not need.
 
-`from tfx import v1` imports clients of Google Cloud and Kubernetes, notebook widgets and metrics of
-natural language: half the time of the import, on every run. `install` defers a fixed list of them.
-The import statement yields the module without executing it; asking it for an attribute executes it.
-Nothing is replaced or missing: it is the same module object, later.
+Half the time of `from tfx import v1` goes to clients of Google Cloud and Kubernetes, notebook
+widgets and language metrics. `install` defers a fixed list of them: the import statement returns
+the module without executing it, and the first access to an attribute executes it. The module object
+is the same before and after.
 """
 
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
 
 MODULES = (
-    # TFX's Vertex AI components and with them google.cloud.aiplatform.
+    # Vertex AI components of TFX, with google.cloud.aiplatform.
     "tfx.v1.extensions",
-    # TFX's runners for Vertex AI Pipelines and with them kfp.
+    # Runners of TFX for Vertex AI Pipelines, with kfp.
     "tfx.v1.orchestration.experimental",
     "tfx.components.infra_validator.model_server_runners.kubernetes_runner",
-    # TFMA's Rouge and Bleu and with them nltk, rouge_score and sacrebleu. TFMA finds metrics that
-    # are named by string only once their module is executed; the gate has a list of its own.
+    # Metrics Rouge and Bleu of TFMA, with nltk, rouge_score and sacrebleu. TFMA finds a metric by
+    # name only after its module has been executed; the gate does not use these.
     "tensorflow_model_analysis.metrics.bleu",
     "tensorflow_model_analysis.metrics.rouge",
-    # Beam's connectors.
+    # Connectors of Beam.
     "google.cloud.bigquery",
     "google.cloud.pubsub",
-    # Confidence intervals of TFMA; tuners of KerasTuner.
+    # Confidence intervals of TFMA and tuners of KerasTuner.
     "scipy.stats",
     "sklearn.gaussian_process",
     "sklearn.model_selection",
     "sklearn.pipeline",
 )
-"""Modules that are executed on first use. Only modules whose importers in TFX, TFMA and Beam use
-them inside functions: with others the list would gain nothing."""
+"""Modules that are executed on first use. TFX, TFMA and Beam use them inside functions only;
+deferring other modules would save no time."""
 
 
 def install(modules: Iterable[str] = MODULES) -> None:
-    """Defers modules that are not imported yet; once for a process.
+    """Defers modules that are not imported yet. Further calls have no effect.
+
+    Args:
+        modules: names of the modules.
 
     Example:
         >>> lazy_imports.install()
@@ -48,23 +53,25 @@ def install(modules: Iterable[str] = MODULES) -> None:
 
 
 class _Finder(MetaPathFinder):
-    """Finds the modules of a list as the other finders do, with a loader that waits."""
+    """Finds listed modules with the other finders and wraps their loaders."""
 
     def __init__(self, modules: Iterable[str]):
         self._modules = frozenset(modules)
 
-    def find_spec(self, name: str, path=None, target=None) -> ModuleSpec | None:
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         parent = name.rpartition(".")[0]
         if parent in self._modules:  # a package is executed before its submodules
             package = sys.modules[parent]
             if isinstance(package.__loader__, _DeferringLoader):
-                # Without waiting: this thread holds the lock of the submodule's import, for which
-                # a thread that executes the package may wait.
+                # Does not wait: this thread holds the import lock of the submodule, and the thread
+                # that executes the package may need that lock.
                 package.__loader__.execute(package, wait=False)
                 if module := sys.modules.get(name):
-                    # The import system takes the spec of a module that is there by now.
-                    spec = module.__spec__ = ModuleSpec(name, _Imported(module))
-                    return spec
+                    # The import system uses the spec of a module that has been imported meanwhile.
+                    module.__spec__ = ModuleSpec(name, _ImportedLoader(module))
+                    return module.__spec__
         if name not in self._modules:
             return None
         others = (finder for finder in sys.meta_path if finder is not self)
@@ -76,10 +83,10 @@ class _Finder(MetaPathFinder):
 
 
 class _DeferringLoader(Loader):
-    """Executes a module when it is first asked for an attribute that the import did not set.
+    """Executes a module on the first access to an attribute that the import did not set.
 
-    `importlib.util.LazyLoader` executes on any attribute, `__file__` and `__spec__` included, for
-    which `inspect` asks every module there is: TensorFlow would have it all executed.
+    `importlib.util.LazyLoader` executes a module on access to any attribute, including `__file__`
+    and `__spec__`, which TensorFlow reads from all modules through `inspect`.
     """
 
     def __init__(self, loader: Loader):
@@ -87,25 +94,26 @@ class _DeferringLoader(Loader):
         self._lock = threading.RLock()
         self._executing = False
 
-    def create_module(self, spec: ModuleSpec):
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._loader.create_module(spec)
 
-    def exec_module(self, module):
-        def on_missing(name: str):  # PEP 562
+    def exec_module(self, module: ModuleType) -> None:
+        def on_missing(name: str) -> Any:  # PEP 562
             with self._lock:  # other threads wait until the module is complete
                 if self._executing and name not in vars(module):
                     raise AttributeError(f"{module.__name__!r} has no attribute {name!r} yet")
                 self.execute(module)
                 return getattr(module, name)
 
-        self._hook = module.__getattr__ = on_missing
+        self._hook = vars(module)["__getattr__"] = on_missing
 
-    def execute(self, module, wait: bool = True) -> None:
-        """Executes the module unless that was done; a failed one is executed again on next use.
+    def execute(self, module: ModuleType, wait: bool = True) -> None:
+        """Executes the module once; if that fails, the next call executes it again.
 
         Args:
-            module: to execute.
-            wait: for another thread that executes it.
+            module: the module to execute.
+            wait: if another thread is executing the module, wait until it has finished; otherwise
+                return immediately.
         """
         if not self._lock.acquire(blocking=wait):
             return
@@ -113,29 +121,35 @@ class _DeferringLoader(Loader):
             if self._executing or vars(module).get("__getattr__") is not self._hook:
                 return
             self._executing = True
-            module.__loader__ = module.__spec__.loader = self._loader
+            _set_loader(module, self._loader)
             try:
                 self._loader.exec_module(module)
             except BaseException:
-                module.__loader__ = module.__spec__.loader = self
-                module.__getattr__ = self._hook
+                _set_loader(module, self)
+                vars(module)["__getattr__"] = self._hook
                 raise
             finally:
                 self._executing = False
-            if vars(module).get("__getattr__") is self._hook:  # else it has one of its own
-                del module.__getattr__
+            if vars(module).get("__getattr__") is self._hook:  # else the module defines its own
+                del vars(module)["__getattr__"]
         finally:
             self._lock.release()
 
 
-class _Imported(Loader):
-    """Yields a submodule that its package has imported."""
+class _ImportedLoader(Loader):
+    """Returns a submodule that its package has already imported."""
 
-    def __init__(self, module):
+    def __init__(self, module: ModuleType):
         self._module, self._spec = module, module.__spec__
 
-    def create_module(self, spec: ModuleSpec):
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
         return self._module
 
-    def exec_module(self, module):
+    def exec_module(self, module: ModuleType) -> None:
         module.__spec__ = self._spec
+
+
+def _set_loader(module: ModuleType, loader: Loader) -> None:
+    module.__loader__ = loader
+    if module.__spec__ is not None:
+        module.__spec__.loader = loader

@@ -1,6 +1,7 @@
-"""Checks `model.arguments`, the pretrained weights and what the gate asks of them before a run."""
+"""Checks the model before a run: arguments, pretrained weights and the bounds that need them."""
 
 import inspect
+from typing import Any
 
 from models import registry
 from models.architectures import pretrained
@@ -8,20 +9,20 @@ from pipeline.config.files import ConfigError
 from pipeline.config.gate import CROSS_VALIDATED
 from pipeline.config.schema import Config
 
-_GIVEN = ("image_size", "num_classes")
+_SET_BY_TRAINER = ("image_size", "num_classes")
 
 
-def preflight(config: Config, away: bool = False) -> None:
-    """Refuses arguments that the architecture does not take, and weights that are missing.
+def preflight(config: Config, remote_training: bool = False) -> None:
+    """Checks that the architecture takes the arguments and that the weights exist.
 
-    Weights that are to be downloaded are downloaded here.
+    Downloads the weights if needed.
 
     Args:
-        config: the run's config.
-        away: whether other machines than this one train.
+        config: the config of the run.
+        remote_training: whether the model is trained on other machines.
 
     Raises:
-        ConfigError: the message names the argument, or the file and where it belongs, or the bound.
+        ConfigError: an argument, the weights or a bound is invalid; the message names it.
     """
     name, arguments = config.model.name, config.model.arguments
     _check_names(name, arguments)
@@ -32,27 +33,32 @@ def preflight(config: Config, away: bool = False) -> None:
     bounded = any(bound.metric == CROSS_VALIDATED for bound in config.gate.bounds)
     if bounded and (weights is None or config.gate.cross_validate is False):
         reason = "gate.cross_validate is false" if weights else f"{name} has no pretrained network"
-        raise ConfigError(f"gate.bounds: {CROSS_VALIDATED} would not be measured, as {reason}")
-    if away and weights and weights.source == pretrained.OWN_FILE and "://" not in weights.path:
+        raise ConfigError(f"gate.bounds: {CROSS_VALIDATED} cannot be measured: {reason}")
+    if (
+        remote_training
+        and weights
+        and weights.source == pretrained.OWN_FILE
+        and "://" not in weights.path
+    ):
         raise ConfigError(
-            f"model.arguments.weights: {weights.path} is on this machine and the training is not: "
-            "copy it to the bucket and give its path on gs://"
+            f"model.arguments.weights: {weights.path} is a local file and the training is remote: "
+            "copy it to the bucket and set its gs:// URI"
         )
 
 
-def _check_names(name: str, arguments: dict) -> None:
+def _check_names(name: str, arguments: dict[str, Any]) -> None:
     parameters = inspect.signature(registry.find(name).build).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return
-    taken = [parameter.name for parameter in parameters if parameter.name not in _GIVEN]
+    accepted = [parameter.name for parameter in parameters if parameter.name not in _SET_BY_TRAINER]
     for argument in arguments:
-        if argument not in taken:
-            offer = f"it takes {', '.join(taken)}" if taken else "it takes none"
+        if argument not in accepted:
+            offer = f"it takes {', '.join(accepted)}" if accepted else "it takes none"
             raise ConfigError(f"model.arguments: {name} does not take '{argument}'; {offer}")
     missing = [
         parameter.name
         for parameter in parameters
-        if parameter.name in taken
+        if parameter.name in accepted
         and parameter.default is parameter.empty
         and parameter.kind is not parameter.VAR_POSITIONAL
         and parameter.name not in arguments

@@ -1,4 +1,4 @@
-"""The folder of one run, `<root>/runs/<run id>/`, and the lock that keeps runs apart."""
+"""The folder of one run, `<root>/runs/<run id>/`, and the lock of the root folder."""
 
 import datetime
 import errno
@@ -6,13 +6,16 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from data.conversion.manifest import discarded_csv
+from data.storage import files
+from pipeline.artifacts.names import METADATA_FILE
 from pipeline.config.schema import Config
 
 
@@ -22,19 +25,19 @@ class RootError(ValueError):
 
 @contextmanager
 def locked_root(root: Path, photos: str | None = None) -> Iterator[None]:
-    """Makes the root folder and holds it for one run.
+    """Creates the root folder and locks it for one run.
 
     Args:
-        root: the folder.
-        photos: the folder of photos that the run reads, which must not contain the root.
+        root: the root folder.
+        photos: the folder of photos that the run reads; it must not contain the root.
 
     Raises:
-        RootError: the folder cannot be made or written to, lies inside the photos or is held by
-            another run, or its ML Metadata cannot be used.
+        RootError: the folder cannot be created or written to, is inside the folder of photos or is
+            locked by another run, or its ML Metadata cannot be used.
     """
     if photos and root.resolve().is_relative_to(Path(photos).resolve()):
         raise RootError(
-            f"the root folder {root} is inside the photos, {photos}: its files would be taken for "
+            f"the root folder {root} is inside the photos, {photos}: its files would be read as "
             "photos; choose another --root"
         )
     try:
@@ -49,17 +52,17 @@ def locked_root(root: Path, photos: str | None = None) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise RootError(
-                f"another run is working in {root}; wait for it or choose another --root"
+                f"another run uses {root}; wait until it has ended or choose another --root"
             ) from None
-        check_metadata(root / "metadata.sqlite")
+        check_metadata(root / METADATA_FILE)
         yield
 
 
 def check_metadata(file: Path) -> None:
-    """Checks that ML Metadata can be read and written, where there is any yet.
+    """Checks that ML Metadata can be read and written; a missing file is valid.
 
     Raises:
-        RootError: its SQLite file is damaged, locked by another program or not writable.
+        RootError: the SQLite file is damaged, locked by another program or not writable.
     """
     if not file.exists():
         return
@@ -71,13 +74,13 @@ def check_metadata(file: Path) -> None:
         found = str(error)
     if found != "ok":
         raise RootError(
-            f"ML Metadata in {file} cannot be used: {found}; end the program that has it open, "
-            "restore the file from a copy, or choose another --root"
+            f"ML Metadata in {file} cannot be used: {found}; close the program that has it open, "
+            "restore the file from a backup, or choose another --root"
         )
 
 
-def explained(error: Exception, root: Path) -> str:
-    """An error's text; that of a full disk, whoever met it, with the remedy."""
+def error_text(error: BaseException, root: Path) -> str:
+    """Returns the message of an error; adds what to do if the disk is full."""
     text = str(error)
     if any(os.strerror(code) in text for code in (errno.ENOSPC, errno.EDQUOT)):
         text += f"; free space or inodes for {root} (see df -h and df -i) and run again"
@@ -85,10 +88,15 @@ def explained(error: Exception, root: Path) -> str:
 
 
 class RunFolder:
-    """Where a run leaves its log, its resolved config, its discards and its summary."""
+    """The folder of a run: log, resolved config, skipped files and summary.
+
+    Creates the folder with a new run id, the local time as `YYYYmmdd-HHMMSS`.
+
+    Args:
+        root: the root folder.
+    """
 
     def __init__(self, root: Path):
-        """Makes a folder with a new run id, the local time to the second."""
         started = datetime.datetime.now()
         while True:
             self.run_id = started.strftime("%Y%m%d-%H%M%S")
@@ -101,34 +109,29 @@ class RunFolder:
 
     @property
     def log(self) -> Path:
-        """The log of everything that was printed."""
+        """Log file with all output of the run."""
         return self.path / "run.log"
 
     @property
     def summary(self) -> Path:
-        """The machine-readable account of the run."""
+        """JSON file with the summary of the run."""
         return self.path / "summary.json"
 
     @property
     def discarded(self) -> Path:
-        """The files that became no record."""
+        """CSV file with the skipped files."""
         return self.path / "discarded.csv"
 
-    def write_config(self, config: Config):
+    def write_config(self, config: Config) -> None:
         """Writes the resolved config as YAML."""
         text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-        _replace(self.path / "config.yaml", text)
+        files.write(str(self.path / "config.yaml"), text.encode("utf-8", "surrogateescape"))
 
-    def write_summary(self, summary: dict):
-        """Writes the summary, whole or not at all."""
-        _replace(self.summary, json.dumps(summary, indent=2) + "\n")
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Writes the summary atomically."""
+        text = json.dumps(summary, indent=2) + "\n"
+        files.write(str(self.summary), text.encode("utf-8", "surrogateescape"))
 
-    def write_discarded(self, rows: list[dict]):
-        """Writes path, row, reason and exception of every file that was skipped."""
+    def write_discarded(self, rows: Iterable[Mapping[str, object]]) -> None:
+        """Writes path, row, reason and exception of each skipped file."""
         self.discarded.write_bytes(discarded_csv(rows))
-
-
-def _replace(path: Path, text: str):
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8", errors="surrogateescape")
-    os.replace(partial, path)

@@ -1,6 +1,6 @@
-"""What earlier runs left in a root: models whose files changed, executions that died.
+"""Repairs what earlier runs left in a root: changed models and unfinished executions.
 
-TFX takes a model from its cache, or compares with one, by its id and looks at no file in it.
+TFX identifies cached models and baselines by their artifact id and does not check their files.
 """
 
 import shutil
@@ -15,68 +15,69 @@ from pipeline.artifacts import saved_model, version_folder
 
 
 def repair_models(store: MetadataStore, root: Path, serving: str) -> Iterator[str]:
-    """Keeps models that changed or are missing out of the next run.
+    """Excludes models whose files have changed or are missing from the next run.
 
-    The latest blessed model is restored from the serving folder, where that has it. Any other is
-    renamed and marked as deleted in ML Metadata: TFX trains it anew instead of taking it from the
-    cache, and compares with the model that was blessed before. Nothing outside the root is
-    touched, and models in Cloud Storage are left to the Pusher's check.
+    Restores the latest blessed model from the serving folder if that has a copy. Renames any other
+    changed model and marks it as deleted in ML Metadata: TFX then trains the model again instead of
+    using its cache, and the previously blessed model is the baseline. Changes nothing outside the
+    root folder. Ignores models in Cloud Storage, which the Pusher checks.
 
     Args:
-        store: ML Metadata of the root.
+        store: ML Metadata of the root folder.
         root: the root folder.
-        serving: the folder that models are pushed to, where there is one.
+        serving: the folder that models are pushed to.
 
     Yields:
-        One line a model: what was found and what was done.
+        One line per changed model: the finding and the action.
     """
-    judged, latest = _judged(store)
+    evaluated, latest = _evaluated(store)
     for model in store.get_artifacts_by_type("Model"):
-        digest = judged.get(model.id)
+        digest = evaluated.get(model.id)
         if model.state != mlmd.Artifact.LIVE or digest is None or "://" in model.uri:
             continue
-        at = Path(model.uri) / saved_model.FOLDER
-        if _digest(at) == digest:
+        folder = Path(model.uri) / saved_model.FOLDER
+        if _digest(folder) == digest:
             continue
-        what = "changed since it was judged, in" if at.exists() else "is gone from"
-        inside = at.resolve().is_relative_to(root.resolve())
+        finding = "has changed since its evaluation, in" if folder.exists() else "is missing from"
+        inside = folder.resolve().is_relative_to(root.resolve())
         copy = _served_copy(serving, digest) if model.id == latest and inside else None
         if copy:
-            arriving = at.with_name(f".arriving-{at.name}")
-            shutil.rmtree(arriving, ignore_errors=True)
-            shutil.copytree(copy, arriving)
-            _set_aside(at)
-            arriving.rename(at)
-            yield f"model {model.id} {what} {model.uri}: restored from {copy}"
+            incoming = folder.with_name(f".arriving-{folder.name}")
+            shutil.rmtree(incoming, ignore_errors=True)
+            shutil.copytree(copy, incoming)
+            _rename_changed(folder)
+            incoming.rename(folder)
+            yield f"model {model.id} {finding} {model.uri}: restored from {copy}"
         else:
             if inside:
-                _set_aside(Path(model.uri))
+                _rename_changed(Path(model.uri))
             model.state = mlmd.Artifact.DELETED
             store.put_artifacts([model])
-            yield f"model {model.id} {what} {model.uri}: it is not used any more"
+            yield f"model {model.id} {finding} {model.uri}: no longer used"
 
 
-def _set_aside(folder: Path) -> None:
+def _rename_changed(folder: Path) -> None:
     if folder.exists():
         folder.rename(folder.with_name(f".changed-{folder.name}-{time.time_ns()}"))
 
 
-def fail_abandoned(store: MetadataStore) -> None:
-    """Marks as failed what a killed run left running; only a run that holds the root may ask."""
-    left = [
+def fail_unfinished(store: MetadataStore) -> None:
+    """Marks unfinished executions as failed. Call it only with the root folder locked."""
+    unfinished = [
         execution
         for execution in store.get_executions()
         if execution.last_known_state in (mlmd.Execution.NEW, mlmd.Execution.RUNNING)
     ]
-    for execution in left:
+    for execution in unfinished:
         execution.last_known_state = mlmd.Execution.FAILED
-    if left:
-        store.put_executions(left)
+    if unfinished:
+        store.put_executions(unfinished)
 
 
-def _judged(store: MetadataStore) -> tuple[dict[int, str], int | None]:
-    """The digest of each model that gate 1 judged, by the model's id, and the latest blessed id."""
-    digests, blessed = {}, []
+def _evaluated(store: MetadataStore) -> tuple[dict[int, str], int | None]:
+    """Returns the digest of each model with a verdict, by model id, and the latest blessed id."""
+    digests: dict[int, str] = {}
+    blessed: list[int] = []
     for blessing in store.get_artifacts_by_type("ModelBlessing"):
         properties = blessing.custom_properties
         model, digest = (
@@ -97,7 +98,7 @@ def _digest(folder: Path) -> str | None:
 
 
 def _served_copy(serving: str, digest: str) -> Path | None:
-    """The version in the serving folder with this content, the newest first."""
+    """Returns the newest version in the serving folder with this digest; None without one."""
     if "://" in serving:
         return None
     for version in reversed(version_folder.versions(Path(serving))):

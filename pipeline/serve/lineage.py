@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts.label_file import read_labels
+from pipeline.artifacts.names import METADATA_FILE
 
 if TYPE_CHECKING:
     from pipeline.metadata.reader import ExecutionRecord
 
 CARD = "model_card.json"
-METADATA = "metadata.sqlite"
 
 
 def version_lineage(path: Path, version: int) -> dict[str, Any]:
@@ -48,9 +48,9 @@ class _UnknownRunError(Exception):
 
 
 def _run(path: Path, version: int) -> dict[str, Any]:
-    file = path.parent.parent / METADATA
+    file = path.parent.parent / METADATA_FILE
     if not file.is_file():
-        raise _UnknownRunError(f"no {METADATA} next to the served folder: {file} does not exist")
+        raise _UnknownRunError(f"no {METADATA_FILE} next to the served folder: {file} does not exist")
     # Imported here: serving does not need ML Metadata.
     from pipeline.metadata.pushed_models import push_of, pushed_models
     from pipeline.metadata.reader import run_executions, sqlite_store
@@ -59,7 +59,7 @@ def _run(path: Path, version: int) -> dict[str, Any]:
     push = push_of(path, pushed_models(store))
     if push is None:
         raise _UnknownRunError(f"ML Metadata has no push of version {version}")
-    executions = run_executions(store, push.pipeline, push.run_id)
+    executions = run_executions(store, push.run_id)
     return {
         "pipeline": push.pipeline,
         "id": push.run_id,

@@ -113,7 +113,7 @@ def test_missing_packages_are_findings():
     assert (done.returncode, done.stderr) == (1, "")
     for name in doctor._PACKAGES:
         assert f"error    packages     {name} is not installed. Run `make setup`" in done.stdout
-    assert "what follows is not checked: No module named" in done.stdout
+    assert "the remaining checks were skipped: No module named" in done.stdout
 
 
 def test_another_version_is_a_warning(diagnosed, tmp_path, monkeypatch):
@@ -157,8 +157,8 @@ def test_damaged_metadata_is_an_error(diagnosed, tmp_path):
         (2.7, "ok       memory       2.7 GiB free"),
     ],
 )
-def test_little_room_is_told(gib, line):
-    assert str(doctor._room("memory", int(gib * 2**30), "free", (1.9, 2.6), "Wait")) == line
+def test_little_memory_is_reported(gib, line):
+    assert str(doctor._check_free("memory", int(gib * 2**30), "free", (1.9, 2.6), "Wait")) == line
 
 
 def test_altered_weights_are_an_error(diagnosed, tmp_path, monkeypatch):
@@ -190,7 +190,7 @@ def test_a_missing_compiler_is_a_warning(diagnosed, tmp_path, monkeypatch):
 def test_gpus_are_those_of_the_driver(diagnosed, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", program(tmp_path / "bin", "nvidia-smi", "echo T4; echo T4"))
     _, found = diagnosed()
-    assert found["gpus"] == ["ok T4, T4: --deep tells whether TensorFlow sees them"]
+    assert found["gpus"] == ["ok T4, T4: --deep checks whether TensorFlow sees them"]
 
 
 def test_a_driver_that_fails_is_a_warning(diagnosed, tmp_path, monkeypatch):
@@ -223,18 +223,19 @@ def test_expired_credentials_are_an_error(diagnosed, google):
     google[1].expired = True
     _, found = diagnosed(*PRODUCTION)
     (line,) = found["cloud"]
-    assert line.startswith("error cannot log in: the credentials are expired")
+    assert line.startswith("error cannot log in: ")
+    assert "The credentials are expired or were revoked" in line
     assert "bucket" not in found
 
 
 def test_a_missing_bucket_is_an_error(diagnosed, google):
     _, found = diagnosed(*PRODUCTION, "--set", "cloud.bucket=no-such-bucket")
-    assert "error the bucket gs://no-such-bucket does not exist. Make it: " in found["cloud"][0]
+    assert "error the bucket gs://no-such-bucket does not exist. Create it: " in found["cloud"][0]
 
 
 def test_cloud_settings_that_cannot_work_are_errors(diagnosed, google):
     _, found = diagnosed(*PRODUCTION, "--set", "push.target=folder")
-    assert found["cloud"][0].startswith("error push.target=folder is a folder of one machine")
+    assert found["cloud"][0].startswith("error push.target=folder is a local folder")
 
 
 @pytest.mark.parametrize("place", ["variable", "netrc", "nowhere"])

@@ -79,7 +79,7 @@ def test_a_broken_photo_is_skipped_and_listed(pushed_run):
 
 def test_ml_metadata_knows_every_component_of_the_run(pushed_run):
     store = sqlite_store(str(pushed_run.root / "metadata.sqlite"))
-    executions = run_executions(store, "pawprint", pushed_run.summary["run_id"])
+    executions = run_executions(store, pushed_run.summary["run_id"])
     assert sorted(e.node_id for e in executions) == sorted([*NODES, *before.NODES])
     pushed = next(e for e in executions if e.node_id == "Pusher").outputs["pushed_model"][0]
     assert pushed.properties["pushed_version"] == "1"

@@ -89,7 +89,7 @@ def test_another_column_of_a_csv_can_be_the_label(drawn, config, tmp_path):
 def test_a_full_disk_is_found_before_the_work(drawn, config, monkeypatch):
     usage = shutil.disk_usage(config.root)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1 << 20))
-    with pytest.raises(DataError, match="Not enough room") as error:
+    with pytest.raises(DataError, match="Not enough disk space") as error:
         ingest(DataSource("images", str(drawn)), config, quiet)
     assert "1 MB free" in str(error.value)
 
@@ -152,7 +152,7 @@ def test_records_whose_labels_are_text_are_refused(tmp_path, config, drawn):
     schema = {**data.IMAGE_CSV_SCHEMA, "label": data.StringInput}
     data.convert(table, tfrecord_dir=tmp_path / "out", schema=schema, progress=quiet)
     for _ in ("with a manifest", "without one"):
-        with pytest.raises(DataError, match="has labels that are no whole numbers"):
+        with pytest.raises(DataError, match="has labels that are not integers"):
             ingest(DataSource("tfrecords", str(tmp_path / "out")), config, quiet)
         (tmp_path / "out" / "manifest.json").unlink(missing_ok=True)
 

@@ -17,9 +17,9 @@ IMAGENET = "model={name: pretrained, arguments: {weights: imagenet}}"
 CLOSED = "http://127.0.0.1:9"
 
 
-def refused(*overrides, away=False) -> str:
+def refused(*overrides, remote_training=False) -> str:
     with pytest.raises(ConfigError) as error:
-        model_preflight.preflight(load_config(None, overrides), away)
+        model_preflight.preflight(load_config(None, overrides), remote_training)
     return str(error.value)
 
 
@@ -36,7 +36,7 @@ def refused(*overrides, away=False) -> str:
         ("article_cnn", "dropout: 0.5", "article_cnn does not take 'dropout'; it takes none"),
         ("pretrained", "backbone: MobileNet9", "Received: 'MobileNet9'. Known: EfficientNetV2B0"),
         ("pretrained", "weights: 5", "expected a path, imagenet or null. Received: 5"),
-        ("pretrained", "weights: /nowhere/x.h5", "weights: there is no file /nowhere/x.h5"),
+        ("pretrained", "weights: /nowhere/x.h5", "weights: file not found: /nowhere/x.h5"),
     ],
 )
 def test_arguments_are_checked(name, argument, text):
@@ -58,12 +58,12 @@ def test_names_are_checked_without_tensorflow():
 
 def test_what_is_right_passes(tmp_path):
     model_preflight.preflight(load_config(None, []))
-    model_preflight.preflight(load_config(None, ["model.name=pretrained"]), away=True)
+    model_preflight.preflight(load_config(None, ["model.name=pretrained"]), remote_training=True)
     weights = tmp_path / "weights.h5"
     weights.write_text("any")
     chosen = f"model={{name: pretrained, arguments: {{weights: {weights}}}}}"
     model_preflight.preflight(load_config(None, [chosen]))
-    assert "is on this machine and the training is not" in refused(chosen, away=True)
+    assert "is a local file and the training is remote" in refused(chosen, remote_training=True)
 
 
 def test_imagenet_without_a_network_is_told_in_seconds(tmp_path, monkeypatch):
@@ -78,8 +78,9 @@ def test_imagenet_without_a_network_is_told_in_seconds(tmp_path, monkeypatch):
     assert run.status == 2, run.output + run.errors
     (line,) = run.errors.splitlines()
     assert line.startswith("error: model.arguments.weights: imagenet: ") and run.output == ""
-    assert f"{tmp_path}/.keras/models/{FILE} is not there and cannot be downloaded" in line
-    assert f"Put {FILE} into the folder {tmp_path}/.keras/models by hand, from https://" in line
+    assert f"{tmp_path}/.keras/models/{FILE} is missing and cannot be downloaded" in line
+    assert "Download https://" in line
+    assert f"{FILE} to the folder {tmp_path}/.keras/models" in line
     assert not (tmp_path / "root").exists(), "nothing was started"
 
 
@@ -88,7 +89,7 @@ def test_runner_dataflow_refuses_before_it_asks_the_cloud(tmp_path):
     weights.write_text("any")
     for arguments, text in (
         ("{no_such: 1}", "pretrained does not take 'no_such'"),
-        (json.dumps({"weights": str(weights)}), "is on this machine and the training is not"),
+        (json.dumps({"weights": str(weights)}), "is a local file and the training is remote"),
     ):
         command = [sys.executable, "runner_dataflow.py", "plan", "--set=model.name=pretrained"]
         command.append(f"--set=model.arguments={arguments}")

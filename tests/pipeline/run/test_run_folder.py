@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from pipeline.run.run_folder import RootError, RunFolder, check_metadata, explained, locked_root
+from pipeline.run.run_folder import RootError, RunFolder, check_metadata, error_text, locked_root
 
 
 def test_run_ids_are_distinct(tmp_path):
@@ -56,8 +56,8 @@ def test_metadata_that_cannot_be_used_is_named(tmp_path, monkeypatch):
 def test_a_full_disk_is_told_with_the_remedy(tmp_path):
     with pytest.raises(OSError) as full, open("/dev/full", "w") as file:
         file.write("x")
-    assert f"free space or inodes for {tmp_path}" in explained(full.value, tmp_path)
-    assert explained(ValueError("another"), tmp_path) == "another"
+    assert f"free space or inodes for {tmp_path}" in error_text(full.value, tmp_path)
+    assert error_text(ValueError("another"), tmp_path) == "another"
 
 
 def test_summary_and_discards(tmp_path):

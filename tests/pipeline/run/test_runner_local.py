@@ -36,7 +36,7 @@ def refused(*arguments, root):
         ([], "required"),
         (["--images", "a", "--csv", "b"], "not allowed with"),
         (["--images", "x", "--bless", " "], "--bless needs a reason"),
-        (["--predict", "x", "--bless", "it is urgent"], "--bless is for a model that is trained"),
+        (["--predict", "x", "--bless", "it is urgent"], "--bless is for a training run"),
         (["--images", "x", "--set", "gate.slice_by=[lens]"], "slices by lens"),
     ],
 )

@@ -8,7 +8,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.artifacts.saved_model import DIGEST, model_digest
 from pipeline.metadata.reader import sqlite_store
-from pipeline.run.stored_models import fail_abandoned, repair_models
+from pipeline.run.stored_models import fail_unfinished, repair_models
 
 
 class Root:
@@ -76,8 +76,8 @@ def test_a_changed_model_is_neither_cached_nor_a_baseline(harm, root):
     else:
         shutil.rmtree(saved if harm == "gone" else saved.parent)
     (line,) = root.repair()
-    what = "is gone from" if "gone" in harm else "changed since it was judged, in"
-    assert line == f"model 3 {what} {saved.parent}: it is not used any more"
+    what = "is missing from" if "gone" in harm else "has changed since its evaluation, in"
+    assert line == f"model 3 {what} {saved.parent}: no longer used"
     assert root.live() == ["1"] and not saved.parent.exists() and earlier.exists()
     assert root.repair() == []
     aside = list(saved.parent.parent.glob(".changed-3-*"))
@@ -115,7 +115,7 @@ def test_nothing_outside_the_root_is_touched(gone, root, tmp_path):
     if gone:
         shutil.rmtree(saved.parent)
     (line,) = repair_models(root.store, elsewhere, str(root.serving))
-    assert line.endswith("it is not used any more") and root.live() == []
+    assert line.endswith("no longer used") and root.live() == []
     assert saved.exists() != gone and list(elsewhere.iterdir()) == []
 
 
@@ -123,7 +123,7 @@ def test_a_served_version_of_other_content_restores_nothing(root):
     saved = root.add("a", pushed="1")
     (root.serving / "1" / "saved_model.pb").write_text("of another pipeline")
     shutil.rmtree(saved)
-    assert root.repair()[0].endswith("it is not used any more") and root.live() == []
+    assert root.repair()[0].endswith("no longer used") and root.live() == []
 
 
 def test_what_a_killed_run_left_running_has_failed(tmp_path):
@@ -131,7 +131,7 @@ def test_what_a_killed_run_left_running_has_failed(tmp_path):
     kind = store.put_execution_type(mlmd.ExecutionType(name="Trainer"))
     states = [mlmd.Execution.RUNNING, mlmd.Execution.COMPLETE, mlmd.Execution.CACHED]
     store.put_executions([mlmd.Execution(type_id=kind, last_known_state=s) for s in states])
-    fail_abandoned(store)
-    fail_abandoned(store)
+    fail_unfinished(store)
+    fail_unfinished(store)
     found = [execution.last_known_state for execution in store.get_executions()]
     assert found == [mlmd.Execution.FAILED, mlmd.Execution.COMPLETE, mlmd.Execution.CACHED]

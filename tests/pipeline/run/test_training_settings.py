@@ -40,13 +40,20 @@ def test_the_model_card_says_where_the_model_comes_from(pushed_run, photos, tmp_
 
 def test_metadata_leads_to_the_run_that_the_training_logs_to(pushed_run):
     store = sqlite_store(str(pushed_run.root / "metadata.sqlite"))
-    executions = run_executions(store, "pawprint", pushed_run.summary["run_id"])
+    executions = run_executions(store, pushed_run.summary["run_id"])
     [trainer] = [e for e in executions if e.node_id == "Trainer"]
     [execution] = store.get_executions_by_id([trainer.id])
     settings = json.loads(execution.custom_properties["custom_config"].string_value)
     assert settings["store"] == (pushed_run.root / ".store").read_text().strip()
     [run] = trainer.outputs["model_run"]
     assert len(training_run_id(settings["store"], run.uri)) == 16
+
+
+def test_training_learns_from_train_and_validates_on_validation(pushed_run):
+    store = sqlite_store(str(pushed_run.root / "metadata.sqlite"))
+    (trainer,) = store.get_executions_by_type("tfx.components.trainer.component.Trainer")[-1:]
+    for key, split in (("train_args", "train"), ("eval_args", "validation")):
+        assert json.loads(trainer.custom_properties[key].string_value)["splits"] == [split]
 
 
 RECORDS = {
