@@ -1,4 +1,4 @@
-"""`python -m data`: photos to TFRecords and back from the command line."""
+"""`python -m data`: the command line of `data.cli`."""
 
 import sys
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Callable
 
 from data.errors import DataError
 from data.record.records import ENCODINGS, SPLITS
@@ -20,10 +21,10 @@ _EXAMPLES = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command.
+    """Runs a command.
 
     Returns:
-        The exit status: 0, or 2 where the arguments, the data or a file are wrong.
+        The exit status: 0; 2 for an error in the arguments, the data or a file; 130 for Ctrl-C.
     """
     arguments = _parser().parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
@@ -45,15 +46,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def command(name: str, run, text: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(
+    def command(
+        name: str, run: Callable[[argparse.Namespace], None], text: str
+    ) -> argparse.ArgumentParser:
+        added = commands.add_parser(
             name, help=text, description=text, epilog=f"example: {_EXAMPLES[name]}"
         )
-        made.set_defaults(run=run)
-        return made
+        added.set_defaults(run=run)
+        return added
+
+    def add_conflicts(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--conflicts",
+            choices=CONFLICTS,
+            default="error",
+            help="how to treat the same photo under two labels (default: %(default)s)",
+        )
 
     csv = command("csv", _csv, "list a folder of photos as an Image CSV: split, image_uri, label")
-    csv.add_argument("folder", help="<label>/* or <TRAIN|VALIDATION|TEST>/<label>/*; may be gs://")
+    csv.add_argument(
+        "folder", help="<label>/* or <TRAIN|VALIDATION|TEST>/<label>/*, local or gs://"
+    )
     csv.add_argument("output", help="the CSV file to write")
     csv.add_argument(
         "--split",
@@ -61,62 +74,63 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=(0.8, 0.1, 0.1),
         metavar=SPLITS,
-        help="shares of the splits, where the folder has none (default: 0.8 0.1 0.1)",
+        help="shares of the splits, unless the folder has split folders (default: 0.8 0.1 0.1)",
     )
-    conflicts = {
-        "choices": CONFLICTS,
-        "default": "error",
-        "help": "what to do about the same photo under two labels (default: %(default)s)",
-    }
-    csv.add_argument("--conflicts", **conflicts)
+    add_conflicts(csv)
 
     convert = command("convert", _convert, "write photos and labels as TFRecords")
     convert.add_argument("source", help="a CSV file or a folder of photos")
     convert.add_argument("--output-dir", default="./tfrecords", help="default: %(default)s")
-    convert.add_argument("--tfrecord-dir", help="write this very folder, not one in --output-dir")
-    convert.add_argument("--conflicts", **conflicts)
+    convert.add_argument(
+        "--tfrecord-dir", help="the folder to write, instead of a new one in --output-dir"
+    )
+    add_conflicts(convert)
     convert.add_argument(
         "--encoding", choices=ENCODINGS, default="raw", help="default: %(default)s"
     )
     convert.add_argument("--runner", default="DirectRunner", help="default: %(default)s")
-    convert.add_argument("--project", help="of Google Cloud, for Dataflow")
-    convert.add_argument("--region", help="of Google Cloud, for Dataflow")
+    convert.add_argument("--project", help="Google Cloud project, for Dataflow")
+    convert.add_argument("--region", help="Google Cloud region, for Dataflow")
     convert.add_argument(
         "--dataflow-option",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a Beam pipeline option, e.g. num_workers=4; may be repeated, as labels=team=cats is",
+        help="a Beam pipeline option, such as num_workers=4 or labels=team=cats; repeatable",
     )
     convert.add_argument("--job-label", default="convert", help="default: %(default)s")
     convert.add_argument("--compression", default="gzip", choices=("gzip", "none"))
-    convert.add_argument("--num-shards", type=int, default=0, help="of each split; 0 chooses")
-    convert.add_argument("--max-bad-fraction", type=float, help="give up above this share")
     convert.add_argument(
-        "--max-pixels", type=int, help="refuse photos with more (default: 89478485)"
+        "--num-shards", type=int, default=0, help="shards per split; 0 is automatic"
+    )
+    convert.add_argument("--max-bad-fraction", type=float, help="stop above this share")
+    convert.add_argument(
+        "--max-pixels", type=int, help="refuse photos with more pixels (default: 89478485)"
     )
     convert.add_argument(
         "--exif",
         action=argparse.BooleanOptionalAction,
         help="turn photos upright by their EXIF orientation (default: for jpeg only)",
     )
-    convert.add_argument("--workers", type=int, help="processes (default: one a core)")
-    convert.add_argument(
-        "--resume", action="store_true", help="go on from an unfinished conversion"
-    )
+    convert.add_argument("--workers", type=int, help="number of processes (default: one per core)")
+    convert.add_argument("--resume", action="store_true", help="resume an unfinished conversion")
 
-    inspect = command("inspect", _inspect, "write some records as a CSV file and pictures")
-    inspect.add_argument("folder", help="a folder of records, ours or TFRecorder's")
+    inspect = command("inspect", _inspect, "write records to a CSV file and image files")
+    inspect.add_argument("folder", help="a folder of records, of pawprint or TFRecorder")
     inspect.add_argument("--split", choices=SPLITS, default="TRAIN", help="default: %(default)s")
-    inspect.add_argument("--records", type=int, default=1, help="how many (default: %(default)s)")
+    inspect.add_argument(
+        "--records", type=int, default=1, help="maximum number (default: %(default)s)"
+    )
     inspect.add_argument("--output-dir", default="output", help="default: %(default)s")
 
-    check = command("load-check", _load_check, "verify shards and decode every record")
-    check.add_argument("folder", help="a folder of records, ours or TFRecorder's")
+    check = command("load-check", _load_check, "verify the shards and decode every record")
+    check.add_argument("folder", help="a folder of records, of pawprint or TFRecorder")
 
     sample = command("sample", _sample, "draw labelled sample photos (drawings, no photographs)")
     sample.add_argument("folder", help="a new or empty folder")
-    sample.add_argument("--count", type=int, default=400, help="in all (default: %(default)s)")
+    sample.add_argument(
+        "--count", type=int, default=400, help="total number (default: %(default)s)"
+    )
     sample.add_argument("--size", type=int, default=160, help="pixels (default: %(default)s)")
     sample.add_argument("--classes", nargs="+", default=["cat", "dog"], help="default: cat dog")
     sample.add_argument(
@@ -124,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sample.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     sample.add_argument(
-        "--if-absent", action="store_true", help="do nothing when the folder holds these already"
+        "--if-absent", action="store_true", help="do nothing if the folder holds these drawings"
     )
     return parser
 
@@ -136,7 +150,7 @@ def _csv(arguments: argparse.Namespace) -> None:
 
     output = files.checked(arguments.output)
     if files.exists(output) and not files.is_file(output):
-        raise DataError(f"{output} is a folder", "Name the CSV file to write.")
+        raise DataError(f"{output} is a folder", "Expected the path of a CSV file to write.")
     found = folders.scan(
         arguments.folder, split=tuple(arguments.split), conflicts=arguments.conflicts
     )
@@ -153,7 +167,7 @@ def _convert(arguments: argparse.Namespace) -> None:
     for text in arguments.dataflow_option:
         name, equals, value = text.partition("=")
         if not equals:
-            raise DataError(f"--dataflow-option is NAME=VALUE. Received: {text!r}")
+            raise DataError(f"--dataflow-option must be NAME=VALUE. Received: {text!r}")
         options.setdefault(name, []).append(value)
     print(
         convert(

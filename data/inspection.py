@@ -1,4 +1,4 @@
-"""A look into a folder of records, ours or TFRecorder's. TensorFlow is not needed."""
+"""Shows and checks the records of a folder, written by pawprint or TFRecorder."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -21,41 +22,54 @@ from data.record_set import describe, read_shard, shards_of
 from data.storage import files
 from data.storage.csv_cells import escape_formula
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 DATA_CSV = "data.csv"
-_NAME_LENGTH = 100  # of a picture's name; file systems allow 255 bytes
+_NAME_LENGTH = 100  # of an image file; file systems allow 255 bytes
 
 
 def inspect(
-    tfrecord_dir: str | os.PathLike,
+    tfrecord_dir: str | os.PathLike[str],
     split: str = "TRAIN",
     num_records: int = 1,
-    output_dir: str | os.PathLike = "output",
+    output_dir: str | os.PathLike[str] = "output",
 ) -> str:
-    """Writes the first records of a split as a CSV file and one picture each.
+    """Writes the first records of a split to a CSV file and image files, without TensorFlow.
 
     Args:
-        tfrecord_dir: A folder that `convert` or the real TFRecorder wrote.
+        tfrecord_dir: A folder that `convert` or TFRecorder has written.
         split: TRAIN, VALIDATION or TEST.
-        num_records: How many records; all where there are fewer.
-        output_dir: The local folder in which a new folder is made.
+        num_records: Maximum number of records.
+        output_dir: The local parent of the new folder.
 
     Returns:
-        The new folder. `data.csv` in it has all features but the pixels, and `picture`, the name of
-        the record's picture: PNG of raw pixels, else the JPEG as it is. Pictures begin with the
-        record's number, so equal names do not meet.
+        The new folder. Its `data.csv` has all features but the pixels, and in the column `picture`
+        the name of the record's image file: PNG for raw pixels, else the JPEG unchanged. The names
+        begin with the number of the record, so they are unique.
 
     Raises:
-        DataError: No such split or number, an unfinished conversion, a broken record.
+        DataError: An unknown split, an invalid number, an unfinished conversion, or a broken
+            record.
+
+    Example:
+        ```python
+        import data
+
+        converted = data.convert("photos")
+        print(data.inspect(converted["tfrecord_dir"], "TRAIN", num_records=5))
+        ```
     """
     folder = files.checked(tfrecord_dir)
     if split not in records.SPLITS:
         raise DataError(f"Unknown split: {split!r}", f"Allowed: {', '.join(records.SPLITS)}.")
     if num_records < 1:
-        raise DataError(f"num_records is to be at least 1. Received: {num_records}")
+        raise DataError(f"num_records must be at least 1. Received: {num_records}")
     shown = list(itertools.islice(read_split(folder, split), num_records))
     if not shown:
         raise DataError(
-            f"{folder} has no {split} records", f"It has shards of {', '.join(shards_of(folder))}."
+            f"{folder} has no {split} records", f"Found shards of {', '.join(shards_of(folder))}."
         )
 
     name = f"check-tfrecords-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -70,14 +84,14 @@ def inspect(
     return made
 
 
-def check_records(tfrecord_dir: str | os.PathLike) -> str:
-    """Reads a folder whole: hashes against the manifest, checksums, and every photo decoded.
+def check_records(tfrecord_dir: str | os.PathLike[str]) -> str:
+    """Checks all records of a folder: hashes in the manifest, checksums, and decoding of images.
 
     Returns:
-        What was read, as text.
+        A summary of the records, as text.
 
     Raises:
-        DataError: Anything is wrong; the shard and the record are named.
+        DataError: A check fails; the message names the shard and the record.
     """
     folder = files.checked(tfrecord_dir)
     found = describe(folder)
@@ -94,12 +108,12 @@ def check_records(tfrecord_dir: str | os.PathLike) -> str:
                 "Convert the photos again.",
             )
         lines.append(f"{split:<11}{read:>8} records")
-    what = f"{found.encoding} photos" if found.encoding else "no photos"
-    return "\n".join([*lines, f"whole: {what}, labels {listing(found.labels, 20)}"])
+    what = f"{found.encoding} images" if found.encoding else "no images"
+    return "\n".join([*lines, f"complete: {what}, labels {listing(found.labels, 20)}"])
 
 
-def read_split(folder: str, split: str) -> Iterator[dict]:
-    """The features of every record of a split, shard by shard.
+def read_split(folder: str, split: str) -> Iterator[records.Features]:
+    """Reads the features of every record of a split, shard by shard.
 
     Raises:
         DataError: A shard or record is broken.
@@ -108,21 +122,28 @@ def read_split(folder: str, split: str) -> Iterator[dict]:
         yield from read_shard(path)
 
 
-def decode(features: dict, where: str):
-    """The pixels of a record, [height, width, channels] uint8.
+def decode(features: Mapping[str, Any], where: str) -> NDArray[np.uint8]:
+    """Decodes the image of a record.
+
+    Args:
+        features: The features of the record.
+        where: The record, for messages.
+
+    Returns:
+        uint8, [height, width, channels].
 
     Raises:
-        DataError: The bytes are not those of an image of this size.
+        DataError: The bytes are not an image of the size in the record.
     """
     try:
         return photos.pixels(features)
     except (OSError, ValueError, KeyError, TypeError) as error:
         name = _cell(features.get(records.IMAGE_NAME, ""))
-        raise DataError(f"{where} ({name!r}) does not decode", str(error)) from error
+        raise DataError(f"{where} ({name!r}) cannot be decoded", str(error)) from error
 
 
-def _write(shown: list[dict], folder: Path) -> None:
-    """Writes the table and the pictures."""
+def _write(shown: list[records.Features], folder: Path) -> None:
+    """Writes the table and the image files."""
     columns = sorted({name for features in shown for name in features} - {records.IMAGE})
     pictures = ["picture"] if records.IMAGE in shown[0] else []
     with (folder / DATA_CSV).open("w", newline="", errors="surrogateescape") as stream:
@@ -131,16 +152,17 @@ def _write(shown: list[dict], folder: Path) -> None:
         for number, features in enumerate(shown):
             row = [escape_formula(_cell(features.get(name, ""))) for name in columns]
             if pictures:
-                row.append(_save_picture(features, number, folder))
+                row.append(_save_image(features, number, folder))
             writer.writerow(row)
 
 
-def _save_picture(features: dict, number: int, folder: Path) -> str:
+def _save_image(features: Mapping[str, Any], number: int, folder: Path) -> str:
+    """Writes the image of a record; returns the name of the file."""
     decoded = decode(features, f"record {number + 1}")
-    stem = _cell(features.get(records.IMAGE_NAME, "")).rpartition(".")[0] or "photo"
-    stem = re.sub(r"[^\w.-]+", "_", stem)[:_NAME_LENGTH].encode()[: 2 * _NAME_LENGTH]
+    stem = str(_cell(features.get(records.IMAGE_NAME, ""))).rpartition(".")[0] or "photo"
+    encoded = re.sub(r"[^\w.-]+", "_", stem)[:_NAME_LENGTH].encode()[: 2 * _NAME_LENGTH]
     is_jpeg = features[records.IMAGE].startswith(records.JPEG_MAGIC)
-    name = f"{number:05d}-{stem.decode(errors='ignore')}{'.jpg' if is_jpeg else '.png'}"
+    name = f"{number:05d}-{encoded.decode(errors='ignore')}{'.jpg' if is_jpeg else '.png'}"
     if is_jpeg:
         content = features[records.IMAGE]
     else:
@@ -151,5 +173,5 @@ def _save_picture(features: dict, number: int, folder: Path) -> str:
     return name
 
 
-def _cell(value) -> str | int | float:
+def _cell(value: object) -> object:
     return os.fsdecode(value) if isinstance(value, bytes) else value

@@ -1,4 +1,4 @@
-"""`describe`: what a folder of records holds, ours or TFRecorder's."""
+"""`describe`: the content of a folder of records, written by pawprint or TFRecorder."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from data.conversion.journal import refuse_unfinished
-from data.conversion.manifest import number_labels, read_manifest
+from data.conversion.manifest import Manifest, number_labels, read_manifest
 from data.conversion.transform_metadata import read_vocabularies, read_vocabulary, vocabulary_lines
 from data.errors import DataError, NotFoundError, listing
 from data.record import tfrecord
 from data.record.input_schema import Schema
-from data.record.records import IMAGE, JPEG, JPEG_MAGIC, LABEL, RAW, SPLITS, parse
+from data.record.records import IMAGE, JPEG, JPEG_MAGIC, LABEL, RAW, SPLITS, Features, parse
 from data.record.types import ColumnType
 from data.storage import files
 
-_SHARD_NAME = "Expected files like train-00000-of-00001.tfrecord.gz."
+_EXPECTED_SHARDS = "Expected files like train-00000-of-00001.tfrecord.gz."
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,13 @@ class RecordSet:
 
     Attributes:
         tfrecord_dir: The folder.
-        labels: Label names in the order of their index; of whole-number labels above 10,000 those
-            that occur.
-        counts: Records by split (train, validation, test; those with records) and label name, which
-            is empty where labels are not whole numbers.
+        labels: Labels in index order; for whole-number labels above 10,000, those that occur.
+        counts: Split (train, validation, test, if it has records) to label to number of records.
+            The label is empty if labels are not whole numbers.
         patterns: For each of these splits, the glob of its shards, relative to the folder.
-        features: The names of the features in the records, sorted.
-        encoding: `raw` or `jpeg`; None where the records hold no image.
-        discarded: How many rows became no record.
+        features: Names of the features in the records, sorted.
+        encoding: `raw` or `jpeg`; None for records without an image.
+        discarded: Number of rows that did not become records.
     """
 
     tfrecord_dir: str
@@ -49,22 +48,31 @@ class RecordSet:
     discarded: int
 
 
-def describe(tfrecord_dir: str | os.PathLike, *, verify: bool = True) -> RecordSet:
-    """Tells what a folder of records holds. TensorFlow is not needed.
+def describe(tfrecord_dir: str | os.PathLike[str], *, verify: bool = True) -> RecordSet:
+    """Describes a folder of records, without TensorFlow.
 
     Args:
-        tfrecord_dir: A folder that `convert` or the real TFRecorder wrote.
-        verify: Compare the shards with the manifest's sizes and hashes.
+        tfrecord_dir: A folder that `convert` or TFRecorder has written.
+        verify: Compare the shards with the sizes and hashes in the manifest.
 
     Raises:
-        DataError: No such folder, no records, an unfinished conversion, shards that differ from
-            the manifest (the shard is named), or, without a manifest, records that are broken or
-            whose labels are whole numbers in some and not in others.
+        DataError: No such folder, no records, an unfinished conversion, a shard that differs from
+            the manifest, or, without a manifest, records that are broken or whose labels have
+            different types.
+
+    Example:
+        ```python
+        import data
+
+        converted = data.convert("photos")
+        found = data.describe(converted["tfrecord_dir"])
+        print(found.labels, found.counts)
+        ```
     """
     folder = files.checked(tfrecord_dir)
     manifest = read_manifest(folder)
     if manifest is None:
-        return _describe_unlisted(folder)
+        return _describe_without_manifest(folder)
     if verify:
         verify_shards(folder, manifest)
     _check_labels(folder, manifest)
@@ -80,11 +88,11 @@ def describe(tfrecord_dir: str | os.PathLike, *, verify: bool = True) -> RecordS
     )
 
 
-def check_sizes(folder: str, manifest: dict) -> None:
-    """Refuses shards that are not the manifest's by their names and sizes: one listing.
+def check_sizes(folder: str, manifest: Manifest) -> None:
+    """Compares the names and sizes of the shards with the manifest, from one listing.
 
     Raises:
-        DataError: A shard is missing, of another size, or too many.
+        DataError: A shard is missing, has another size, or is not in the manifest.
     """
     listed = {shard["file"]: shard for shard in manifest["shards"]}
     found = {name: size for name, size in files.sizes(folder).items() if _split_of(name)}
@@ -97,11 +105,11 @@ def check_sizes(folder: str, manifest: dict) -> None:
             raise _mismatch(folder, f"{name} has {found[name]} bytes, expected {shard['bytes']}")
 
 
-def verify_shards(folder: str, manifest: dict) -> None:
-    """Refuses shards that are not the manifest's by their content.
+def verify_shards(folder: str, manifest: Manifest) -> None:
+    """Compares names, sizes and hashes of the shards with the manifest.
 
     Raises:
-        DataError: As `check_sizes`; a shard's content is another.
+        DataError: As `check_sizes`; or the content of a shard has changed.
     """
     check_sizes(folder, manifest)
     listed = {shard["file"]: shard["sha256"] for shard in manifest["shards"]}
@@ -113,13 +121,13 @@ def verify_shards(folder: str, manifest: dict) -> None:
 
 
 def shards_of(folder: str) -> dict[str, list[str]]:
-    """The shards of each split (lower case) that has some, as paths in order.
+    """Lists the shards of a folder: split (lower case) to their paths in order.
 
     Raises:
         DataError: No such folder, no shards, or an unfinished conversion.
     """
     if files.is_file(folder):
-        raise DataError(f"{folder} is a file", "Expected the folder of records that it lies in.")
+        raise DataError(f"{folder} is a file", "Expected a folder of records.")
     if not files.exists(folder):
         raise NotFoundError(f"No such folder: {folder}")
     refuse_unfinished(folder)
@@ -128,17 +136,17 @@ def shards_of(folder: str) -> dict[str, list[str]]:
         if split := _split_of(name):
             shards.setdefault(split, []).append(files.join(folder, name))
         elif ".tfrecord" in name:
-            raise DataError(f"{folder}: {name} is not named as a shard is", _SHARD_NAME)
+            raise DataError(f"{folder}: {name} is not the name of a shard", _EXPECTED_SHARDS)
     if not shards:
         raise NotFoundError(
             f"No records in {folder}",
-            _SHARD_NAME,
+            _EXPECTED_SHARDS,
         )
     return {split.lower(): shards[split.lower()] for split in SPLITS if split.lower() in shards}
 
 
-def read_shard(path: str) -> Iterator[dict]:
-    """The features of each record of a shard, as `data.record.records.parse` gives them.
+def read_shard(path: str) -> Iterator[Features]:
+    """Reads the features of each record of a shard, as `data.record.records.parse` returns them.
 
     Raises:
         DataError: The file or a record is broken.
@@ -147,44 +155,50 @@ def read_shard(path: str) -> Iterator[dict]:
         try:
             yield parse(record)
         except DecodeError as error:
-            raise DataError(f"{path}: record {number} is no tf.train.Example") from error
+            raise DataError(
+                f"{path}: record {number} is not a tf.train.Example", "Convert the photos again."
+            ) from error
 
 
-def _describe_unlisted(folder: str) -> RecordSet:
-    """A folder without a manifest, as the real TFRecorder writes: the records are read once."""
+def _describe_without_manifest(folder: str) -> RecordSet:
+    """Describes a folder without a manifest, as TFRecorder writes it; reads all records."""
     shards = shards_of(folder)
     labels = read_vocabulary(folder, LABEL)
     counts: dict[str, dict[str, int]] = {}
     features: set[str] = set()
-    encoding = kind = None
+    encoding: str | None = None
+    label_type: type | None = None
     for split, paths in shards.items():
-        indices: Counter[int | None] = Counter()
-        for number, parsed in enumerate(itertools.chain(*map(read_shard, paths)), start=1):
+        indices: Counter[int] = Counter()
+        records = 0
+        for parsed in itertools.chain(*map(read_shard, paths)):
+            records += 1
             features |= parsed.keys()
             if isinstance(image := parsed.get(IMAGE), bytes):
                 encoding = JPEG if image.startswith(JPEG_MAGIC) else RAW
             label = parsed.get(LABEL)
-            kind = kind or type(label)
-            if type(label) is not kind:
+            label_type = label_type or type(label)
+            if type(label) is not label_type:
                 raise DataError(
-                    f"{folder}: {split} record {number} has the label {label!r}",
-                    "Expected whole numbers, the indices of labels, in all records or in none.",
+                    f"{folder}: {split} record {records} has the label {label!r}",
+                    "Expected label indices, which are whole numbers, in all records or in none.",
                 )
-            indices[label if kind is int else None] += 1
-        unknown = sorted(i for i in indices if i is not None and not -1 <= i < len(labels))
+            if isinstance(label, int):
+                indices[label] += 1
+        unknown = sorted(i for i in indices if not -1 <= i < len(labels))
         if unknown and labels:
             raise DataError(
                 f"{folder}: {split} has label indices outside its vocabulary: {listing(unknown)}",
                 f"The vocabulary has {len(labels)} labels.",
             )
-        if kind is not int and indices:
-            counts[split] = {"": indices[None]}
-        elif indices:
+        if records and label_type is not int:
+            counts[split] = {"": records}
+        elif records:
             counts[split] = {
                 labels[i] if 0 <= i < len(labels) else str(i): indices[i]
                 for i in sorted(indices, key=lambda index: (index < 0, index))
             }
-    if kind is not int:
+    if label_type is not int:
         labels = ()
     elif not labels:
         labels = tuple(number_labels(int(label) for count in counts.values() for label in count))
@@ -199,16 +213,18 @@ def _describe_unlisted(folder: str) -> RecordSet:
     )
 
 
-def _check_labels(folder: str, manifest: dict) -> None:
-    """Refuses a manifest whose labels are not those of the column that is trained on."""
+def _check_labels(folder: str, manifest: Manifest) -> None:
+    """Compares the labels in the manifest with the vocabulary of the label column."""
     column = Schema({name: ColumnType[kind] for name, kind in manifest["schema"].items()}).label_key
     stored = dict(zip(manifest["vocabularies"], read_vocabularies(folder), strict=False))
-    if column in stored and stored[column] != tuple(vocabulary_lines(manifest["labels"], column)):
+    if column is None or column not in stored:
+        return
+    if stored[column] != tuple(vocabulary_lines(manifest["labels"], column)):
         raise _mismatch(folder, f"its labels are not the vocabulary of the column {column!r}")
 
 
 def _discarded(folder: str) -> int:
-    """TFRecorder's discards: one line a row."""
+    """Counts the rows that TFRecorder discarded: one per line of its lists."""
     names = [name for name in files.sizes(folder) if name.startswith("discarded-data")]
     return sum(len(files.read(files.join(folder, name)).splitlines()) for name in names)
 
@@ -218,6 +234,7 @@ def _pattern(split: str, gzip: bool) -> str:
 
 
 def _split_of(name: str) -> str | None:
+    """Returns the split of a shard by its file name; None for other files."""
     split = name.partition("-")[0]
     known = split.upper() in SPLITS and name.endswith((".tfrecord", ".tfrecord.gz"))
     return split if known and split.islower() else None

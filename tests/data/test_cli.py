@@ -63,12 +63,14 @@ def test_errors_are_one_message_and_status_2(tmp_path, capsys):
         (["convert", "photos", "--output-dir", "file/out"], "Cannot create the folder"),
         (["convert", "photos", "--tfrecord-dir", "file/out"], "could not be finished"),
         (["convert", "photos", "--job-label", "a/b"], "without slashes"),
-        (["convert", "photos", "--dataflow-option", "num_workers"], "is NAME=VALUE"),
+        (["convert", "photos", "--dataflow-option", "num_workers"], "must be NAME=VALUE"),
         (["inspect", "file"], "file is a file"),
         (["load-check", "file"], "file is a file"),
     ],
 )
-def test_unreadable_and_unwritable_paths_are_errors(tmp_path, monkeypatch, capsys, command, message):
+def test_unreadable_and_unwritable_paths_are_errors(
+    tmp_path, monkeypatch, capsys, command, message
+):
     monkeypatch.chdir(tmp_path)
     photo_folder(tmp_path / "photos", {"cat": 10, "dog": 10})
     (tmp_path / "file").touch()

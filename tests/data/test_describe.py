@@ -147,7 +147,7 @@ def unlisted(folder, records_, name="train-00000-of-00001.tfrecord"):
 
 def no_example(folder):
     unlisted(folder, [b"\x07\x07 no example"])
-    return "record 1 is no tf.train.Example"
+    return "record 1 is not a tf.train.Example"
 
 
 def corrupt_gzip(folder):
@@ -166,7 +166,7 @@ def another_name(folder):
     record = records.serialize({"label": 1})
     unlisted(folder, [record])
     unlisted(folder, [record], name="photos-validation.tfrecord-00000-of-00001")
-    return "photos-validation.tfrecord-00000-of-00001 is not named as a shard is"
+    return "photos-validation.tfrecord-00000-of-00001 is not the name of a shard"
 
 
 @pytest.mark.parametrize("harm", [no_example, corrupt_gzip, a_file, another_name])
@@ -199,7 +199,7 @@ def test_labels_of_two_types_are_told(tmp_path):
 def test_a_record_that_does_not_decode_leaves_no_half_look(tmp_path):
     size = {"image_height": 1, "image_width": 1, "image_channels": 3}
     unlisted(tmp_path, [records.serialize({"image": b"AAAA", **size, "image_height": 2})])
-    with pytest.raises(DataError, match="does not decode"):
+    with pytest.raises(DataError, match="cannot be decoded"):
         data.inspect(tmp_path, output_dir=tmp_path / "look")
     assert not [*(tmp_path / "look").iterdir()]
 
@@ -223,7 +223,7 @@ def test_loading_pixels_needs_photos(tmp_path):
     code = (
         "import sys, types\nsys.modules['tensorflow'] = types.ModuleType('tensorflow')\n"
         "import data\ntry:\n    data.load(sys.argv[1], decode=True)\n"
-        "except data.DataError as error:\n    assert 'no photos to decode' in str(error)\n"
+        "except data.DataError as error:\n    assert 'no images to decode' in str(error)\n"
         "else:\n    sys.exit('loaded')"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "out")], check=True)

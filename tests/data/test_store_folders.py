@@ -77,7 +77,7 @@ def test_slashes_at_the_end_mean_nothing(tmp_path, bucket):
     made = data.convert(f"{address}/photos/", tfrecord_dir=f"{address}/out/", **quick)
     folder = f"{address}/out"
     assert made["tfrecord_dir"] == folder and data.describe(f"{folder}/").tfrecord_dir == folder
-    assert "whole: raw photos" in check_records(f"{folder}/")
+    assert "complete: raw images" in check_records(f"{folder}/")
     data.inspect(f"{folder}/", output_dir=f"{tmp_path}/look/")
     local = data.convert(f"{tmp_path}/photos/", tfrecord_dir=f"{tmp_path}/out/", progress=quiet)
     assert data.describe(f"{local['tfrecord_dir']}/").counts == data.describe(folder).counts
