@@ -31,7 +31,7 @@ def main() -> None:
     from models import autograph, extraction, optimization, options, registry
     from models.distributed import devices
 
-    autograph.leave_keras_alone()
+    autograph.skip_keras()
     given = {"mixed_precision": arguments.mixed_precision, "xla": arguments.xla}
     trainer = devices.prepare(options.TrainerOptions(**given))
     architecture = registry.find(arguments.model)
@@ -39,14 +39,14 @@ def main() -> None:
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     with strategy.scope(), devices.precision(trainer):
         model = architecture.build(size, 2)
-        extractor = extraction.Extractor(model.backbone, strategy)
+        extractor = extraction.FeatureExtractor(model.backbone, strategy)
     images = np.random.default_rng(0).integers(0, 256, [arguments.photos, size, size, 3], np.uint8)
     packed = [image.tobytes() for image in images]
     extractor.compute(packed[:1], extraction.PHOTO)
     features = _timed(lambda: extractor.compute(packed, extraction.PHOTO))
 
     with strategy.scope(), devices.precision(trainer):
-        model.thaw()
+        model.unfreeze()
         optimization.compile_model(
             model, ["a", "b"], trainer, settings, total_steps=1000, replicas=1
         )

@@ -39,7 +39,7 @@ class Photos:
     def __init__(self, folder: str):
         from models import autograph, export, options, registry
 
-        autograph.leave_keras_alone()
+        autograph.skip_keras()
         self.architecture = registry.find(_MODEL)
         paths = sorted(path for path in Path(folder).glob("*/*") if path.is_file())
         self.labels = sorted({path.parent.name for path in paths})
@@ -55,7 +55,7 @@ class Photos:
         from models import extraction, preprocessing
         from models.input import Features
 
-        extractor = extraction.Extractor(self.model.backbone, tf.distribute.get_strategy())
+        extractor = extraction.FeatureExtractor(self.model.backbone, tf.distribute.get_strategy())
         rows = []
         for start in range(0, len(paths), _BATCH):
             photos = [path.read_bytes() for path in paths[start : start + _BATCH]]
@@ -74,7 +74,7 @@ class Photos:
 
         photos = a_class * len(self.labels)
         own = self.architecture.TRAINING
-        steps = own.epochs * phases.steps_an_epoch(own, photos)
+        steps = own.epochs * phases.steps_per_epoch(own, photos)
         self.model.head.set_weights(self._beginning)
         trainer = cross_validation.HeadTrainer(self.model, self.config, own, steps, photos)
         for seed in range(draws):
@@ -82,8 +82,8 @@ class Photos:
             for label in range(len(self.labels)):
                 mine = np.flatnonzero(self.features.labels == label)
                 chosen[random.choice(mine, a_class, replace=False)] = True
-            trainer.fit(cross_validation.part(self.features, chosen))
-            others = cross_validation.part(self.features, ~chosen)
+            trainer.fit(cross_validation.select(self.features, chosen))
+            others = cross_validation.select(self.features, ~chosen)
             yield float((trainer.predict(others) == others.labels).mean())
 
     def folds(self, folds: int, repeats: int) -> Iterator[float]:

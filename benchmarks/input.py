@@ -55,7 +55,7 @@ def our_batches(fn_args: dict, cache: str):
     from models import input as examples
 
     config = fn_args["custom_config"]
-    source = examples.Source.of(
+    source = examples.ExampleFiles.of(
         fn_args["train_files"],
         config["image_size"],
         len(config["labels"]),

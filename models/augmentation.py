@@ -1,45 +1,67 @@
-"""Random changes to training images, applied on the device that trains, inside the model."""
+"""Image augmentation as a Keras layer, computed on the training device."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import tensorflow as tf
 import tf_keras
 
 
 class Augment(tf_keras.layers.Layer):
-    """Mirrors, turns, zooms, shifts and re-lights each image of a batch at random; training only.
+    """Flips, rotates, zooms, shifts and changes the light of each image at random.
 
-    All geometry is one affine transform an image, so its cost does not grow with the number of
-    changes; pixels from outside are mirrored in. Under mixed precision it computes in float32 all
-    the same: the sum over an image's pixels is beyond float16.
+    Active in training only. The geometric changes are combined into one affine transform per image,
+    so that images are interpolated once; points outside the image are filled by reflection. The
+    layer computes in float32 under mixed precision too, because the sum over an image's pixels
+    overflows float16.
 
     Args:
-        rotation: largest turn either way, in degrees.
-        zoom: largest relative change of scale; the two axes vary by a quarter of it apart.
-        shift: largest shift either way, as a share of the side.
-        light: largest relative change of contrast and, in units of the full range, of brightness.
-        flip: whether to mirror left and right in half of the cases.
+        rotation: maximal rotation in either direction, in degrees.
+        zoom: maximal relative change of scale. The scales of the two axes differ by up to a quarter
+            of it.
+        shift: maximal shift in either direction, as a fraction of the side.
+        light: maximal relative change of contrast. Brightness changes by up to half of it, as a
+            fraction of 255.
+        flip: whether to flip half of the images horizontally.
 
-    Shapes: float32 [batch, height, width, channels] in 0..255 to the same.
+    Input and output: float32 [batch, height, width, channels] in 0..255.
+
+    Example:
+
+    ```python
+    import tensorflow as tf
+    from models.augmentation import Augment
+
+    images = tf.random.uniform([8, 64, 64, 3], maxval=255.0)
+    changed = Augment(rotation=10.0)(images, training=True)
+    ```
     """
 
-    def __init__(self, rotation=15.0, zoom=0.2, shift=0.1, light=0.25, flip=True, **kwargs):
+    def __init__(
+        self,
+        rotation: float = 15.0,
+        zoom: float = 0.2,
+        shift: float = 0.1,
+        light: float = 0.25,
+        flip: bool = True,
+        **kwargs: Any,
+    ):
         super().__init__(dtype="float32", **kwargs)
         self.rotation = math.radians(rotation)
         self.zoom, self.shift, self.light, self.flip = zoom, shift, light, flip
 
-    def call(self, images, training=False):
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         if not training:
             return images
-        return self._relight(self._move(images))
+        return self._change_light(self._transform(images))
 
-    def _move(self, images):
+    def _transform(self, images: tf.Tensor) -> tf.Tensor:
         batch = tf.shape(images)[0]
         height, width = images.shape[1], images.shape[2]
 
-        def draw(limit):
+        def draw(limit: float) -> tf.Tensor:
             return tf.random.uniform([batch], -limit, limit)
 
         angle = draw(self.rotation)
@@ -47,7 +69,8 @@ class Augment(tf_keras.layers.Layer):
         across, down = scale * tf.exp(draw(self.zoom / 4)), scale * tf.exp(draw(self.zoom / 4))
         if self.flip:
             across *= tf.where(tf.random.uniform([batch]) < 0.5, -1.0, 1.0)
-        # The transform maps output to input points, about the centre: turn, then scale, then shift.
+        # The transform maps output points to input points: rotation about the centre, then scale,
+        # then shift.
         a, b = across * tf.cos(angle), -down * tf.sin(angle)
         c, d = across * tf.sin(angle), down * tf.cos(angle)
         x, y = (width - 1) / 2, (height - 1) / 2
@@ -55,7 +78,7 @@ class Augment(tf_keras.layers.Layer):
         lower = y - c * x - d * y + draw(self.shift) * height
         return warp(images, tf.stack([a, b, right, c, d, lower], axis=1))
 
-    def _relight(self, images):
+    def _change_light(self, images: tf.Tensor) -> tf.Tensor:
         shape = [tf.shape(images)[0], 1, 1, 1]
         contrast = 1.0 + tf.random.uniform(shape, -self.light, self.light, images.dtype)
         brightness = 255.0 * tf.random.uniform(shape, -self.light, self.light, images.dtype) / 2
@@ -63,16 +86,15 @@ class Augment(tf_keras.layers.Layer):
         return tf.clip_by_value((images - mean) * contrast + mean + brightness, 0.0, 255.0)
 
 
-def warp(images, transforms):
-    """Moves the pixels of each image by its own affine transform, with bilinear interpolation.
+def warp(images: tf.Tensor, transforms: tf.Tensor) -> tf.Tensor:
+    """Applies an affine transform to each image, with bilinear interpolation.
 
-    TensorFlow's operation for it, `ImageProjectiveTransformV3`, gives the same, but XLA does not
-    know it.
+    Gives the same result as `ImageProjectiveTransformV3`, which XLA cannot compile.
 
     Args:
-        images: float32 [batch, height, width, channels]; pixels from outside are mirrored in.
-        transforms: float32 [batch, 6], `a, b, c, d, e, f`: the pixel at (x, y) comes from
-            (a x + b y + c, d x + e y + f).
+        images: float32 [batch, height, width, channels]; points outside are filled by reflection.
+        transforms: float32 [batch, 6], `a, b, c, d, e, f`: output pixel (x, y) is taken from input
+            point (a x + b y + c, d x + e y + f).
 
     Returns:
         float32 [batch, height, width, channels].
@@ -80,14 +102,14 @@ def warp(images, transforms):
     batch, (height, width, channels) = tf.shape(images)[0], images.shape[1:]
     x, y = tf.range(float(width))[None, :], tf.range(float(height))[:, None]
     a, b, c, d, e, f = tf.unstack(transforms[:, :, None, None], axis=1)
-    across, down = _mirrored(a * x + (b * y + c), width), _mirrored(d * x + (e * y + f), height)
+    across, down = _reflect(a * x + (b * y + c), width), _reflect(d * x + (e * y + f), height)
     left, top = tf.floor(across), tf.floor(down)
     across, down = (across - left)[..., None], (down - top)[..., None]
     pixels = tf.reshape(images, [-1, channels])
     first = tf.range(batch)[:, None, None] * (height * width)
     at = first + tf.cast(top, tf.int32) * width + tf.cast(left, tf.int32)
 
-    # Beyond the last column or row the neighbour is any pixel, as its share is zero.
+    # Beyond the last row or column any pixel will do as neighbour: its weight is zero.
     last = tf.shape(pixels)[0] - 1
     neighbours = (tf.minimum(at + offset, last) for offset in (0, 1, width, width + 1))
     upper, upper_right, lower, lower_right = (tf.gather(pixels, each) for each in neighbours)
@@ -96,7 +118,7 @@ def warp(images, transforms):
     return upper + (lower - upper) * down
 
 
-def _mirrored(at, length: int):
-    """Points up to a length outside of an axis, mirrored about its ends."""
+def _reflect(at: tf.Tensor, length: int) -> tf.Tensor:
+    """Reflects coordinates that lie up to `length` outside an axis at its ends."""
     inside = length - tf.abs(length - tf.abs(at + 0.5)) - 0.5
     return tf.clip_by_value(inside, 0.0, length - 1.0)

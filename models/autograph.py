@@ -1,17 +1,16 @@
-"""Keeps TensorFlow from rewriting Keras before every training."""
+"""Excludes Keras from AutoGraph."""
 
 from __future__ import annotations
 
 
-def leave_keras_alone() -> None:
-    """Has AutoGraph take `tf_keras` as it is: call before a model is traced, once or more.
+def skip_keras() -> None:
+    """Excludes `tf_keras` from AutoGraph's conversion; call before a model is traced.
 
-    AutoGraph rewrites the Python that a graph is made from, but for a list of libraries that need
-    no such thing. Keras is on it by its name `keras` only, so that tracing a training rewrites all
-    of `tf_keras`: for some 15 s of processor time, to no effect. Layers of one's own are rewritten
-    as ever.
+    AutoGraph skips the libraries on a list, on which Keras stands as `keras` only. Converting
+    `tf_keras` takes about 15 s of processor time and changes nothing. Layers outside `tf_keras` are
+    converted as usual. Calling it again is a no-op.
     """
-    # There is no public way to add to the list.
+    # The list has no public interface.
     from tensorflow.python.autograph.core import config, config_lib
 
     rule = config_lib.DoNotConvert("tf_keras")

@@ -1,4 +1,4 @@
-"""Where examples wait between epochs: in memory where there is room, else in a local file."""
+"""The cache of examples between epochs: in memory, or in a local file."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _CGROUPS = (
 
 
 def free_memory() -> int:
-    """Bytes this process may still take: the machine's free memory, or its container's if less."""
+    """Returns the free memory in bytes: the machine's, or the container's where that is less."""
     free = psutil.virtual_memory().available
     for folder, limit, usage in _CGROUPS:
-        with contextlib.suppress(OSError, ValueError):  # No such limit.
+        with contextlib.suppress(OSError, ValueError):  # The container has no limit.
             room = int(Path(folder, limit).read_text()) - int(Path(folder, usage).read_text())
-            # Files that were read count as used, and give way on demand.
+            # The page cache counts as used, but is freed on demand.
             lines = Path(folder, "memory.stat").read_text().splitlines()
             room += int(dict(line.split() for line in lines).get("inactive_file", 0))
             free = min(free, max(0, room))
@@ -34,14 +34,17 @@ def free_memory() -> int:
 
 @contextlib.contextmanager
 def locations(kind: str, size: int) -> Iterator[dict[str, str]]:
-    """Where to cache, for `models.input`: `memory`, `none`, or the path of a file, by data set.
+    """Yields where `models.input` caches each split: `memory`, `none` or the path of a file.
 
-    `auto` takes memory for up to half of what is free, then a file for up to half of the disk,
-    then nothing. Files are removed on leaving.
+    `auto` chooses memory if the examples take at most half of the free memory, else a file if they
+    take at most half of the free disk space, else none. Files are removed on exit.
 
     Args:
         kind: `memory`, `file`, `none` or `auto`.
-        size: bytes of this process's examples.
+        size: size of this process's examples in bytes.
+
+    Yields:
+        {"train": location, "eval": location}.
     """
     with contextlib.ExitStack() as stack:
         if kind == "auto":

@@ -1,4 +1,4 @@
-"""What a killed training leaves behind, and how the next one goes on from there."""
+"""Checkpoints of a training, and early stopping that resumes from them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tf_keras
+from numpy.typing import NDArray
 
 from models import files
 from models.options import Options
 from models.progress import HISTORY_FILE
-from models.registry import Training
+from models.registry import TrainingSettings
 
 if TYPE_CHECKING:
+    import tensorflow as tf
     from tfx.components import FnArgs
 
 _log = logging.getLogger("pawprint")
@@ -30,10 +32,9 @@ _IDENTITY_FILE = "training.json"
 _LAST_FILE = "last.npz"
 _FILES = (_IDENTITY_FILE, _LAST_FILE, HISTORY_FILE)
 _STATE, _BEST = "state", "best"
-_PLACE = ("phase", "epoch", "epochs")
 
-# Settings that change nothing about the weights.
-_OF_NO_EFFECT = (
+# Settings that do not change the weights.
+_NOT_IN_IDENTITY = (
     "cache",
     "cluster_timeout",
     "collective",
@@ -43,14 +44,29 @@ _OF_NO_EFFECT = (
 )
 
 
-def identity(config: Options, fn_args: FnArgs, own: Sequence[Training], replicas: int) -> str:
-    """A digest of what a training must share with another to resume from its checkpoints.
+class _Position(NamedTuple):
+    """How far a training has come; the field names are stored in the checkpoint."""
+
+    phase: str
+    epoch: int
+    epochs: int
+
+
+def identity(
+    config: Options, fn_args: FnArgs, own: Sequence[TrainingSettings], replicas: int
+) -> str:
+    """Returns a digest of everything that determines the weights of a training.
+
+    A training resumes only from checkpoints of the same identity.
 
     Args:
         config: all settings.
-        fn_args: TFX's arguments, for the paths of the data.
-        own: the architecture's own settings of each phase, where the user's are None.
-        replicas: replicas in sync.
+        fn_args: TFX's arguments.
+        own: the architecture's default settings of each phase.
+        replicas: number of replicas in sync.
+
+    Returns:
+        16 hexadecimal digits.
     """
     trainer = dataclasses.asdict(config.trainer)
     same = {
@@ -59,7 +75,7 @@ def identity(config: Options, fn_args: FnArgs, own: Sequence[Training], replicas
         "image_size": config.image_size,
         "model": dataclasses.asdict(config.model),
         "weights": config.provenance.get("weights_digest"),
-        "trainer": {name: trainer[name] for name in trainer if name not in _OF_NO_EFFECT},
+        "trainer": {name: trainer[name] for name in trainer if name not in _NOT_IN_IDENTITY},
         "training": list(map(dataclasses.asdict, own)),
         "data": [list(fn_args.train_files), list(fn_args.eval_files), fn_args.transform_output],
         "steps": [fn_args.train_steps, fn_args.eval_steps, replicas],
@@ -68,77 +84,77 @@ def identity(config: Options, fn_args: FnArgs, own: Sequence[Training], replicas
 
 
 def default_folder(model_run_dir: str, identity: str) -> str:
-    """Where checkpoints go by default: beside `model_run_dir`, which differs in every attempt."""
+    """Returns the default folder: next to `model_run_dir`, which differs in every attempt."""
     return f"{model_run_dir.rstrip('/').rpartition('/')[0]}/checkpoints-{identity}"
 
 
 class Checkpoints(tf_keras.callbacks.Callback):
-    """Saves model, optimizer and epoch at the ends of epochs, and restores the last ones.
+    """Saves the model, the optimizer and the epoch after each epoch, and restores them.
 
-    The file is written while the next epoch trains: an epoch waits at most for the file of the one
-    before it. A callback for every worker, because reading the weights takes all of them; only the
-    chief writes.
+    Writes the file while the next epoch trains; at the end of an epoch it waits for the file of the
+    epoch before. Every process of a cluster needs this callback, because reading the weights is a
+    collective operation. Only the chief writes.
 
     Args:
-        folder: where the checkpoint is kept, on storage that every worker reaches; that of another
-            training is removed.
+        folder: folder of the checkpoint, on storage that all processes share. A checkpoint of
+            another training is removed.
         identity: see `identity`.
-        is_chief: whether this process is the one that writes `folder`.
-        interval: seconds after a checkpoint in which epochs are passed over; 0 where several
-            processes train, which would not agree on the time.
+        is_chief: whether this process writes to `folder`.
+        interval: minimal number of seconds between two checkpoints. 0 where several processes
+            train, because their clocks differ.
 
     Attributes:
-        phase: name of the phase that an earlier process had reached; empty where there was none.
-        epoch: epochs that it had done, over all phases.
-        epochs: epochs of that phase.
-        best: weights of the best epoch so far, which `EarlyStopping` keeps here, so that they are
-            saved and restored together with the last ones; empty without it.
+        phase: name of the phase that an earlier process reached; empty without a checkpoint.
+        epoch: number of epochs that it completed, over all phases.
+        epochs: number of epochs of that phase.
+        best: weights of the best epoch. `EarlyStopping` sets them, so that they are saved and
+            restored together with the last ones; empty without it.
     """
 
     def __init__(self, folder: str, identity: str, is_chief: bool, interval: float = 0.0):
         super().__init__()
         self.folder = folder
         self.phase, self.epoch, self.epochs = "", 0, 0
-        self.best: list[np.ndarray] = []
-        self._found: dict[str, list[np.ndarray]] = {}
+        self.best: list[NDArray[Any]] = []
+        self._found: dict[str, list[NDArray[Any]]] = {}
         self._interval, self._saved = interval, -math.inf
         self._is_chief = is_chief
         self._identity = {"training": identity}
         self._writer = ThreadPoolExecutor(1, "checkpoint")
-        self._written: Future | None = None
-        if is_chief and not self.is_there():
+        self._written: Future[None] | None = None
+        if is_chief and not self.exists():
             if files.read(f"{folder}/{_LAST_FILE}"):
-                cause = "its checkpoint is of other settings, data or code"
+                cause = "the checkpoint is of other settings, data or code"
                 _log.warning("training starts afresh in %s: %s", folder, cause)
             self.remove()
             files.write_json(f"{folder}/{_IDENTITY_FILE}", self._identity)
-        if self.is_there():  # Else the chief is about to clear the folder.
-            self._find()
+        if self.exists():  # If not, the chief is about to clear the folder.
+            self._read()
 
-    def is_there(self) -> bool:
-        """Whether the folder, as this process sees it, is that of this training."""
+    def exists(self) -> bool:
+        """Whether this process sees a folder of this training."""
         try:
-            return files.read_json(f"{self.folder}/{_IDENTITY_FILE}") == self._identity
+            return bool(files.read_json(f"{self.folder}/{_IDENTITY_FILE}") == self._identity)
         except ValueError:
             return False
 
     def fits(self, model: tf_keras.Model) -> bool:
-        """Whether what an earlier process left are the variables of this model."""
+        """Whether the checkpoint holds variables of this model's shapes."""
         shapes = [tuple(variable.shape) for variable in model.variables]
         return shapes == [value.shape for value in self._found.get(_STATE, [])[: len(shapes)]]
 
     def restore(self, model: tf_keras.Model, phase: str = "", epochs: int = 0) -> int:
-        """Brings a compiled model to where an earlier process left it.
+        """Restores a compiled model and its optimizer.
 
-        A checkpoint that is of another model is left out with a warning.
+        Ignores a checkpoint of another model, with a warning.
 
         Args:
-            model: what is trained in this phase.
+            model: the model that is trained in this phase.
             phase: name of the phase.
-            epochs: epochs of the phase.
+            epochs: number of epochs of the phase.
 
         Returns:
-            Epochs done, over all phases; 0 where there is no checkpoint of this phase.
+            Number of completed epochs, over all phases; 0 without a checkpoint of this phase.
         """
         strategy = model.distribute_strategy
         with strategy.scope():
@@ -151,8 +167,8 @@ class Checkpoints(tf_keras.callbacks.Callback):
         state = _state(model)
         if [tuple(variable.shape) for variable in state] != [v.shape for v in found[_STATE]]:
             path = f"{self.folder}/{_LAST_FILE}"
-            cause = "its variables are not those of this model"
-            _log.warning("training starts afresh: %s is no checkpoint (%s)", path, cause)
+            cause = "the shapes of its variables differ from this model's"
+            _log.warning("training starts afresh: cannot restore %s (%s)", path, cause)
             return 0
         with strategy.scope():
             for variable, value in zip(state, found[_STATE], strict=True):
@@ -160,36 +176,37 @@ class Checkpoints(tf_keras.callbacks.Callback):
         self.best = found[_BEST]
         return self.epoch
 
-    def _find(self) -> None:
-        """Reads what an earlier process left; what cannot be read is left out with a warning."""
+    def _read(self) -> None:
+        """Reads the checkpoint; ignores a damaged one, with a warning."""
         path = f"{self.folder}/{_LAST_FILE}"
         content = files.read(path)
         if content is None:
             return
         try:
             (self.phase, self.epoch, self.epochs), self._found = _unpack(content)
-        # A damaged header may name an encryption or a compression: RuntimeError.
+        # RuntimeError: a damaged header may name an encryption or a compression.
         except (ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
-            _log.warning("training starts afresh: %s is no checkpoint (%s)", path, error)
+            _log.warning("training starts afresh: cannot restore %s (%s)", path, error)
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Saves, unless the last checkpoint is but seconds old."""
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Saves a checkpoint, unless the last one is less than `interval` seconds old."""
         if time.monotonic() - self._saved < self._interval:
             return
         self._saved = time.monotonic()
         state = [variable.numpy() for variable in _state(self.model)]
-        groups, place = {_STATE: state, _BEST: self.best}, (self.phase, epoch + 1, self.epochs)
+        groups = {_STATE: state, _BEST: self.best}
+        position = _Position(self.phase, epoch + 1, self.epochs)
         if self._is_chief:
             self._wait()
             path = f"{self.folder}/{_LAST_FILE}"
-            self._written = self._writer.submit(lambda: files.write(path, _pack(place, groups)))
+            self._written = self._writer.submit(lambda: files.write(path, _pack(position, groups)))
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Waits until the last checkpoint is written."""
         self._wait()
 
     def remove(self) -> None:
-        """Removes what is kept; call on the chief once the model is exported, not before."""
+        """Removes the checkpoint; call on the chief after the model is exported."""
         files.remove(self.folder, _FILES)
 
     def _wait(self) -> None:
@@ -198,13 +215,15 @@ class Checkpoints(tf_keras.callbacks.Callback):
 
 
 class EarlyStopping(tf_keras.callbacks.EarlyStopping):
-    """Ends a training when `val_loss` stops falling and takes the best weights; survives a kill.
+    """Ends training when `val_loss` stops falling and restores the best weights.
+
+    Unlike Keras' callback it continues correctly after the process is killed and restarted.
 
     Args:
-        patience: epochs without improvement.
-        backup: keeps the best weights; a later callback than this one.
-        losses: `val_loss` of the epochs done before, and where a model of an earlier phase is to
-            be beaten, its loss before them.
+        patience: number of epochs without improvement after which training ends.
+        backup: stores the best weights. It must come after this callback.
+        losses: `val_loss` of the epochs that earlier processes completed. Where the weights at the
+            start of the phase count as an epoch, their loss comes first.
     """
 
     def __init__(self, patience: int, backup: Checkpoints, losses: Sequence[float] = ()):
@@ -213,17 +232,17 @@ class EarlyStopping(tf_keras.callbacks.EarlyStopping):
 
     @property
     def is_over(self) -> bool:
-        """Whether the earlier epochs already ended the training."""
+        """Whether training already ended in an earlier process."""
         return bool(self._losses) and self._since_best() >= self.patience
 
     def _since_best(self) -> int:
         finite = [loss for loss in self._losses if math.isfinite(loss)]
-        # To Keras a loss that is no number is never the best.
+        # Keras never takes a loss of NaN for the best.
         best = self._losses.index(min(finite)) + 1 if finite else 0
         return len(self._losses) - best
 
-    def on_train_begin(self, logs=None):
-        """Goes back to the best epoch so far."""
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Restores the best epoch of the earlier processes."""
         super().on_train_begin(logs)
         if not self._losses:
             return
@@ -233,33 +252,33 @@ class EarlyStopping(tf_keras.callbacks.EarlyStopping):
             self.best_epoch = len(self._losses) - 1 - self.wait
             self.best = self._losses[self.best_epoch]
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Keeps the weights of a new best epoch."""
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Passes the weights of the best epoch to `backup`."""
         super().on_epoch_end(epoch, logs)
         self._backup.best = self.best_weights or []
 
 
-def _state(model: tf_keras.Model) -> list:
-    """All that a training changes, in an order that a rebuilt model has too."""
+def _state(model: tf_keras.Model) -> list[tf.Variable]:
+    """Returns all variables that training changes, in the same order for a rebuilt model."""
     optimizer = model.optimizer
     found = [*model.variables, *optimizer.variables]
     if isinstance(optimizer, tf_keras.mixed_precision.LossScaleOptimizer):
-        # Its counter is public, its scale only as a number.
+        # The scale itself is not public as a variable.
         found += optimizer._loss_scale._weights.values()
     return found
 
 
-def _pack(place: tuple[str, int, int], groups: Mapping[str, Sequence[np.ndarray]]) -> bytes:
+def _pack(position: _Position, groups: Mapping[str, Sequence[NDArray[Any]]]) -> bytes:
     content = io.BytesIO()
     arrays = {f"{name}-{i:05d}": a for name, group in groups.items() for i, a in enumerate(group)}
-    np.savez(content, **dict(zip(_PLACE, place, strict=True)), **arrays)
+    np.savez(content, **position._asdict(), **arrays)
     return content.getvalue()
 
 
-def _unpack(content: bytes) -> tuple[tuple[str, int, int], dict[str, list[np.ndarray]]]:
+def _unpack(content: bytes) -> tuple[_Position, dict[str, list[NDArray[Any]]]]:
     with np.load(io.BytesIO(content)) as arrays:
         groups = {
             group: [arrays[name] for name in sorted(arrays.files) if name.startswith(f"{group}-")]
             for group in (_STATE, _BEST)
         }
-        return tuple(arrays[name].item() for name in _PLACE), groups
+        return _Position(*(arrays[name].item() for name in _Position._fields)), groups

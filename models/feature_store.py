@@ -1,8 +1,8 @@
-"""Features of photos, kept in a folder for later trainings.
+"""The cache of features on disk, shared by trainings.
 
-The folder holds one folder a network (its weights, the size of its images, the view), in which each
-training adds files of the features that it had to compute. A file is whole or not there, and all of
-them may be removed at any time: what is missing is computed again.
+The cache has one folder per network (its weights, the size of its images, the view). Each training
+adds files with the features that it computed. Files are written atomically and may be removed at
+any time: missing features are computed again.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from models import files
 
@@ -24,24 +25,24 @@ _log = logging.getLogger("pawprint")
 _SUFFIX = ".npz"
 _DIGEST_BYTES = 16
 DTYPE = np.float16
-"""Half the bytes of float32; a feature is kept to three digits."""
+"""Type of cached features: half the size of float32, with three significant digits."""
 
 
 def digests(images: Iterable[bytes]) -> list[bytes]:
-    """The key of each photo: a digest of the pixels that the network sees."""
+    """Returns the key of each image: a digest of its preprocessed pixels."""
     return [hashlib.blake2b(image, digest_size=_DIGEST_BYTES).digest() for image in images]
 
 
 class FeatureStore:
-    """The features of one network in one view, by digest of the photo.
+    """The cached features of one network and view, by digest of the image.
 
-    Storage that fails is no error: features are then computed again, with a warning.
+    A failure of the storage is logged as a warning; the features are computed again.
 
     Args:
-        folder: shared by all networks, on any file system that TensorFlow knows; None keeps
-            nothing.
-        network: what the features depend on beside the photo: weights, size, view.
-        limit: bytes that the folder may take, over all networks.
+        folder: folder of all networks, on any file system that TensorFlow supports; None disables
+            the cache.
+        network: identifies the network's weights and image size, and the view.
+        limit: size limit of the folder in bytes, over all networks.
     """
 
     def __init__(self, folder: str | None, network: str, limit: int):
@@ -50,15 +51,15 @@ class FeatureStore:
         name = hashlib.sha256(network.encode()).hexdigest()[:16]
         self._folder = f"{self._root}/{name}"
 
-    def load(self) -> dict[bytes, np.ndarray]:
-        """All features that are kept, float16 [n], by digest."""
-        found: dict[bytes, np.ndarray] = {}
+    def load(self) -> dict[bytes, NDArray[np.float16]]:
+        """Returns all cached features, float16 [features], by digest."""
+        found: dict[bytes, NDArray[np.float16]] = {}
         for path in self._files(f"{self._folder}/*{_SUFFIX}"):
             found |= _unpack(path)
         return found
 
-    def add(self, features: dict[bytes, np.ndarray]) -> None:
-        """Keeps further features, and removes the oldest files beyond the limit."""
+    def add(self, features: dict[bytes, NDArray[np.float16]]) -> None:
+        """Adds features in a new file, and removes the oldest files beyond the limit."""
         if not self._root or not features:
             return
         content = io.BytesIO()
@@ -68,7 +69,7 @@ class FeatureStore:
             files.write(f"{self._folder}/{uuid.uuid4().hex}{_SUFFIX}", content.getvalue())
             self._shrink()
         except (tf.errors.OpError, OSError) as error:
-            _log.warning("features are not kept in %s: %s", self._folder, error)
+            _log.warning("cannot write features to %s: %s", self._folder, error)
 
     def _shrink(self) -> None:
         # A killed process leaves a temporary file, which counts too.
@@ -87,11 +88,11 @@ class FeatureStore:
         try:
             return sorted(tf.io.gfile.glob(pattern))
         except (tf.errors.OpError, OSError) as error:
-            _log.warning("kept features cannot be read: %s", error)
+            _log.warning("cannot read cached features: %s", error)
             return []
 
 
-def _unpack(path: str) -> dict[bytes, np.ndarray]:
+def _unpack(path: str) -> dict[bytes, NDArray[np.float16]]:
     try:
         with np.load(io.BytesIO(files.read(path) or b"")) as arrays:
             keys, rows = arrays["keys"], arrays["features"]
@@ -106,5 +107,5 @@ def _unpack(path: str) -> dict[bytes, np.ndarray]:
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
-        _log.warning("kept features in %s cannot be read and are computed again: %s", path, error)
+        _log.warning("cannot read %s; its features are computed again: %s", path, error)
         return {}

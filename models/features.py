@@ -1,6 +1,6 @@
-"""Names of the features on both sides of Transform, and of what the served model returns."""
+"""Names of the features before and after Transform, and of the served model's outputs."""
 
-# Raw side: the record that `data` writes and TFRecorder wrote before it.
+# Raw features: the record that `data` and TFRecorder write.
 from data.record.records import IMAGE, IMAGE_CHANNELS, IMAGE_HEIGHT, IMAGE_WIDTH, LABEL
 
 __all__ = [
@@ -17,11 +17,11 @@ __all__ = [
     "image_bytes",
 ]
 
-# What the preprocessing reads; all of it can be missing at serving time but the image.
+# Inputs of the preprocessing. A request needs the image only.
 PREPROCESSED = (IMAGE, IMAGE_HEIGHT, IMAGE_WIDTH, IMAGE_CHANNELS)
 
-# Transformed side: IMAGE is one bytes string of size*size*3 uint8 (row, column, RGB), LABEL the
-# int64 index of the class. The names stay, so that labels are found alike on both sides.
+# Transformed features keep their names: IMAGE is a string of size*size*3 uint8 (row, column, RGB),
+# LABEL the int64 index of the class.
 CHANNELS = 3
 
 # Outputs of every serving signature.
@@ -31,5 +31,5 @@ PROBABILITIES = "probabilities"
 
 
 def image_bytes(image_size: int) -> int:
-    """Length in bytes of one transformed image of `image_size` by `image_size` pixels."""
+    """Returns the length in bytes of a transformed image of `image_size` by `image_size` pixels."""
     return image_size * image_size * CHANNELS

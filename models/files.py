@@ -1,4 +1,4 @@
-"""Small files on any file system that TensorFlow knows, whole or not at all."""
+"""Atomic writes of small files to any file system that TensorFlow supports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TEMPORARY = ".tmp"
 
 
 def write(path: str, content: bytes) -> None:
-    """Writes a file under a temporary name and renames it."""
+    """Writes a file under a temporary name, then renames it."""
     tf.io.gfile.makedirs(path.rpartition("/")[0])
     with tf.io.gfile.GFile(path + _TEMPORARY, "wb") as file:
         file.write(content)
@@ -21,11 +21,12 @@ def write(path: str, content: bytes) -> None:
 
 
 def read(path: str) -> bytes | None:
-    """A file's content, None where there is no such file."""
+    """Returns a file's content, or None if the file does not exist."""
     if not tf.io.gfile.exists(path):
         return None
     with tf.io.gfile.GFile(path, "rb") as file:
-        return file.read()
+        content: bytes = file.read()
+    return content
 
 
 def write_json(path: str, content: Any) -> None:
@@ -34,13 +35,13 @@ def write_json(path: str, content: Any) -> None:
 
 
 def read_json(path: str) -> Any:
-    """A JSON file's content, None where there is no such file."""
+    """Returns a JSON file's content, or None if the file does not exist."""
     content = read(path)
     return None if content is None else json.loads(content)
 
 
 def remove(folder: str, names: Sequence[str]) -> None:
-    """Removes what `write` left in a folder, and the folder if nothing else is in it."""
+    """Removes files that `write` wrote to a folder, and the folder if it is empty then."""
     for name in (each + ending for each in names for ending in ("", _TEMPORARY)):
         if tf.io.gfile.exists(f"{folder}/{name}"):
             tf.io.gfile.remove(f"{folder}/{name}")
@@ -49,7 +50,7 @@ def remove(folder: str, names: Sequence[str]) -> None:
 
 
 def copy(folder: str, target: str) -> None:
-    """Copies a local folder with all in it to another place; links are left out."""
+    """Copies a local folder recursively; skips symbolic links."""
     for parent, _, names in os.walk(folder):
         place = f"{target}/{os.path.relpath(parent, folder)}".removesuffix("/.")
         tf.io.gfile.makedirs(place)

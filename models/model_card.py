@@ -1,7 +1,7 @@
-"""The model card: what a model is, what it takes and gives, and where it comes from.
+"""The model card: a model's inputs, outputs, metrics and provenance.
 
-The fields are those of Model Card Toolkit's JSON schema, version 0.0.2
-(github.com/tensorflow/model-card-toolkit), and one more, `provenance`.
+Follows the JSON schema of Model Card Toolkit, version 0.0.2
+(github.com/tensorflow/model-card-toolkit), with one additional field, `provenance`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LIBRARIES = ("tensorflow", "tf-keras", "tensorflow-transform", "tfx", "numpy")
 _COMMIT_VARIABLE = "GIT_COMMIT"
 
 
-def write_up(
+def create(
     config: Options,
     architecture: ModuleType,
     parameters: int,
@@ -33,19 +33,19 @@ def write_up(
     exported: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The card of a trained model.
+    """Creates the card of a trained model.
 
     Args:
-        config: the settings it was trained with.
-        architecture: its module, whose docstring describes it.
-        parameters: number of its weights.
-        epochs: number of epochs of the training.
-        exported: the row in `history.json` of the epoch whose weights were exported.
-        settings: those of the training, defaults filled in.
+        config: all settings.
+        architecture: module of the architecture, whose docstring becomes the overview.
+        parameters: number of parameters of the model.
+        epochs: number of trained epochs.
+        exported: row of `history.json` of the epoch whose weights are exported.
+        settings: settings of the training with all defaults filled in.
 
     Returns:
-        JSON-serialisable fields. `provenance` holds the settings, the versions of libraries and
-        Python, the git commit where it is known, and all that `config.provenance` says.
+        JSON-serialisable fields. `provenance` holds `config.provenance`, the settings, the versions
+        of Python and the libraries, and the git commit if it is known.
     """
     size, labels = config.image_size, list(config.labels)
     metrics = [
@@ -143,15 +143,15 @@ def _versions() -> dict[str, str]:
 
 
 def _git_commit() -> str | None:
-    """The commit of this code: what its image says, or that of its checkout.
+    """Returns the commit in the variable GIT_COMMIT, or else that of the checkout, or None.
 
-    It ends in `-dirty` where the checkout differs from it, and is None where neither knows one.
+    The commit of a checkout with changes ends in `-dirty`.
     """
     if given := os.environ.get(_COMMIT_VARIABLE):
         return given
     file = Path(__file__)
     try:
-        # An installed copy may lie within the repository of something else.
+        # An installed copy may lie inside another project's repository.
         _git(file, "ls-files", "--error-unmatch", file.name)
         return _git(file, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*")
     except (OSError, subprocess.SubprocessError):

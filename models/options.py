@@ -1,4 +1,4 @@
-"""What can be set about a training: the fields of `custom_config`, checked before work starts."""
+"""The Trainer's settings: the fields of `custom_config`, validated before training starts."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ PRESETS = ("fast", "balanced", "best")
 WANDB_MODES = ("disabled", "offline", "online")
 _REQUIRED = {
     "labels": "the class names in the order of their indices",
-    "image_size": "the side of the images in pixels",
+    "image_size": "the height and width of the images in pixels",
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainerOptions:
-    """How to train. None stands for the chosen architecture's own default."""
+    """How to train. None takes the architecture's own default."""
 
     preset: str | None = None
     """How far a pretrained network is trained: `fast` (its new head only), `balanced` (then its
@@ -29,39 +29,41 @@ class TrainerOptions:
     blocks, to the end). None: `fast` on CPUs, `best` on GPUs. Networks without pretrained weights
     have no presets."""
     epochs: int | None = None
-    """Passes over the training photos; of a pretrained network, those of its head."""
+    """Passes over the training images; for a pretrained network, passes that train its head."""
     batch_size: int | None = None
-    """Photos a step and replica (one replica a GPU, one a worker without GPUs)."""
+    """Images per step and replica (one replica per GPU, or one per worker without GPUs)."""
     learning_rate: float | None = None
-    """Peak learning rate for one replica; of a pretrained network, that of its head."""
+    """Peak learning rate for one replica; for a pretrained network, that of its head."""
     fine_tuning_epochs: int | None = None
-    """Passes over the training photos in which the upper blocks learn too, whatever the preset."""
+    """Passes over the training images that also train the upper blocks. Overrides `preset`."""
     fine_tuning_learning_rate: float | None = None
-    """Peak learning rate of these passes, for one replica."""
+    """Peak learning rate of fine-tuning, for one replica."""
     fine_tuning_seconds: int = 300
-    """Seconds that the preset `balanced` may spend on them."""
+    """Time budget of fine-tuning under the preset `balanced`, in seconds."""
     mirrored_features: bool = False
-    """Whether the head of a pretrained network also learns from each photo's mirror image."""
+    """Whether the head of a pretrained network also learns from each image mirrored."""
     features_limit_mb: int = 1024
-    """Size in MiB to which kept features of photos may grow; the oldest ones are removed."""
+    """Size limit of the feature cache in MiB; beyond it the oldest files are removed."""
     schedule: str | None = None
-    """`constant`, or `cosine`: a linear warm-up over the first 5 % of steps, then down to zero."""
+    """`constant`, or `cosine`: linear warm-up over the first 5 % of the steps, then cosine decay
+    to zero."""
     lr_scaling: str = "none"
-    """Growth of the learning rate with the number of replicas: `none`, `linear` or `sqrt`."""
+    """How the learning rate grows with the number of replicas: `none`, `linear` or `sqrt`."""
     label_smoothing: float | None = None
-    """Share of the target probability spread evenly over all classes, 0 up to 1."""
+    """Share of the target probability that is spread evenly over all classes, in [0, 1)."""
     class_weights: str | Mapping[str, float] | None = "balanced"
-    """`balanced` (inverse class frequency), or a weight by label name; None weighs all alike."""
+    """`balanced` (inverse class frequency) or a weight per label name. None weighs all classes
+    equally."""
     early_stopping: int = 0
-    """Epochs without a better validation loss after which training ends; 0 never."""
+    """Number of epochs without a better validation loss after which training ends; 0 disables."""
     steps_per_epoch: int | None = None
-    """Steps an epoch; None takes every training photo once."""
+    """Steps per epoch; None takes every training image once."""
     steps_per_execution: int = 10
-    """Steps in one call of the compiled function, between which no Python runs."""
+    """Steps per call of the compiled training function."""
     seed: int | None = 0
-    """Seed of weights, order and augmentation; None draws a new one each time."""
+    """Seed of weights, order and augmentation; None draws a new one for each training."""
     cache: str = "auto"
-    """Where decompressed examples are kept between epochs: `memory`, `file`, `none` or `auto`."""
+    """Where decompressed examples are cached between epochs: `memory`, `file`, `none`, `auto`."""
     collective: str = "auto"
     """How workers exchange gradients: `auto` (NCCL between GPUs, else ring), `ring`, `nccl`."""
     mixed_precision: bool = False
@@ -69,11 +71,11 @@ class TrainerOptions:
     xla: bool = False
     """Compile the training step with XLA; GPUs only."""
     memory_growth: bool = True
-    """Take GPU memory as needed rather than all at once."""
+    """Allocate GPU memory as needed instead of all at once."""
     cluster_timeout: int = 300
-    """Seconds to wait for all workers to appear before giving up."""
+    """Seconds to wait until all processes of the cluster are connected."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("epochs", "steps_per_epoch", "batch_size"):
             _require(getattr(self, name) is None or getattr(self, name) >= 1, self, name, ">= 1")
         for name in ("steps_per_execution", "cluster_timeout", "fine_tuning_seconds"):
@@ -99,14 +101,14 @@ class TrainerOptions:
 
 @dataclasses.dataclass(frozen=True)
 class ModelOptions:
-    """Which architecture to train; every further field is an argument of its `build`."""
+    """Which architecture to train, and the arguments of its `build`."""
 
     name: str = "efficientnet_lite0"
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> ModelOptions:
-        """Splits `{"name": ..., **arguments}`."""
+        """Creates options from `{"name": ..., **arguments}`."""
         arguments = {key: value for key, value in fields.items() if key != "name"}
         return cls(name=fields.get("name", cls.name), arguments=arguments)
 
@@ -116,17 +118,17 @@ class WandbOptions:
     """How a training is logged to Weights & Biases."""
 
     mode: str = "disabled"
-    """`disabled`, `offline` (kept on disk, no account needed) or `online`."""
+    """`disabled`, `offline` (writes to disk, needs no account) or `online`."""
     project: str = "pawprint"
-    """Project that the run belongs to."""
+    """Project of the run."""
     entity: str | None = None
     """Team or user; None takes the account's default."""
     images_every: int = 5
-    """Log a sample of predictions as images each so many epochs; 0 never."""
+    """Number of epochs between two samples of predictions logged as images; 0 disables."""
     upload_timeout: int = 120
-    """Seconds after which an upload is given up; it runs beside the rest of the pipeline."""
+    """Seconds after which the upload is cancelled. It runs in parallel to the pipeline."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _one_of(self, "mode", WANDB_MODES)
         _require(self.images_every >= 0, self, "images_every", ">= 0")
         _require(self.upload_timeout >= 1, self, "upload_timeout", ">= 1")
@@ -134,43 +136,58 @@ class WandbOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """All of `custom_config`, as the trainer reads it."""
+    """All fields of `custom_config` that the Trainer reads."""
 
     labels: tuple[str, ...]
     image_size: int
-    """Side in pixels of the images in the transformed examples."""
+    """Height and width in pixels of the images in the transformed examples."""
     trainer: TrainerOptions = dataclasses.field(default_factory=TrainerOptions)
     model: ModelOptions = dataclasses.field(default_factory=ModelOptions)
     wandb: WandbOptions = dataclasses.field(default_factory=WandbOptions)
     store: str = ""
     """Identity of the metadata store; part of the W&B run's id, see `models.tracking.run_id`."""
     checkpoint_dir: str | None = None
-    """Where to resume from, the same for a re-run; None takes a folder beside model_run_dir."""
+    """Folder of the checkpoints to resume from; None takes a folder next to `model_run_dir`."""
     counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    """Number of examples by `train` and `eval`; missing ones are counted by reading."""
+    """Number of examples in `train` and `eval`; a missing count is found by reading the files."""
     label_counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    """Number of training examples by label; an empty one is counted by reading."""
+    """Number of training examples by label; if empty, counted by reading the files."""
     features_dir: str | None = None
-    """Folder that keeps features of photos for later trainings; None keeps none."""
+    """Folder of the feature cache that trainings share; None disables the cache."""
     gpus: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    """GPUs that each machine was ordered with, by `chief` and `worker`; a training that was given
-    some and sees none is an error."""
+    """Number of GPUs requested for each machine, by `chief` and `worker`. Training fails where GPUs
+    were requested and TensorFlow sees none."""
     code: str = ""
-    """Digest of the code that trains: checkpoints of other code are not gone on with."""
+    """Digest of the training code; checkpoints of other code are ignored."""
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Free facts for the model card: config digest, data digest, git commit."""
+    """Further fields of the model card: config digest, data digest, git commit."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _require(len(self.labels) >= 2, self, "labels", "at least two class names")
         _require(len(set(self.labels)) == len(self.labels), self, "labels", "distinct names")
         _require(self.image_size >= 8, self, "image_size", ">= 8 pixels")
 
 
 def parse(custom_config: Mapping[str, Any] | None) -> Options:
-    """Reads TFX's `custom_config`; fields of other consumers at its top level are ignored.
+    """Parses TFX's `custom_config`; ignores unknown fields at its top level.
+
+    Args:
+        custom_config: JSON-like mapping with `labels`, `image_size` and any field of `Options`.
+
+    Returns:
+        The validated options.
 
     Raises:
-        ValueError: a missing, unknown (below the top level) or invalid field.
+        ValueError: A field is missing, unknown (below the top level) or invalid.
+
+    Example:
+
+    ```python
+    from models import options
+
+    config = options.parse({"labels": ["cat", "dog"], "image_size": 224, "trainer": {"epochs": 5}})
+    assert config.trainer.epochs == 5
+    ```
     """
     config = dict(custom_config or {})
     for name, meaning in _REQUIRED.items():
@@ -182,28 +199,25 @@ def parse(custom_config: Mapping[str, Any] | None) -> Options:
     known = {field.name for field in dataclasses.fields(Options)}
     config = {key: value for key, value in config.items() if key in known and value is not None}
     config["labels"] = tuple(config["labels"])
-    config["trainer"] = _build(TrainerOptions, "trainer", config.get("trainer", {}))
-    config["wandb"] = _build(WandbOptions, "wandb", config.get("wandb", {}))
+    for section, kind in (("trainer", TrainerOptions), ("wandb", WandbOptions)):
+        fields = config.get(section, {})
+        allowed = [field.name for field in dataclasses.fields(kind)]
+        for name in fields:
+            if name not in allowed:
+                raise unknown(f"field '{section}.{name}'", name, allowed)
+        config[section] = kind(**fields)
     config["model"] = ModelOptions.of(config.get("model", {}))
     return Options(**config)
 
 
-def _build(kind: type, where: str, fields: Mapping[str, Any]):
-    known = [field.name for field in dataclasses.fields(kind)]
-    for name in fields:
-        if name not in known:
-            raise unknown(f"field '{where}.{name}'", name, known)
-    return kind(**fields)
-
-
 def unknown(what: str, name: str, known: Sequence[str]) -> ValueError:
-    """The error for a name that is not among the known ones, with the nearest of them."""
+    """Returns the error for an unknown name, with the closest known name as a hint."""
     nearest = difflib.get_close_matches(name, known, 1)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
     return ValueError(f"Unknown {what}.{hint} Known: {', '.join(known)}.")
 
 
-def _one_of(options: Any, name: str, allowed: tuple) -> None:
+def _one_of(options: Any, name: str, allowed: tuple[str | None, ...]) -> None:
     names = ", ".join("null" if value is None else repr(value) for value in allowed)
     _require(getattr(options, name) in allowed, options, name, f"one of {names}")
 

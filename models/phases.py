@@ -1,59 +1,71 @@
-"""The parts of a training: one, or for a pretrained network its head and then fine-tuning."""
+"""The phases of a training: `training`, or for a pretrained network `head` and `fine-tuning`."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
 import math
+from typing import Any
 
 import tensorflow as tf
 import tf_keras
 
 from models import input as examples
 from models.options import TrainerOptions
-from models.registry import Training
+from models.registry import TrainingSettings
 
 _log = logging.getLogger("pawprint")
 TRAINING, HEAD, FINE_TUNING = "training", "head", "fine-tuning"
-# Forward through all blocks and backward through the upper ones, against forward alone: 37 and 13
-# ms of processor time a photo on two cores (`python -m benchmarks.fine_tuning`).
-_STEP_AGAINST_FEATURES = 3.0
+# Time of a fine-tuning step relative to extracting the features of the same images: 37 and 13 ms of
+# processor time per image on two cores (`python -m benchmarks.fine_tuning`).
+_STEP_PER_FEATURES = 3.0
 _TRACING_SECONDS = 15.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """One part of a training, with all defaults filled in."""
+    """One phase of a training, with all defaults filled in."""
 
     name: str
     """`training`, `head` or `fine-tuning`."""
     model: tf_keras.Model
-    """What is fitted: the whole model or its head."""
-    settings: Training
+    """The model that is fitted: the whole one or its head."""
+    settings: TrainingSettings
     train: examples.Examples
     validation: examples.Examples
     batch_size: int
-    """Examples a step over all replicas."""
+    """Examples per step over all replicas."""
     steps: int
-    """Training steps an epoch."""
+    """Training steps per epoch."""
     validation_steps: int
     first_epoch: int = 0
-    """Epochs of the phases before."""
+    """Number of epochs of the earlier phases."""
 
     @property
     def last_epoch(self) -> int:
-        """Epochs of the training at the end of this phase."""
+        """Number of epochs at the end of this phase, over all phases."""
         return self.first_epoch + self.settings.epochs
 
     @property
     def keeps_best(self) -> bool:
-        """Whether the epoch of the lowest validation loss is kept, the one before it included."""
+        """Whether the weights with the lowest validation loss are kept.
+
+        The weights at the start of the phase are among the candidates.
+        """
         return self.name == FINE_TUNING
 
 
-def resolve_settings(options: TrainerOptions, own: Training, fine_tuning: bool = False) -> Training:
-    """The settings of a phase: the user's, and the architecture's own where theirs are None."""
-    given = {
+def resolve_settings(
+    options: TrainerOptions, own: TrainingSettings, fine_tuning: bool = False
+) -> TrainingSettings:
+    """Returns the settings of a phase: the user's, or the architecture's where those are None.
+
+    Args:
+        options: the user's settings.
+        own: the architecture's default settings of the phase.
+        fine_tuning: whether to take the user's settings of fine-tuning.
+    """
+    given: dict[str, Any] = {
         "epochs": options.fine_tuning_epochs if fine_tuning else options.epochs,
         "learning_rate": (
             options.fine_tuning_learning_rate if fine_tuning else options.learning_rate
@@ -65,36 +77,43 @@ def resolve_settings(options: TrainerOptions, own: Training, fine_tuning: bool =
     return dataclasses.replace(own, **{k: v for k, v in given.items() if v is not None})
 
 
-def steps_an_epoch(settings: Training, photos: int, replicas: int = 1) -> int:
-    """Steps in which every photo is met, or more where these are few."""
-    return max(settings.least_steps, -(-photos // (settings.batch_size * replicas)))
+def steps_per_epoch(settings: TrainingSettings, images: int, replicas: int = 1) -> int:
+    """Returns the number of steps in one pass over the images, `least_steps` at least."""
+    return max(settings.least_steps, -(-images // (settings.batch_size * replicas)))
 
 
-def preset(options: TrainerOptions) -> str:
-    """The preset that holds on this machine."""
+def resolve_preset(options: TrainerOptions) -> str:
+    """Returns the user's preset, or else this machine's: `best` with a GPU, `fast` without."""
     if options.preset:
         return options.preset
     return "best" if tf.config.list_physical_devices("GPU") else "fast"
 
 
 def fine_tuning_epochs(
-    options: TrainerOptions, own: Training, train: int, validation: int, seconds_a_photo: float
+    options: TrainerOptions,
+    own: TrainingSettings,
+    train: int,
+    validation: int,
+    seconds_per_image: float,
 ) -> int:
-    """Passes of fine-tuning, 0 for none; says what they take where time decides.
+    """Returns the number of fine-tuning epochs, and logs their estimated duration.
 
     Args:
         options: the user's settings.
-        own: the architecture's.
-        train: training photos of this process.
-        validation: validation photos of this process.
-        seconds_a_photo: that the backbone takes for features.
+        own: settings of fine-tuning.
+        train: number of training images of this process.
+        validation: number of validation images of this process.
+        seconds_per_image: time that the backbone takes to extract an image's features.
+
+    Returns:
+        Number of epochs, 0 to skip fine-tuning.
     """
     if options.fine_tuning_epochs is not None:
         return options.fine_tuning_epochs
-    chosen = preset(options)
+    chosen = resolve_preset(options)
     if chosen == "fast":
         return 0
-    epoch = seconds_a_photo * (_STEP_AGAINST_FEATURES * train + validation)
+    epoch = seconds_per_image * (_STEP_PER_FEATURES * train + validation)
     fitting = math.floor((options.fine_tuning_seconds - _TRACING_SECONDS) / epoch)
     epochs = own.epochs if chosen == "best" else max(0, min(own.epochs, fitting))
     if epochs:

@@ -1,6 +1,6 @@
-"""Finds architectures by name, without importing TensorFlow until one is built.
+"""Finds architectures by name, without importing TensorFlow.
 
-What a module in `models/architectures/` declares is documented there.
+`models.architectures` documents what the module of an architecture declares.
 """
 
 from __future__ import annotations
@@ -21,11 +21,20 @@ _DECLARED = ("IMAGE_SIZE", "TRAINING", "build")
 
 
 @dataclasses.dataclass(frozen=True)
-class Training:
-    """The training settings that suit an architecture, used where the config leaves them open."""
+class TrainingSettings:
+    """Settings of a training phase; an architecture declares the defaults.
+
+    Example:
+
+    ```python
+    from models.registry import TrainingSettings
+
+    TRAINING = TrainingSettings(epochs=20, optimizer="adamw", learning_rate=1e-3)
+    ```
+    """
 
     epochs: int
-    """Passes over the training photos."""
+    """Passes over the training images."""
     optimizer: str
     """One of `OPTIMIZERS`."""
     learning_rate: float
@@ -35,14 +44,14 @@ class Training:
     weight_decay: float = 0.0
     """Decoupled weight decay, for `adamw`."""
     batch_size: int = 16
-    """Photos a step and replica."""
+    """Images per step and replica."""
     penalty: float = 0.0
-    """Of a pretrained network's head: factor on half the square of its weights, over the number of
-    training photos, in the loss."""
+    """L2 penalty of a pretrained network's head: adds `penalty / (2 * number of training images)`
+    times the squared weights to the loss."""
     least_steps: int = 1
-    """Steps an epoch where a pass over the photos takes fewer."""
+    """Minimal number of steps per epoch."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
             raise unknown(f"optimizer '{self.optimizer}'", self.optimizer, OPTIMIZERS)
         if self.schedule not in SCHEDULES:
@@ -50,15 +59,24 @@ class Training:
 
 
 def names() -> tuple[str, ...]:
-    """Names of all architectures, sorted."""
+    """Returns the names of all architectures, sorted."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(architectures.__path__)))
 
 
 def find(name: str) -> ModuleType:
-    """The module of an architecture: see `models.architectures`.
+    """Imports the module of an architecture: see `models.architectures`.
 
     Raises:
-        ValueError: no architecture has that name, or it does not declare what it has to.
+        ValueError: No architecture has that name, or its module lacks a declaration.
+
+    Example:
+
+    ```python
+    from models import registry
+
+    architecture = registry.find("pawnet")
+    model = architecture.build(image_size=150, num_classes=2)
+    ```
     """
     if name not in names():
         raise unknown(f"model '{name}'", name, names())
@@ -69,10 +87,14 @@ def find(name: str) -> ModuleType:
 
 
 def find_weights(name: str, arguments: Mapping[str, Any]) -> Weights | None:
-    """The pretrained weights of an architecture with these arguments; None where it has none.
+    """Finds the pretrained weights of an architecture; None for one without.
+
+    Args:
+        name: name of the architecture.
+        arguments: arguments of its `build`.
 
     Raises:
-        ValueError: there are no such weights on this machine, or they are altered.
+        ValueError: The weights are missing on this machine or do not match their digest.
     """
     find_them = getattr(find(name), "find_weights", None)
     return find_them(**arguments) if find_them else None

@@ -1,4 +1,4 @@
-"""One training from examples to exported model, in one process of its cluster."""
+"""Runs one training, from examples to exported model, in one process of its cluster."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from numpy.typing import NDArray
 
 from models import (
     cache,
@@ -26,10 +27,11 @@ from models import (
 )
 from models import input as examples
 from models.distributed import devices
-from models.distributed.cluster import Task
+from models.distributed.cluster import ClusterTask
 from models.options import Options
 from models.phases import Phase
-from models.registry import Training
+from models.progress import EpochRow
+from models.registry import TrainingSettings
 from models.tracking import wandb_tracker
 from models.transfer import Pretrained
 
@@ -40,21 +42,21 @@ _SECONDS_BETWEEN_CHECKPOINTS = 5.0
 
 
 class TrainingDivergedError(RuntimeError):
-    """The loss grew beyond all bounds; nothing is exported."""
+    """The weights became NaN or infinite; no model is exported."""
 
 
 class Session:
-    """A training under way: its data, its model, and what is kept of it.
+    """The data, the model and the checkpoints of a training.
 
     Args:
         fn_args: TFX's arguments.
-        config: all settings, as they hold on this machine.
+        config: all settings, adapted to this machine's devices.
         architecture: module from `models.registry.find`.
-        task: this process's place in the cluster.
+        task: this process's task in the cluster.
         strategy: the strategy of the cluster.
 
     Raises:
-        ValueError: no examples, or fewer than processes that train.
+        ValueError: There are no examples, or fewer training examples than processes.
     """
 
     def __init__(
@@ -62,26 +64,26 @@ class Session:
         fn_args: FnArgs,
         config: Options,
         architecture: ModuleType,
-        task: Task,
+        task: ClusterTask,
         strategy: tf.distribute.Strategy,
     ):
         self.fn_args, self.config, self.architecture = fn_args, config, architecture
         self.task, self.strategy = task, strategy
         size, classes = config.image_size, len(config.labels)
         self.train, self.validation = (
-            examples.Source.of(patterns, size, classes, config.counts.get(split))
+            examples.ExampleFiles.of(patterns, size, classes, config.counts.get(split))
             for split, patterns in (("train", fn_args.train_files), ("eval", fn_args.eval_files))
         )
         if self.train.count < task.workers:
             raise ValueError(
                 f"{self.train.count} training examples are too few for {task.workers} processes: "
-                "each needs one at least."
+                "each process needs at least one. Add images or use fewer machines."
             )
         trainer = config.trainer
         if trainer.seed is not None:
             tf_keras.utils.set_random_seed(trainer.seed)
         self.class_weights = optimization.class_weights(
-            trainer.class_weights, config.labels, self.train, config.label_counts
+            trainer.class_weights, config.labels, config.label_counts or self.train
         )
         with strategy.scope(), devices.precision(trainer):
             self.model = export.build(config, architecture)
@@ -94,69 +96,87 @@ class Session:
         self.backup = checkpoints.Checkpoints(folder, identity, task.is_chief, interval)
 
     def phases(self) -> Iterator[Phase]:
-        """The parts of the training in their order, each made once the one before has ended.
+        """Yields the phases in order; creates each after the previous one has been trained.
 
-        A part that an earlier process of this training had left behind is passed over.
+        Skips a phase that an earlier process of this training completed.
         """
         trainer, own = self.config.trainer, self.architecture.TRAINING
         if not isinstance(self.model, Pretrained):
-            yield self._phase(phases.TRAINING, phases.resolve_settings(trainer, own))
+            settings = phases.resolve_settings(trainer, own)
+            yield self._create_phase(
+                phases.TRAINING, settings, self.model, self.train, self.validation
+            )
             return
         reached = self.backup.phase if self.backup.fits(self.model) else ""
         head = phases.resolve_settings(trainer, own)
         extractor = None
         if reached != phases.FINE_TUNING:
-            kept = extraction.Kept(self.config.features_dir, trainer.features_limit_mb << 20)
-            extractor = extraction.Extractor(
-                self.model.backbone, self.strategy, self.task.workers, kept
+            extractor = extraction.FeatureExtractor(
+                self.model.backbone,
+                self.strategy,
+                self.task.workers,
+                folder=self.config.features_dir,
+                limit=trainer.features_limit_mb << 20,
             )
             views = extraction.views(trainer)
-            yield self._phase(
+            yield self._create_phase(
                 phases.HEAD,
                 head,
-                model=self.model.head,
+                self.model.head,
                 train=extractor.features(self.train, self._shard, views, "training"),
                 validation=extractor.features(self.validation, self._shard, name="validation"),
             )
         tuning = phases.resolve_settings(trainer, self.architecture.FINE_TUNING, fine_tuning=True)
         if epochs := self._fine_tuning_epochs(tuning, extractor):
-            self.model.thaw()
-            tuning = dataclasses.replace(tuning, epochs=epochs)
-            yield self._phase(phases.FINE_TUNING, tuning, first_epoch=head.epochs)
+            self.model.unfreeze()
+            yield self._create_phase(
+                phases.FINE_TUNING,
+                dataclasses.replace(tuning, epochs=epochs),
+                self.model,
+                self.train,
+                self.validation,
+                first_epoch=head.epochs,
+            )
 
     @property
     def _shard(self) -> examples.Shard:
         return examples.Shard(self.task.rank, self.task.workers)
 
-    def _fine_tuning_epochs(self, tuning: Training, extractor) -> int:
+    def _fine_tuning_epochs(
+        self, tuning: TrainingSettings, extractor: extraction.FeatureExtractor | None
+    ) -> int:
         if extractor is None:
-            return self.backup.epochs  # As many as the process before decided on.
+            return self.backup.epochs  # An earlier process decided.
         trainer, workers = self.config.trainer, self.task.workers
-        if trainer.fine_tuning_epochs is not None or phases.preset(trainer) == "fast":
-            seconds = 0.0  # It is not asked for.
+        if trainer.fine_tuning_epochs is not None or phases.resolve_preset(trainer) == "fast":
+            seconds = 0.0  # The number of epochs does not depend on it.
         else:
-            seconds = extractor.seconds_a_photo(self.train)
-        sizes = (source.count // workers for source in (self.train, self.validation))
-        epochs = phases.fine_tuning_epochs(trainer, tuning, *sizes, seconds)
-        # The slowest decides.
-        return min(_gather(self.strategy, epochs)) if workers > 1 else epochs
+            seconds = extractor.seconds_per_image(self.train)
+        epochs = phases.fine_tuning_epochs(
+            trainer,
+            tuning,
+            train=self.train.count // workers,
+            validation=self.validation.count // workers,
+            seconds_per_image=seconds,
+        )
+        # All processes train as many epochs as the slowest has time for.
+        return min(_all_gather(self.strategy, epochs)) if workers > 1 else epochs
 
-    def _phase(
+    def _create_phase(
         self,
         name: str,
-        settings: Training,
-        model: tf_keras.Model | None = None,
-        train: examples.Examples | None = None,
-        validation: examples.Examples | None = None,
+        settings: TrainingSettings,
+        model: tf_keras.Model,
+        train: examples.Examples,
+        validation: examples.Examples,
         first_epoch: int = 0,
     ) -> Phase:
-        """A phase whose model is compiled under the strategy."""
-        trainer, model = self.config.trainer, model or self.model
-        train, validation = train or self.train, validation or self.validation
+        """Creates a phase and compiles its model under the strategy."""
+        trainer = self.config.trainer
         replicas = self.strategy.num_replicas_in_sync
         batch = settings.batch_size * replicas
         steps = self.fn_args.train_steps or trainer.steps_per_epoch
-        steps = steps or phases.steps_an_epoch(settings, train.count, replicas)
+        steps = steps or phases.steps_per_epoch(settings, train.count, replicas)
         if isinstance(self.model, Pretrained):
             self.model.penalize(settings.penalty / train.count)
         with self.strategy.scope(), devices.precision(trainer):
@@ -188,24 +208,24 @@ def train_and_export(
     fn_args: FnArgs,
     config: Options,
     architecture: ModuleType,
-    task: Task,
+    task: ClusterTask,
     strategy: tf.distribute.Strategy,
 ) -> None:
     """Trains under `strategy` and exports on the chief: see `models.trainer.run_fn`.
 
     Args:
         fn_args: TFX's arguments.
-        config: all settings, as they hold on this machine.
+        config: all settings, adapted to this machine's devices.
         architecture: module from `models.registry.find`.
-        task: this process's place in the cluster.
+        task: this process's task in the cluster.
         strategy: the strategy of the cluster.
     """
     session = Session(fn_args, config, architecture, task, strategy)
     backup, model = session.backup, session.model
     done = backup.epoch
     if task.workers > 1:
-        _agree(strategy, backup, done)
-    # To every process, because when a training ends depends on it.
+        _check_same_checkpoint(strategy, backup, done)
+    # In every process, because early stopping depends on it.
     history = progress.History(backup.folder, done, task.is_chief)
     with contextlib.ExitStack() as stack:
         callbacks: list[tf_keras.callbacks.Callback] = [history]
@@ -213,7 +233,7 @@ def train_and_export(
         if task.is_chief:
             tracker = stack.enter_context(wandb_tracker.tracking(config, fn_args.model_run_dir))
         if tracker:
-            callbacks += tracked(tracker, session, history.epochs)
+            callbacks += wandb_callbacks(tracker, session, history.epochs)
         trained: list[Phase] = []
         for phase in session.phases():
             history.phase = phase.name
@@ -222,38 +242,36 @@ def train_and_export(
         if tracker:
             tracker.finish()
 
-        weights = model.get_weights()  # Of all workers together: each must ask for them.
+        weights = model.get_weights()  # A collective operation: every process takes part.
         _check_finite(weights, history.epochs, config)
-        model.set_weights(weights)  # A worker's own batch statistics are not what is exported.
+        model.set_weights(weights)  # Replaces the worker's own batch statistics by the mean.
         if task.is_chief:
-            golden_predictions.save(
-                fn_args.serving_model_dir.rstrip("/").rpartition("/")[0],
-                golden_predictions.answers(model, session.validation),
-            )
+            folder = fn_args.serving_model_dir.rstrip("/").rpartition("/")[0]
+            golden_predictions.save(folder, model, session.validation)
             history.save(fn_args.model_run_dir)
             exported = exported_epoch(history.epochs, trained[-1], config)
             settings = _settings(session, trained)
             export.save(
                 fn_args, config, architecture, weights, len(history.epochs), exported, settings
             )
-        _gather(strategy, 0)  # Nobody goes before the model is written.
+        _all_gather(strategy, 0)  # No process ends before the model is written.
         if task.is_chief:
             backup.remove()
 
 
 def _check_finite(
-    weights: Sequence[np.ndarray], epochs: Sequence[dict[str, float]], config: Options
+    weights: Sequence[NDArray[Any]], epochs: Sequence[EpochRow], config: Options
 ) -> None:
-    """Raises TrainingDivergedError where the weights to be exported are not all numbers."""
+    """Raises TrainingDivergedError if a weight is NaN or infinite."""
     if all(np.isfinite(values).all() for values in weights):
         return
     diverged = (row["epoch"] for row in epochs if not math.isfinite(row["loss"]))
     rate = config.trainer.learning_rate
     raise TrainingDivergedError(
-        f"the training diverged at epoch {next(diverged, len(epochs))}: its weights are no numbers "
-        "any more. Lower trainer.learning_rate"
+        f"the training diverged at epoch {next(diverged, len(epochs))}: its weights are no longer "
+        "finite. Lower trainer.learning_rate"
         + (f", which is {rate:g}" if rate else "")
-        + ", or leave it to the architecture"
+        + ", or set it to null to use the architecture's default."
     )
 
 
@@ -263,10 +281,17 @@ def train(
     history: progress.History,
     callbacks: Sequence[tf_keras.callbacks.Callback] = (),
 ) -> None:
-    """Does one part of the training, from where an earlier process left it."""
+    """Trains one phase, from the checkpoint of an earlier process if there is one.
+
+    Args:
+        phase: from `Session.phases`.
+        session: the training.
+        history: the history of the training.
+        callbacks: further Keras callbacks.
+    """
     backup, trainer = session.backup, session.config.trainer
     done = max(phase.first_epoch, backup.restore(phase.model, phase.name, phase.settings.epochs))
-    history.forget(after=done)
+    history.discard(after=done)
     callbacks, epochs = list(callbacks), phase.last_epoch
     patience = trainer.early_stopping or (phase.settings.epochs if phase.keeps_best else 0)
     if patience:
@@ -281,14 +306,14 @@ def train(
             progress.ProgressLogger(phase, epochs),
             tf_keras.callbacks.TensorBoard(folder, write_graph=False),
         ]
-    # The backup comes last: what the others write of an epoch is there when it counts as done.
+    # The backup comes last, so that an epoch counts as done only after the others have written.
     fit(phase, session, callbacks=[*callbacks, backup], done=done, epochs=epochs)
 
 
-def tracked(
-    tracker: wandb_tracker.Tracker, session: Session, earlier: Sequence[dict[str, float]]
+def wandb_callbacks(
+    tracker: wandb_tracker.Tracker, session: Session, earlier: Sequence[EpochRow]
 ) -> list[tf_keras.callbacks.Callback]:
-    """The callbacks that tell W&B of a training."""
+    """Creates the callbacks that log a training to W&B."""
     from models.tracking import callbacks
 
     config = session.config
@@ -308,35 +333,36 @@ def fit(
     done: int = 0,
     epochs: int | None = None,
 ) -> None:
-    """Fits the compiled model of a phase under the strategy it was built in.
+    """Fits the compiled model of a phase under the strategy of the session.
 
     Args:
         phase: from `Session.phases`.
         session: the training.
         callbacks: Keras callbacks.
-        done: epochs that an earlier process did.
-        epochs: epochs in all; None takes the phase's.
+        done: number of epochs that earlier processes and phases completed.
+        epochs: number of the last epoch, over all phases; None takes the phase's.
     """
     model, config, strategy = phase.model, session.config, session.strategy
-    seed = _draw_anew(config.trainer.seed, session.task.rank, done)
+    seed = _set_process_seed(config.trainer.seed, session.task.rank, done)
 
-    def cut(context: tf.distribute.InputContext) -> tuple[int, examples.Shard]:
+    def batch_and_shard(context: tf.distribute.InputContext) -> tuple[int, examples.Shard]:
         shard = examples.Shard(context.input_pipeline_id, context.num_input_pipelines)
         return context.get_per_replica_batch_size(phase.batch_size), shard
 
-    def train(context):
-        return examples.training(phase.train, *cut(context), seed=seed, cache=places["train"])
+    def train(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        batch, shard = batch_and_shard(context)
+        return examples.training(phase.train, batch, shard, seed=seed, cache=locations["train"])
 
-    def validation(context):
-        batch, shard = cut(context)
+    def validation(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        batch, shard = batch_and_shard(context)
         steps = phase.validation_steps * strategy.num_replicas_in_sync // shard.workers
-        return examples.evaluation(phase.validation, batch, steps, shard, cache=places["eval"])
+        return examples.evaluation(phase.validation, batch, steps, shard, cache=locations["eval"])
 
     kind, size = config.trainer.cache, features.image_bytes(config.image_size)
     if isinstance(phase.train, examples.Features):
-        kind = "none"  # They are in memory.
+        kind = "none"  # The features are in memory.
     size *= (phase.train.count + phase.validation.count) // session.task.workers
-    with cache.locations(kind, size) as places:
+    with cache.locations(kind, size) as locations:
         splits = [
             examples.PersistentIterator(strategy.distribute_datasets_from_function(split))
             for split in (train, validation)
@@ -354,39 +380,40 @@ def fit(
         examples.close(splits)
 
 
-def exported_epoch(
-    epochs: Sequence[dict[str, float]], last: Phase, config: Options
-) -> dict[str, float]:
-    """The row of the epoch whose weights are exported; empty without epochs."""
+def exported_epoch(epochs: Sequence[EpochRow], last: Phase, config: Options) -> EpochRow:
+    """Returns the row of the epoch whose weights are exported; empty without epochs."""
     if not epochs or not (last.keeps_best or config.trainer.early_stopping):
         return epochs[-1] if epochs else {}
     return _best(candidate_epochs(epochs, last, config))
 
 
-def candidate_epochs(
-    epochs: Sequence[dict[str, float]], phase: Phase, config: Options
-) -> list[dict[str, float]]:
-    """The rows of a phase's epochs, and before them that of the weights it has to beat, if any."""
+def candidate_epochs(epochs: Sequence[EpochRow], phase: Phase, config: Options) -> list[EpochRow]:
+    """Returns the rows of the epochs whose weights the phase may end with.
+
+    If the phase keeps the best weights, the first row is that of the weights it starts with.
+    """
     own = [row for row in epochs if row["epoch"] > phase.first_epoch]
     earlier = [row for row in epochs if row["epoch"] <= phase.first_epoch]
     if not (phase.keeps_best and earlier):
         return own
-    # With early stopping the phase before has ended with the weights of its best epoch.
+    # With early stopping, the previous phase ended with the weights of its best epoch.
     return [_best(earlier) if config.trainer.early_stopping else earlier[-1], *own]
 
 
-def _best(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """That of the lowest loss; one that is no number is taken only where there is no other."""
-    return min(rows, key=lambda row: row["val_loss"] if np.isfinite(row["val_loss"]) else np.inf)
+def _best(rows: Sequence[EpochRow]) -> EpochRow:
+    """Returns the row of the lowest validation loss; NaN counts as infinite."""
+    return min(
+        rows, key=lambda row: row["val_loss"] if math.isfinite(row["val_loss"]) else math.inf
+    )
 
 
-def _settings(session: Session, trained: Sequence[Phase]) -> dict:
-    """The settings of a training with the defaults that came to bear."""
+def _settings(session: Session, trained: Sequence[Phase]) -> dict[str, Any]:
+    """Returns the settings of a training with all defaults filled in."""
     trainer = session.config.trainer
     settings = {**dataclasses.asdict(trainer), "workers": session.task.workers}
     if isinstance(session.model, Pretrained):
-        settings["preset"] = phases.preset(trainer)
-        # An earlier process may have trained it.
+        settings["preset"] = phases.resolve_preset(trainer)
+        # Listed even if an earlier process trained the head.
         head = phases.resolve_settings(trainer, session.architecture.TRAINING)
         settings[phases.HEAD] = dataclasses.asdict(head)
     for phase in trained:
@@ -398,10 +425,10 @@ def _settings(session: Session, trained: Sequence[Phase]) -> dict:
     return settings
 
 
-def _draw_anew(seed: int | None, rank: int, done: int) -> int | None:
-    """The seed of order and augmentation, which is set too.
+def _set_process_seed(seed: int | None, rank: int, done: int) -> int | None:
+    """Sets and returns the seed of order and augmentation.
 
-    It differs from process to process, and after a restart from that of the epochs before it.
+    It differs between processes, and between the first start and a resumption.
     """
     if seed is None:
         return None
@@ -410,27 +437,28 @@ def _draw_anew(seed: int | None, rank: int, done: int) -> int | None:
     return seed
 
 
-def _agree(strategy: tf.distribute.Strategy, backup: checkpoints.Checkpoints, done: int) -> None:
-    """Makes sure that all processes go on from the same checkpoint.
+def _check_same_checkpoint(
+    strategy: tf.distribute.Strategy, backup: checkpoints.Checkpoints, done: int
+) -> None:
+    """Checks that all processes resume from the same checkpoint.
 
     Raises:
-        ValueError: they do not, in each of them.
+        ValueError: The processes see different folders; raised in each of them.
     """
-    _gather(strategy, 0)  # The chief has cleared the folder of what is not this training's.
-    found = _gather(strategy, done if backup.is_there() else -1)
+    _all_gather(strategy, 0)  # Waits until the chief has removed another training's checkpoint.
+    found = _all_gather(strategy, done if backup.exists() else -1)
     if len(set(found)) > 1:
         raise ValueError(
-            f"checkpoint_dir is not shared: {backup.folder} is not the same folder to all "
-            "processes of the cluster. Epochs that each finds done there, -1 for no such folder: "
-            f"{found}."
+            f"checkpoint_dir is not shared: {backup.folder} is not the same folder in all "
+            "processes of the cluster. Completed epochs that each process found in it (-1 for no "
+            f"folder): {found}. Set checkpoint_dir to a folder that all machines share."
         )
 
 
-def _gather(strategy: tf.distribute.Strategy, value: int) -> list[int]:
-    """The values of all processes; fails, as any step does, if one of them is lost."""
+def _all_gather(strategy: tf.distribute.Strategy, value: int) -> list[int]:
+    """Returns the values of all processes; fails like a training step if a process is lost."""
 
-    @tf.function
-    def gather():
+    def gather() -> tf.Tensor:
         return strategy.gather(strategy.run(lambda: tf.constant([value])), axis=0)
 
-    return gather().numpy().tolist()
+    return [int(each) for each in tf.function(gather)().numpy()]

@@ -1,21 +1,21 @@
-"""The architectures to choose from by name: one a module, the module's name is the model's.
+"""The architectures: one module each, whose name is the model's name.
 
-To add one, put `<name>.py` here with
+To add an architecture, add `<name>.py` with
 
-- `IMAGE_SIZE`: the side in pixels of the images that it takes, where the config names none;
-- `TRAINING`, a `registry.Training`: the settings that suit it;
-- `build(image_size, num_classes, **arguments) -> tf_keras.Model`, from float32
+- `IMAGE_SIZE`: default height and width of its images in pixels;
+- `TRAINING`: its default training settings, a `registry.TrainingSettings`;
+- `build(image_size, num_classes, **arguments) -> tf_keras.Model`: returns a model that maps float32
   [batch, image_size, image_size, 3] in 0..255 to float32 probabilities [batch, num_classes].
 
-Normalisation and augmentation belong inside the model, so that serving needs nothing else. Import
-TensorFlow inside `build`: the config reads the other two, in commands that do not need it.
+Put normalisation and augmentation inside the model, so that serving needs no other code. Import
+TensorFlow inside `build`: commands that do not need TensorFlow import the module to read the
+defaults.
 
-A pretrained one has three things more:
+For a pretrained architecture
 
-- `build` returns a `models.transfer.Pretrained`: the backbone, the head, and which layers of the
-  backbone may be fine-tuned. `TRAINING` is then that of the head;
-- `FINE_TUNING`, a `registry.Training`: the settings of fine-tuning;
-- `find_weights(**arguments)`, which takes the arguments of `build` and returns a
-  `models.backbones.package.Weights`, or None where these arguments ask for no weights. It raises
-  ValueError where the weights are missing or altered; it is called before a run starts.
+- `build` returns a `models.transfer.Pretrained`, and `TRAINING` applies to its head;
+- `FINE_TUNING` declares the default settings of fine-tuning, a `registry.TrainingSettings`;
+- `find_weights(**arguments)` takes the arguments of `build` and returns a
+  `models.backbones.package.Weights`, or None for arguments that need no weights. It is called
+  before a run starts and raises ValueError if the weights are missing or altered.
 """

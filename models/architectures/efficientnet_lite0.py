@@ -1,7 +1,7 @@
-"""The default: EfficientNet-Lite0, pretrained on ImageNet, under a new classifier.
+"""The default: EfficientNet-Lite0, pretrained on ImageNet, with a new classification head.
 
-It is right from a few dozen photos a class on. The head learns from features that are computed
-once a photo; fine-tuning then trains the upper blocks, see `trainer.preset`.
+Suited to a few dozen photos per class and more. The head is trained on features that are computed
+once per image; fine-tuning then trains the upper blocks, see `trainer.preset`.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from models.backbones import package
-from models.registry import Training
+from models.registry import TrainingSettings
 
 if TYPE_CHECKING:
     from models.transfer import Pretrained
 
 _BLOCKS = 16
 IMAGE_SIZE = 224
-TRAINING = Training(
+TRAINING = TrainingSettings(
     epochs=40,
     optimizer="adamw",
     learning_rate=5e-2,
@@ -25,7 +25,7 @@ TRAINING = Training(
     penalty=2.0,
     least_steps=20,
 )
-FINE_TUNING = Training(
+FINE_TUNING = TrainingSettings(
     epochs=8,
     optimizer="adamw",
     learning_rate=3e-4,
@@ -36,10 +36,13 @@ FINE_TUNING = Training(
 
 
 def find_weights(*, first_block: int = 6) -> package.Weights:
-    """The weights that come with the environment's packages.
+    """Finds the weights, which are installed with the environment.
+
+    Args:
+        first_block: as for `build`.
 
     Raises:
-        ValueError: no such block, or the package is missing or altered.
+        ValueError: `first_block` is out of range, or the package is missing or altered.
     """
     if first_block not in range(_BLOCKS):
         raise ValueError(
@@ -54,15 +57,17 @@ def build(
     *,
     first_block: int = 6,
 ) -> Pretrained:
-    """Float32 [batch, image_size, image_size, 3] in 0..255 to probabilities [batch, num_classes].
+    """Builds a model: float32 [batch, size, size, 3] in 0..255 to [batch, num_classes].
 
     Args:
-        image_size: side of the images in pixels, 32 or more; the weights were trained at 224.
+        image_size: height and width of the images in pixels, 32 or more. The weights were trained
+            at 224.
         num_classes: number of classes.
-        first_block: the lowest of the blocks 0 to 15 that fine-tuning trains.
+        first_block: lowest block, 0 to 15, that fine-tuning trains.
 
     Raises:
-        ValueError: no such block, or the package of the weights is missing or altered.
+        ValueError: `first_block` is out of range, or the package of the weights is missing or
+            altered.
     """
     from models.augmentation import Augment
     from models.backbones import efficientnet_lite, torch_file

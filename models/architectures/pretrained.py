@@ -1,38 +1,37 @@
-"""A network of `keras.applications` under a new classifier.
+"""A network of `keras.applications` with a new classification head.
 
 `weights` is one of
 
-- the path of a weights file without the top, here or on gs://, as Keras publishes them
-  (`mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5`) or as `save_weights` of such
-  a network writes it;
-- `imagenet`: the file that Keras publishes for 224 pixels. Keras downloads it once into its own
-  cache, `~/.keras/models`, on each machine that builds the network: this one and, on Vertex AI, the
-  one that trains. Give a path on gs:// where those have no way out;
-- None: the network is trained from nothing.
+- the path of a weights file without the top layer, local or on gs://, as Keras publishes it
+  (`mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5`) or `save_weights` writes it;
+- `imagenet`: the file that Keras publishes for 224 pixels. Keras downloads it once to
+  `~/.keras/models`, on each machine that builds the network: this one and, on Vertex AI, the one
+  that trains. Give a path on gs:// if those have no internet access;
+- None: the network is trained from scratch.
 
-With weights the head is trained on features, then `trainer.preset` and
-`trainer.fine_tuning_epochs` decide about fine-tuning.
+With weights, the head is trained on features; `trainer.preset` and `trainer.fine_tuning_epochs`
+control fine-tuning.
 
-A network from nothing takes `TRAINING` too: the learning rate is as high as it bears, a fifth of
-what a head could take. Label smoothing helps it and would leave a head unsure of what it knows:
-set `trainer.label_smoothing=0.1` with it, and more epochs.
+`TRAINING` also applies to a network trained from scratch, which limits its learning rate to a fifth
+of what a head alone could use. Such a network needs more epochs and `trainer.label_smoothing=0.1`;
+label smoothing would make the head of a pretrained network underconfident.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.backbones.package import Weights
-from models.backbones.published import Published, file_digest
-from models.registry import Training
+from models.backbones.published import PublishedWeights, file_digest
+from models.registry import TrainingSettings
 
 if TYPE_CHECKING:
     import tf_keras
 
 IMAGE_SIZE = 224
-TRAINING = Training(
+TRAINING = TrainingSettings(
     epochs=20,
     optimizer="adamw",
     learning_rate=1e-3,
@@ -41,7 +40,7 @@ TRAINING = Training(
     penalty=2.0,
     least_steps=12,
 )
-FINE_TUNING = Training(
+FINE_TUNING = TrainingSettings(
     epochs=8,
     optimizer="adamw",
     learning_rate=3e-4,
@@ -52,49 +51,49 @@ FINE_TUNING = Training(
 
 IMAGENET = "imagenet"
 OWN_FILE = "a file named in model.arguments.weights"
-"""The `source` of weights that are a file of the user's."""
+"""The `source` of weights in the user's own file."""
 
-# The first EfficientNets are not here: Keras adds a layer to them where it downloads their weights
-# itself, so that the same weights in a network without that layer mean something else.
+# Without EfficientNetB0 to B7: Keras inserts a layer into them only if it downloads the weights
+# itself; without that layer the same weights give other features.
 BACKBONES = {
-    "EfficientNetV2B0": Published(
+    "EfficientNetV2B0": PublishedWeights(
         "efficientnet_v2/efficientnetv2-b0_notop.h5", "893217f2bb855e2983157299931e43ff"
     ),
-    "MobileNetV2": Published(
+    "MobileNetV2": PublishedWeights(
         "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
     ),
-    "MobileNetV3Large": Published(
+    "MobileNetV3Large": PublishedWeights(
         "mobilenet_v3/weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
         "07fb09a5933dd0c8eaafa16978110389",
     ),
-    "MobileNetV3Small": Published(
+    "MobileNetV3Small": PublishedWeights(
         "mobilenet_v3/weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
         "d3e8ec802a04aa4fc771ee12a9a9b836",
     ),
-    "ResNet50V2": Published(
+    "ResNet50V2": PublishedWeights(
         "resnet/resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
         "fac2f116257151a9d068a22e544a4917",
     ),
 }
 """Classes of `keras.applications` by name, with their weights without the top."""
-# They want -1..1; the others scale 0..255 themselves.
+# Expect pixels in -1..1; the others rescale 0..255 themselves.
 _SCALED = ("MobileNetV2", "ResNet50V2")
 
 
 def find_weights(
-    *, backbone: str = "MobileNetV2", weights: str | None = None, **_
+    *, backbone: str = "MobileNetV2", weights: str | None = None, **_: Any
 ) -> Weights | None:
-    """Finds the weights that these arguments ask for; downloads `imagenet` where it is not yet.
+    """Finds the weights for these arguments; downloads `imagenet` if it is not in Keras' cache.
 
     Args:
         backbone: as for `build`.
         weights: as for `build`.
 
     Returns:
-        The weights; None for a network from nothing.
+        The weights; None for a network that is trained from scratch.
 
     Raises:
-        ValueError: an unknown backbone, no such file, or one that cannot be downloaded.
+        ValueError: The backbone is unknown, the file is missing, or the download failed.
     """
     published = _published(backbone)
     if not weights:
@@ -139,25 +138,25 @@ def build(
     dropout: float = 0.3,
     augment: bool = True,
 ) -> tf_keras.Model:
-    """Float32 [batch, image_size, image_size, 3] in 0..255 to probabilities [batch, num_classes].
+    """Builds a model: float32 [batch, size, size, 3] in 0..255 to [batch, num_classes].
 
     Args:
-        image_size: side of the images in pixels, 32 or more.
+        image_size: height and width of the images in pixels, 32 or more.
         num_classes: number of classes.
         backbone: class of `keras.applications`, one of `BACKBONES`.
-        weights: path of the network's weights, on any file system that TensorFlow knows, or
-            `imagenet`; None trains the network from nothing.
+        weights: path of the network's weights, on any file system that TensorFlow supports, or
+            `imagenet`; None trains the network from scratch.
         fine_tuned: share of the backbone's layers, counted from the top, that fine-tuning trains.
-            Batch normalisation stays as it is.
-        dropout: share of features dropped before the classifier of a network from nothing.
-        augment: whether training images are changed at random.
+            Batch normalisation stays frozen.
+        dropout: dropout rate before the classifier of a network that is trained from scratch.
+        augment: whether to augment training images.
 
     Returns:
-        With weights a `models.transfer.Pretrained`, else a plain model.
+        A `models.transfer.Pretrained` with weights, otherwise a plain model.
 
     Raises:
-        ValueError: an unknown backbone, a share that is none, or weights that are missing or those
-            of another network.
+        ValueError: The backbone is unknown, `fine_tuned` is not in [0, 1], or the weights are
+            missing or belong to another network.
     """
     import tf_keras
     from tf_keras import layers
@@ -175,7 +174,7 @@ def build(
         inputs = layers.Input([image_size, image_size, 3])
         x = Augment(name="augment")(inputs) if augment else inputs
         x = layers.Dropout(dropout)(network(x))
-        # Probabilities stay float32 under mixed precision.
+        # Outputs float32 under mixed precision too.
         outputs = layers.Dense(num_classes, activation="softmax", dtype="float32")(x)
         return tf_keras.Model(inputs, outputs, name="pretrained")
     _load(network, _download(published) if weights == IMAGENET else weights, backbone)
@@ -189,7 +188,7 @@ def build(
     )
 
 
-def _published(backbone: str) -> Published:
+def _published(backbone: str) -> PublishedWeights:
     if backbone not in BACKBONES:
         raise ValueError(
             f"Unknown model.arguments.backbone. Received: {backbone!r}. "
@@ -199,12 +198,12 @@ def _published(backbone: str) -> Published:
 
 
 def _network(backbone: str, image_size: int) -> tf_keras.Model:
-    """From images in 0..255 to features, all layers in one model: `thaw` finds them by name."""
+    """Builds a flat model from images in 0..255 to features: `unfreeze` finds layers by name."""
     import tf_keras
     from tf_keras import layers
 
-    # Keras numbers layers without a name throughout the process. Here they start at 1, so that the
-    # network's fingerprint, under which its features are kept, is the same in every process.
+    # Restarts Keras' numbering of unnamed layers, so that the network's fingerprint, the key of its
+    # cached features, is the same in every process.
     tf_keras.backend.reset_uids()
     shape = [image_size, image_size, 3]
     images = layers.Input(shape, name="images")
@@ -217,10 +216,9 @@ def _network(backbone: str, image_size: int) -> tf_keras.Model:
 
 
 def _upper_layers(network: tf_keras.Model, share: float) -> list[str]:
-    """Names of the layers that fine-tuning trains.
+    """Returns the names of the layers that fine-tuning trains.
 
-    Batch normalisation is not among them: a frozen one takes its statistics as they were trained,
-    in training too.
+    Leaves out batch normalisation: a frozen layer uses its stored statistics in training too.
     """
     from tf_keras import layers
 
@@ -239,7 +237,7 @@ def _load(network: tf_keras.Model, path: str, backbone: str) -> None:
         raise _missing(path)
     with tempfile.TemporaryDirectory() as folder:
         name = os.path.basename(path)
-        # HDF5 reads local files only, and Keras knows HDF5 by the name.
+        # HDF5 reads local files only, and Keras detects HDF5 by the file name.
         local = f"{folder}/{name if name.endswith('.h5') else 'weights.h5'}"
         tf.io.gfile.copy(path, local)
         try:
@@ -247,15 +245,15 @@ def _load(network: tf_keras.Model, path: str, backbone: str) -> None:
         except (ValueError, OSError, KeyError) as error:
             raise ValueError(
                 f"model.arguments.weights: {path} does not hold the weights of {backbone} without "
-                f"its top, in HDF5. Keras says: {error}"
+                f"the top layer, in HDF5. Keras reports: {error}"
             ) from error
 
 
 def _missing(path: str) -> ValueError:
-    return ValueError(f"model.arguments.weights: there is no file {path}.")
+    return ValueError(f"model.arguments.weights: file not found: {path}.")
 
 
-def _download(published: Published) -> str:
+def _download(published: PublishedWeights) -> str:
     try:
         return published.find()
     except ValueError as error:

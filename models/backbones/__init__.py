@@ -1,1 +1,1 @@
-"""Pretrained networks without their classifier, and how their weights are found and read."""
+"""Pretrained backbones without their classifier, and their weights."""

@@ -1,28 +1,29 @@
-"""EfficientNet-Lite0 in tf_keras, with the weights that PyTorch's users publish of it.
+"""EfficientNet-Lite0 in tf_keras, with weights published for PyTorch.
 
-The network is that of https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite:
-no squeeze-and-excitation, ReLU6 in place of swish, a stem and a head of fixed width. Batch
-statistics stay as they were trained, in training too.
+Follows https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite: no
+squeeze-and-excitation, ReLU6 instead of swish, a stem and a head of fixed width. Batch statistics
+are frozen in training too.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
+import tensorflow as tf
 import tf_keras
+from numpy.typing import NDArray
 from tf_keras import layers
 
 TOP = 1280
-"""The network's own features, which come first."""
+"""Number of features of the last layer, which come first."""
 FEATURES = TOP + 40 + 80 + 112
 BLOCKS = 16
-# Colours and textures tell flowers apart better than what ImageNet's classes needed at the top: the
-# maxima of these blocks add a point of accuracy there (`python -m benchmarks.heads`). The factor
-# brings their variance to that of the top.
+# Lower blocks add colour and texture: their maxima raise the accuracy on flowers by one point
+# (`python -m benchmarks.heads`). The factor scales their variance to that of the last layer.
 _LOWER, _LOWER_FACTOR = (4, 7, 10), 0.1
-# 3x3 and 5x5 convolutions see 0..255 in this range; the weights were trained so.
+# The weights were trained on 0..255 normalised with this mean and scale.
 _MEAN, _SCALE = 127.0, 128.0
 _EPSILON = 1e-3
 
@@ -47,23 +48,24 @@ _STAGES = (
 )
 
 
-def build(image_size: int, weights: Mapping[str, np.ndarray] | None = None) -> tf_keras.Model:
-    """Float32 [batch, image_size, image_size, 3] in 0..255 to features [batch, FEATURES].
+def build(image_size: int, weights: Mapping[str, NDArray[Any]] | None = None) -> tf_keras.Model:
+    """Builds the backbone: float32 [batch, size, size, 3] in 0..255 to [batch, FEATURES].
 
-    The first 1,280 features are the network's own, the means of its last layer in 0..6; the others
-    are maxima of three lower blocks.
+    The first 1,280 features are means of the last layer, in 0..6; the others are maxima of three
+    lower blocks.
 
     Args:
-        image_size: side of the images in pixels; the weights were trained at 224.
-        weights: tensors by name, as `torch_file.read` gives them; None draws new ones.
+        image_size: height and width of the images in pixels; the weights were trained at 224.
+        weights: tensors by name, as `torch_file.read` returns them; None initialises at random.
 
     Returns:
         A model whose layers are named `stem_…`, `block00_…` to `block15_…` and `top_…`.
 
     Raises:
-        ValueError: weights of another network.
+        ValueError: The weights belong to another network.
     """
-    # Keras numbers what has no name: kept features would not be those of the next network built.
+    # Every layer has a name: Keras' numbering of unnamed layers would change the fingerprint, the
+    # key of cached features.
     inputs = layers.Input([image_size, image_size, 3], name="images")
     x = layers.Rescaling(1 / _SCALE, offset=-_MEAN / _SCALE, name="rescale")(inputs)
     x = _convolve(x, 32, 3, 2, "stem")
@@ -86,7 +88,7 @@ def build(image_size: int, weights: Mapping[str, np.ndarray] | None = None) -> t
     return model
 
 
-def _block(x, stage: _Stage, stride: int, name: str):
+def _block(x: tf.Tensor, stage: _Stage, stride: int, name: str) -> tf.Tensor:
     inputs = x
     if stage.expansion != 1:
         x = _convolve(x, x.shape[-1] * stage.expansion, 1, 1, f"{name}_expand")
@@ -100,19 +102,21 @@ def _block(x, stage: _Stage, stride: int, name: str):
     return x
 
 
-def _convolve(x, filters: int, kernel: int, stride: int, name: str, activate: bool = True):
+def _convolve(
+    x: tf.Tensor, filters: int, kernel: int, stride: int, name: str, activate: bool = True
+) -> tf.Tensor:
     convolution = layers.Conv2D(
         filters, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv"
     )
     return _normalize(convolution(x), name, activate)
 
 
-def _normalize(x, name: str, activate: bool = True):
+def _normalize(x: tf.Tensor, name: str, activate: bool = True) -> tf.Tensor:
     x = layers.BatchNormalization(epsilon=_EPSILON, name=f"{name}_norm")(x, training=False)
     return layers.ReLU(6.0, name=f"{name}_relu")(x) if activate else x
 
 
-def _assign(model: tf_keras.Model, weights: Mapping[str, np.ndarray]) -> None:
+def _assign(model: tf_keras.Model, weights: Mapping[str, NDArray[Any]]) -> None:
     for layer in model.layers:
         if not layer.weights:
             continue
@@ -120,7 +124,7 @@ def _assign(model: tf_keras.Model, weights: Mapping[str, np.ndarray]) -> None:
         try:
             values = [weights[name] for name in names]
             if len(names) == 1:
-                # PyTorch keeps [out, in, height, width]; a depthwise kernel [channels, 1, ...].
+                # PyTorch's layout is [out, in, height, width], or [channels, 1, ...] if depthwise.
                 axes = (2, 3, 0, 1) if "depthwise" in layer.name else (2, 3, 1, 0)
                 values = [values[0].transpose(axes)]
             layer.set_weights(values)
@@ -129,15 +133,15 @@ def _assign(model: tf_keras.Model, weights: Mapping[str, np.ndarray]) -> None:
 
 
 def _names(layer: str) -> list[str]:
-    """The tensors of a layer in the file, in the order of the layer's weights."""
-    place, _, kind = layer.rpartition("_")
-    if place in ("stem", "top"):
+    """Returns the names of a layer's tensors in the file, in the order of the layer's weights."""
+    prefix, _, kind = layer.rpartition("_")
+    if prefix in ("stem", "top"):
         parent, convolution, norm = {
             "stem": ("", "_conv_stem", "_bn0"),
             "top": ("", "_conv_head", "_bn1"),
-        }[place]
+        }[prefix]
     else:
-        block, _, step = place.partition("_")
+        block, _, step = prefix.partition("_")
         parent = f"_blocks.{int(block.removeprefix('block'))}."
         convolution, norm = (
             f"_{step}_conv",
@@ -149,6 +153,6 @@ def _names(layer: str) -> list[str]:
 
 
 def layers_from(model: tf_keras.Model, first_block: int) -> list[str]:
-    """Names of the layers from a block on, the top included."""
+    """Returns the names of the layers of the blocks from `first_block` on, and of the top."""
     blocks = tuple(f"block{index:02d}_" for index in range(first_block, BLOCKS))
     return [layer.name for layer in model.layers if layer.name.startswith((*blocks, "top_"))]

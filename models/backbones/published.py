@@ -1,4 +1,4 @@
-"""Weights that Keras publishes: downloaded by Keras, once, into its own cache."""
+"""Weights that Keras publishes, in Keras' own download cache."""
 
 from __future__ import annotations
 
@@ -13,62 +13,63 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 _URL = "https://storage.googleapis.com/tensorflow/keras-applications"
-_PATIENCE_S = 10.0
+_TIMEOUT_SECONDS = 10.0
 _CHUNK = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
-class Published:
+class PublishedWeights:
     """A file of weights of `keras.applications`."""
 
     file: str
     """Path on Keras' server."""
     digest: str | None = None
-    """MD5 or SHA-256, hexadecimal, by which Keras checks the file; None where it does not."""
+    """MD5 or SHA-256, hexadecimal, that Keras verifies; None for a file that it does not verify."""
 
     @property
     def name(self) -> str:
-        """The file's name in Keras' cache."""
+        """File name in Keras' cache."""
         return self.file.rpartition("/")[2]
 
     @property
     def url(self) -> str:
-        """Where Keras downloads it from."""
+        """Address from which Keras downloads the file."""
         return f"{_URL}/{self.file}"
 
     def find(self) -> str:
-        """The file's path in Keras' cache; has Keras download it where it is not there.
+        """Returns the file's path in Keras' cache; downloads the file if it is missing.
 
         Raises:
-            ValueError: it is not there and cannot be downloaded; within seconds.
+            ValueError: The file is missing or damaged and cannot be downloaded. Raised within
+                seconds if the server does not answer.
         """
         path = os.path.join(_keras_cache(), self.name)
         problem = self._problem_of(path)
         if problem is None:
             return path
-        reason = _no_answer(self.url)
+        reason = _connection_error(self.url)
         if reason is None:
-            import tf_keras  # Takes seconds and writes to the terminal: only where it is needed.
+            import tf_keras  # Takes seconds to import and writes to the terminal.
 
             try:
-                with _timeout(_PATIENCE_S):
-                    found = tf_keras.utils.get_file(
+                with _timeout(_TIMEOUT_SECONDS):
+                    found: str = tf_keras.utils.get_file(
                         self.name, self.url, cache_subdir="models", file_hash=self.digest
                     )
                 reason = self._problem_of(found)
                 if reason is None:
                     return found
-            except Exception as error:  # Keras raises bare ones.
+            except Exception as error:  # Keras raises bare exceptions.
                 reason = str(error)
         raise ValueError(
-            f"{path} {problem} and cannot be downloaded ({reason}). Put {self.name} into the "
-            f"folder {os.path.dirname(path)} by hand, from {self.url}"
+            f"{path} {problem} and cannot be downloaded ({reason}). Download {self.url} to the "
+            f"folder {os.path.dirname(path)}"
         )
 
     def _problem_of(self, path: str) -> str | None:
-        """What is wrong with the file at a path; None where nothing is."""
+        """Describes what is wrong with the file at a path; None for an intact file."""
         if not os.path.isfile(path):
-            return "is not there"
+            return "is missing"
         if self.digest:
             algorithm = "md5" if len(self.digest) == 32 else "sha256"
             intact = file_digest(path, algorithm) == self.digest
@@ -78,11 +79,15 @@ class Published:
 
 
 def file_digest(path: str, algorithm: str = "sha256") -> str:
-    """Hexadecimal digest of a file, here or on any file system that TensorFlow knows.
+    """Computes the hexadecimal digest of a file, on any file system that TensorFlow supports.
+
+    Args:
+        path: path of the file.
+        algorithm: name of the algorithm for `hashlib.new`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        OSError: it cannot be read.
+        FileNotFoundError: The file does not exist.
+        OSError: The file cannot be read.
     """
     digest = hashlib.new(algorithm)
     if "://" not in path:
@@ -104,15 +109,15 @@ def file_digest(path: str, algorithm: str = "sha256") -> str:
 
 
 def _keras_cache() -> str:
-    """The folder that `tf_keras.utils.get_file` takes for `cache_subdir="models"`."""
+    """Returns the folder that `tf_keras.utils.get_file` uses for `cache_subdir="models"`."""
     home = os.path.join(os.path.expanduser("~"), ".keras")
     with suppress(OSError):
-        os.makedirs(home, exist_ok=True)  # As Keras does when it is imported.
+        os.makedirs(home, exist_ok=True)  # Keras creates it on import.
     return os.path.join(home if os.access(home, os.W_OK) else "/tmp/.keras", "models")
 
 
 def _is_whole_hdf5(path: str) -> bool:
-    import h5py
+    import h5py  # type: ignore[import-untyped]  # h5py has no types.
 
     try:
         with h5py.File(path):
@@ -121,31 +126,31 @@ def _is_whole_hdf5(path: str) -> bool:
         return False
 
 
-def _no_answer(url: str) -> str | None:
-    """Why a server does not answer, found within `_PATIENCE_S`; None where it does.
+def _connection_error(url: str) -> str | None:
+    """Describes why a server cannot be reached within `_TIMEOUT_SECONDS`; None if it answers.
 
-    A timeout of sockets alone holds for each of a host's addresses, and not for looking them up.
+    A socket timeout would apply to each of the host's addresses, and not to the DNS look-up.
     """
-    reasons = [f"no answer within {_PATIENCE_S:.0f} s"]
+    reasons = [f"no answer within {_TIMEOUT_SECONDS:.0f} s"]
 
-    def ask():
+    def connect() -> None:
         try:
             request = urllib.request.Request(url, method="HEAD")
-            # Of its own, because the opener of `urlopen` keeps its first proxies for the process.
-            with urllib.request.build_opener().open(request, timeout=_PATIENCE_S):
+            # A new opener, because that of `urlopen` caches the proxies of its first call.
+            with urllib.request.build_opener().open(request, timeout=_TIMEOUT_SECONDS):
                 reasons.clear()
         except (OSError, http.client.HTTPException) as error:
             reasons[0] = str(error)
 
-    thread = threading.Thread(target=ask, daemon=True)
+    thread = threading.Thread(target=connect, daemon=True)
     thread.start()
-    thread.join(_PATIENCE_S)
+    thread.join(_TIMEOUT_SECONDS)
     return next(iter(reasons), None)
 
 
 @contextmanager
 def _timeout(seconds: float) -> Iterator[None]:
-    """Sets the timeout of sockets that name none; it is per answer, not for the whole download."""
+    """Sets the default socket timeout, which limits each read rather than the whole download."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

@@ -1,9 +1,9 @@
 """Reads the tensors of a PyTorch weights file with NumPy alone.
 
-The file is in the format that `torch.save` wrote before PyTorch 1.6: five pickles (magic number,
-protocol, system, the tensors' shapes, the keys of their storages), then each storage as an int64
-count and raw little-endian numbers. A pickle can run any code, so this reader resolves no name but
-those of tensors.
+The format is that of `torch.save` before PyTorch 1.6: five pickles (magic number, protocol, system,
+the tensors' shapes, the keys of their storages), then each storage as an int64 count and raw
+little-endian numbers. A pickle can run arbitrary code, so this reader resolves the names of tensors
+only.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import collections
 import dataclasses
 import math
 import pickle
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
-_DTYPES = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "FloatStorage": np.dtype("<f4"),
     "DoubleStorage": np.dtype("<f8"),
     "HalfStorage": np.dtype("<f2"),
@@ -27,9 +28,8 @@ _DTYPES = {
     "ByteStorage": np.dtype("u1"),
 }
 
-
-# What the pickle module raises on a damaged file, and this reader on one that makes no sense.
-_DAMAGES = (
+# Raised by the pickle module and by this reader for damaged files.
+_READ_ERRORS = (
     pickle.UnpicklingError,
     AttributeError,
     EOFError,
@@ -44,7 +44,7 @@ _DAMAGES = (
 @dataclasses.dataclass(frozen=True)
 class _Storage:
     key: str
-    dtype: np.dtype
+    dtype: np.dtype[Any]
     count: int
 
 
@@ -54,28 +54,28 @@ class _Tensor:
     offset: int
     shape: tuple[int, ...]
     stride: tuple[int, ...]
-    """Numbers, not bytes, from one element to the next along each axis."""
+    """Step along each axis in numbers, not bytes."""
 
 
-def read(file: BinaryIO) -> dict[str, np.ndarray]:
+def read(file: BinaryIO) -> dict[str, NDArray[Any]]:
     """Reads a state dict.
 
     Args:
-        file: opened for reading bytes, at its beginning.
+        file: the file, opened in binary mode, at its start.
 
     Returns:
         Arrays by name, in the file's order.
 
     Raises:
-        ValueError: not such a file, a truncated one, or one that names anything but tensors.
+        ValueError: The file is damaged, has another format, or contains other objects than tensors.
     """
     try:
         return _read(file)
-    except _DAMAGES as error:
+    except _READ_ERRORS as error:
         raise ValueError(f"not a PyTorch file of tensors: {error}") from error
 
 
-def _read(file: BinaryIO) -> dict[str, np.ndarray]:
+def _read(file: BinaryIO) -> dict[str, NDArray[Any]]:
     if _load(file) != _MAGIC or _load(file) != _PROTOCOL:
         raise ValueError("not a PyTorch file in the format from before PyTorch 1.6")
     if not _load(file)["little_endian"]:
@@ -87,15 +87,15 @@ def _read(file: BinaryIO) -> dict[str, np.ndarray]:
         raise ValueError("not a PyTorch file of named tensors only")
     known = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
     storages = {key: _read_storage(file, known[key]) for key in _load(file)}
-    return {name: _cut(storages, tensor) for name, tensor in tensors.items()}
+    return {name: _view(storages, tensor) for name, tensor in tensors.items()}
 
 
-def _load(file: BinaryIO):
+def _load(file: BinaryIO) -> Any:
     return _Unpickler(file, encoding="utf-8").load()
 
 
 class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str):
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return collections.OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
@@ -104,7 +104,7 @@ class _Unpickler(pickle.Unpickler):
             return _DTYPES[name]
         raise pickle.UnpicklingError(f"it names {module}.{name}, which is not a tensor")
 
-    def persistent_load(self, pid) -> _Storage:
+    def persistent_load(self, pid: Any) -> _Storage:
         if not isinstance(pid, tuple) or len(pid) != 6:
             raise pickle.UnpicklingError(f"a storage of an unknown kind: {pid!r}")
         kind, dtype, key, _, count, view = pid
@@ -113,13 +113,14 @@ class _Unpickler(pickle.Unpickler):
         return _Storage(str(key), dtype, int(count))
 
 
-def _rebuild(storage: _Storage, offset, shape, stride, *_) -> _Tensor:
+def _rebuild(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> _Tensor:
+    """Replaces `torch._utils._rebuild_tensor_v2`; the arguments come from the file unchecked."""
     if not isinstance(storage, _Storage) or min((offset, *shape, *stride)) < 0:
-        raise pickle.UnpicklingError("a tensor that does not lie in a storage")
+        raise pickle.UnpicklingError("a tensor outside its storage")
     return _Tensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, stride)))
 
 
-def _read_storage(file: BinaryIO, storage: _Storage) -> np.ndarray:
+def _read_storage(file: BinaryIO, storage: _Storage) -> NDArray[Any]:
     count = int.from_bytes(file.read(8), "little")
     content = file.read(storage.count * storage.dtype.itemsize)
     if count != storage.count or len(content) < storage.count * storage.dtype.itemsize:
@@ -127,7 +128,7 @@ def _read_storage(file: BinaryIO, storage: _Storage) -> np.ndarray:
     return np.frombuffer(content, storage.dtype)
 
 
-def _cut(storages: dict[str, np.ndarray], tensor: _Tensor) -> np.ndarray:
+def _view(storages: dict[str, NDArray[Any]], tensor: _Tensor) -> NDArray[Any]:
     values = storages[tensor.storage.key][tensor.offset :]
     pairs = list(zip(tensor.shape, tensor.stride, strict=True))
     last = sum((length - 1) * step for length, step in pairs)

@@ -1,1 +1,1 @@
-"""Training in several processes: the cluster, its strategy and its end."""
+"""Distributed training: the cluster, its rendezvous and its strategy."""

@@ -1,4 +1,4 @@
-"""What the GPUs are asked for, and what is left out where there are none."""
+"""Configures GPUs, and turns GPU settings off on machines without one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 import tf_keras
@@ -15,46 +16,50 @@ from models.options import TrainerOptions
 _log = logging.getLogger("pawprint")
 
 
-def prepare(options: TrainerOptions, ordered: int = 0) -> TrainerOptions:
-    """Sets GPUs up; returns the options that hold here. Call before the strategy is created.
+def prepare(options: TrainerOptions, requested: int = 0) -> TrainerOptions:
+    """Configures the GPUs of this machine; call before the strategy is created.
 
-    Without a GPU, `mixed_precision` and `xla` are turned off and NCCL gives way to `auto`, with
-    one line that says so.
+    Without a GPU, `mixed_precision` and `xla` are turned off and the collective `nccl` becomes
+    `auto`. One log line names the settings that changed.
 
     Args:
         options: the user's settings.
-        ordered: GPUs that this machine was ordered with.
+        requested: number of GPUs requested for this machine.
+
+    Returns:
+        The settings for this machine.
 
     Raises:
-        RuntimeError: some were ordered and TensorFlow sees none.
+        RuntimeError: GPUs were requested and TensorFlow sees none.
     """
     gpus = tf.config.list_physical_devices("GPU")
-    if ordered and not gpus:
-        gpu = "GPU" if ordered == 1 else "GPUs"
+    if requested and not gpus:
+        gpu = "GPU" if requested == 1 else "GPUs"
         raise RuntimeError(
-            f"This training was given {ordered} {gpu} a machine and TensorFlow sees none: it would "
-            "train on the CPU at the price of the GPUs. Check the driver and the training image "
-            "(cloud.training_image), or order a machine without accelerators (cloud.training)."
+            f"This training requested {requested} {gpu} per machine, but TensorFlow sees none: it "
+            "would train on the CPU at the price of the GPUs. Check the driver and the training "
+            "image (cloud.training_image), or request a machine without accelerators "
+            "(cloud.training)."
         )
     if gpus:
         try:
             for gpu in gpus:
                 tf.config.experimental.set_memory_growth(gpu, options.memory_growth)
-        except RuntimeError:  # An earlier component of the same process uses the GPU already.
-            _log.info("GPU memory growth stays as it is: the GPUs are in use in this process")
+        except RuntimeError:  # An earlier component of this process already uses the GPU.
+            _log.info("trainer.memory_growth is ignored: this process already uses the GPUs")
         return options
-    wanted = {"mixed_precision": False, "xla": False}
+    without_gpu: dict[str, Any] = {"mixed_precision": False, "xla": False}
     if options.collective == "nccl":
-        wanted["collective"] = "auto"
-    off = {name: value for name, value in wanted.items() if getattr(options, name)}
-    if off:
-        _log.info("no GPU here: %s left out of this training", ", ".join(sorted(off)))
-    return dataclasses.replace(options, **off)
+        without_gpu["collective"] = "auto"
+    changed = {name: value for name, value in without_gpu.items() if getattr(options, name)}
+    if changed:
+        _log.info("no GPU found: %s ignored", ", ".join(sorted(changed)))
+    return dataclasses.replace(options, **changed)
 
 
 @contextlib.contextmanager
 def precision(options: TrainerOptions) -> Iterator[None]:
-    """Builds models in float16 with float32 weights inside, where the options ask for it."""
+    """Sets Keras' mixed-precision policy in its body, if the options ask for it."""
     if not options.mixed_precision:
         yield
         return

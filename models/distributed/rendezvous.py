@@ -1,8 +1,8 @@
-"""A bounded wait until all processes of a training cluster are there.
+"""A rendezvous of all processes of a training cluster, with a timeout.
 
-TensorFlow's own start-up waits for missing workers without end on the leading process. So the
-processes meet here first, over a plain connection to the leader's address, which TensorFlow takes
-over afterwards: either all go on, or each learns who is missing.
+TensorFlow's leader waits for missing workers indefinitely. Before TensorFlow starts, all processes
+therefore connect to the leader's address over TCP; TensorFlow uses the address afterwards. Either
+all processes continue, or each of them reports which ones are missing.
 """
 
 from __future__ import annotations
@@ -21,43 +21,54 @@ _GREETING_SECONDS = 5
 
 
 class ClusterError(RuntimeError):
-    """The training cluster did not come together, or fell apart."""
+    """The training cluster is incomplete, or a process of it was lost."""
 
 
-def meet(addresses: Mapping[str, str], me: str, leader: str, timeout: float) -> None:
-    """Returns once every process of the cluster has called this.
+def wait_for_all(addresses: Mapping[str, str], me: str, leader: str, timeout: float) -> None:
+    """Returns after every process of the cluster has called this function.
 
     Args:
-        addresses: `host:port` by the name of each process, the same in all of them.
-        me: this process's name.
-        leader: name of the process that the others come to.
-        timeout: seconds to wait.
+        addresses: `host:port` of each process by name, the same in all processes.
+        me: name of this process.
+        leader: name of the process that the others connect to.
+        timeout: time limit in seconds.
 
     Raises:
-        ClusterError: somebody is missing after `timeout` seconds, which names who and where; or
-            another program listens at this process's own address.
+        ClusterError: A process is missing after `timeout` seconds, or this process's address is in
+            use by another program.
+
+    Example:
+
+    ```python
+    from models.distributed import rendezvous
+
+    addresses = {"worker 0": "localhost:2222"}
+    rendezvous.wait_for_all(addresses, me="worker 0", leader="worker 0", timeout=10)
+    ```
     """
     deadline = time.monotonic() + timeout
     greeting = hashlib.sha256(json.dumps(dict(addresses), sort_keys=True).encode()).hexdigest()
-    # Each tries its own address, also who needs it later only: TensorFlow could not, and would
-    # leave the others waiting.
+    # Every process listens on its own address to check that the address is free. TensorFlow would
+    # fail on a used one and leave the other processes waiting.
     with _listen(addresses[me], me) as server:
         if me == leader:
-            missing = _gather(server, addresses, me, greeting, deadline)
+            missing = _accept_all(server, addresses, me, greeting, deadline)
         else:
-            missing = _join(addresses[leader], f"{greeting} {me}", deadline)
-            missing = [leader] if missing is None else missing
+            missing = _connect(addresses[leader], f"{greeting} {me}", deadline, otherwise=[leader])
     if missing:
         where = ", ".join(f"{name} ({addresses.get(name, '?')})" for name in missing)
         raise ClusterError(
-            f"The training cluster is not complete after {timeout:.0f} s: no sign of {where}. "
-            f"This is {me} of {len(addresses)} processes. Check that every one was started with "
-            "the same TF_CONFIG and can reach that address, or raise trainer.cluster_timeout."
+            f"The training cluster is not complete after {timeout:.0f} s: no connection from "
+            f"{where}. This is {me} of {len(addresses)} processes. Check that every process was "
+            "started with the same TF_CONFIG and can reach the leader's address "
+            f"{addresses[leader]}, or raise trainer.cluster_timeout."
         )
 
 
-def _gather(server, addresses, me: str, greeting: str, deadline: float) -> list[str]:
-    """The leader's side: the names still missing at the deadline, none if all came."""
+def _accept_all(
+    server: socket.socket, addresses: Mapping[str, str], me: str, greeting: str, deadline: float
+) -> list[str]:
+    """Runs in the leader: returns the names that are missing at the deadline."""
     present: dict[str, socket.socket] = {}
     with contextlib.ExitStack() as stack:
         while True:
@@ -79,21 +90,24 @@ def _gather(server, addresses, me: str, greeting: str, deadline: float) -> list[
                 present[name] = link
 
 
-def _join(address: str, greeting: str, deadline: float) -> list[str] | None:
-    """The others' side: the names that the leader misses, or None where it did not answer."""
+def _connect(address: str, greeting: str, deadline: float, otherwise: list[str]) -> list[str]:
+    """Runs in the other processes: returns the names that the leader reports as missing.
+
+    Returns `otherwise` if the leader does not answer.
+    """
     host, _, port = address.rpartition(":")
     while (left := deadline - time.monotonic()) > 0:
         try:
             with socket.create_connection((host.strip("[]"), int(port)), min(left, 5)) as link:
                 link.sendall(f"{greeting}\n".encode())
-                # A little longer than the leader waits, to hear from it who is missing.
+                # Later than the leader's deadline, at which it reports who is missing.
                 verdict = _read_line(link, deadline + 2)
                 if verdict.startswith(_MISSING):
-                    return json.loads(verdict.removeprefix(_MISSING))
+                    return list(json.loads(verdict.removeprefix(_MISSING)))
         except (OSError, ValueError):
-            pass  # Not there yet, or on its way out after an earlier failure: try again.
+            pass  # The leader has not started, or is ending after an earlier failure: try again.
         time.sleep(min(_RETRY_SECONDS, max(0.0, deadline - time.monotonic())))
-    return None
+    return otherwise
 
 
 def _listen(address: str, me: str) -> socket.socket:
@@ -104,18 +118,18 @@ def _listen(address: str, me: str) -> socket.socket:
         return socket.create_server(("", port))
     except OSError as error:
         raise ClusterError(
-            f"{me} cannot listen at its own address {address}: {error.strerror}. Is another "
-            "training, or another program, running there?"
+            f"{me} cannot listen at its own address {address}: {error.strerror}. Stop the training "
+            "or program that uses the port, or choose another port in TF_CONFIG."
         ) from error
 
 
 def _is_open(link: socket.socket) -> bool:
-    """Whether the other side still waits; having nothing to say, it is readable only when gone."""
+    """Whether the peer still waits. It sends nothing more, so a readable socket is a closed one."""
     return not select.select([link], [], [], 0)[0]
 
 
 def _read_line(link: socket.socket, deadline: float) -> str:
-    """What comes up to the end of the line or the deadline, however slowly."""
+    """Reads up to the end of the line, the deadline or 4,096 bytes, whichever comes first."""
     line = b""
     with contextlib.suppress(OSError):
         while not line.endswith(b"\n") and len(line) < 4096:

@@ -1,4 +1,4 @@
-"""Ends a process that hangs in TensorFlow's own code, during which no line of Python runs."""
+"""Kills a process that hangs in TensorFlow's native code, which blocks the interpreter."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-# A process of its own: a thread or a signal handler would wait for the interpreter's lock too.
-# Its input ends when the work is done, or when the process that it watches is gone.
+# A separate process: a thread or a signal handler would wait for the interpreter's lock. Its
+# standard input is closed when the work is done or the watched process has ended.
 _WATCH = """
 import os, select, signal, sys
 seconds, process, message = sys.argv[1:]
@@ -21,11 +21,11 @@ if not select.select([sys.stdin], [], [], float(seconds))[0]:
 
 @contextlib.contextmanager
 def limit(seconds: float, message: str) -> Iterator[None]:
-    """Kills this process, with a message on its standard error, unless left in time.
+    """Kills this process unless the body of the `with` statement finishes in time.
 
     Args:
-        seconds: time that the work inside may take.
-        message: what to say otherwise.
+        seconds: time limit of the body.
+        message: message for standard error when the process is killed.
     """
     command = [sys.executable, "-I", "-S", "-c", _WATCH, str(seconds), str(os.getpid()), message]
     with subprocess.Popen(command, stdin=subprocess.PIPE):

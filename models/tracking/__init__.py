@@ -1,1 +1,1 @@
-"""Weights & Biases: what a training logs, and how that is uploaded."""
+"""Logs a training to Weights & Biases, and uploads its run."""

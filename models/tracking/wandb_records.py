@@ -1,4 +1,4 @@
-"""Reads the records of a W&B run that lies on disk."""
+"""Reads the records of an offline W&B run from disk."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-# LevelDB's log format (google/leveldb, doc/log_format.md) behind a header of W&B's own: blocks, in
-# which each piece of a record has a CRC-32, its length and its kind.
+# LevelDB's log format (google/leveldb, doc/log_format.md) after a header of W&B: blocks of record
+# fragments, each with CRC-32, length and type.
 _IDENT = b":W&B"
 _FILE_HEADER = 7
 _BLOCK = 32768
-_PIECE = struct.Struct("<IHB")
+_FRAGMENT = struct.Struct("<IHB")
 _FULL, _LAST = 1, 4
 
 
-def records(folder: str) -> Iterator:
-    """The records (`wandb_internal_pb2.Record`) of an offline run, up to one that is half there.
+def records(folder: str) -> Iterator[Any]:
+    """Yields the records of an offline run, up to the first incomplete one.
 
     Args:
         folder: `wandb/offline-run-…`.
+
+    Yields:
+        `wandb_internal_pb2.Record`.
     """
     from wandb.proto.wandb_internal_pb2 import Record
 
@@ -32,22 +35,22 @@ def records(folder: str) -> Iterator:
 
 
 def _contents(stream: BinaryIO) -> Iterator[bytes]:
-    """Each whole record; ends before a piece that is cut off or whose checksum is wrong."""
+    """Yields the bytes of each record; stops at a truncated or damaged fragment."""
     if not stream.read(_FILE_HEADER).startswith(_IDENT):
         return
     content = b""
     while True:
         left = _BLOCK - stream.tell() % _BLOCK
-        if left < _PIECE.size:  # too little for a piece: padding
+        if left < _FRAGMENT.size:  # Padding.
             stream.seek(left, os.SEEK_CUR)
-        header = stream.read(_PIECE.size)
-        if len(header) < _PIECE.size:
+        header = stream.read(_FRAGMENT.size)
+        if len(header) < _FRAGMENT.size:
             return
-        checksum, length, kind = _PIECE.unpack(header)
-        piece = stream.read(length)
-        if len(piece) < length or zlib.crc32(bytes([kind]) + piece) != checksum:
+        checksum, length, kind = _FRAGMENT.unpack(header)
+        fragment = stream.read(length)
+        if len(fragment) < length or zlib.crc32(bytes([kind]) + fragment) != checksum:
             return
-        content += piece
+        content += fragment
         if kind in (_FULL, _LAST):
             yield content
             content = b""

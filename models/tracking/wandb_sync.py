@@ -1,8 +1,8 @@
-"""Sends a W&B run that lies on disk and looks whether it arrived: the work of `wandb_upload`.
+"""Uploads an offline W&B run and verifies that the server has it; `wandb_upload` runs this.
 
     python -m models.tracking.wandb_sync FOLDER ENTITY PROJECT RUN_ID
 
-Prints the run's address, or why it is not there. Takes as long as W&B's client does.
+Prints the run's URL, or the reason why the upload failed. Has no time limit.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from typing import Any
 
 from models.tracking.wandb_records import records
 
 _PAUSES = (0.5, 1, 2)
-"""Seconds to wait for a server that shows a little later what it has taken."""
+"""Seconds between checks of the server, which may show an uploaded run with a delay."""
 
 
 def main() -> None:
-    """Exit status 0 once the server shows all of the run."""
+    """Exits with status 0 after the server shows the complete run."""
     import wandb
 
     folder, entity, project, run_id = sys.argv[1:]
@@ -32,28 +33,28 @@ def main() -> None:
     )
     if done.returncode:
         sys.exit(done.stdout or "wandb sync failed")
-    # It may also end well with nothing stored.
+    # `wandb sync` can succeed without the server storing the run.
     for pause in (*_PAUSES, None):
         seen = _run(api, path)
-        problem = _lacking(folder, seen)
+        problem = _missing(folder, seen)
         if not problem or pause is None:
             break
         time.sleep(pause)
     if problem:
         sys.exit(f"{path}: {problem}")
-    # The mirror of the lineage may have been here first; `wandb sync` replaces the whole config,
-    # and its `--append` fails on a run without a history.
+    # Restores the config that the lineage mirror wrote before: `wandb sync` replaces the whole
+    # config, and its `--append` fails for a run without a history.
     if before and (lost := {k: v for k, v in before.config.items() if k not in seen.config}):
         seen.config.update(lost)
         seen.update()
     print(seen.url)
 
 
-def _run(api, path: str):
-    """The run as the server has it; None where it has none."""
+def _run(api: Any, path: str) -> Any:
+    """Reads the run from the server; returns None if it does not exist."""
     import wandb
 
-    api.flush()  # It keeps what it has read.
+    api.flush()  # Clears the client's cache.
     try:
         return api.run(path)
     except (ValueError, wandb.errors.CommError) as error:
@@ -62,14 +63,17 @@ def _run(api, path: str):
         raise
 
 
-def _lacking(folder: str, seen) -> str:
-    """What of the folder the server does not show: the run itself may be the mirror's."""
+def _missing(folder: str, seen: Any) -> str:
+    """Describes what the server lacks of the run in a folder; empty if it has everything.
+
+    That the run exists proves nothing: the lineage mirror may have created it.
+    """
     if seen is None:
-        return "the server has no such run"
+        return "the server does not have the run"
     settings: set[str] = set()
     steps = 0
     for record in records(folder):
-        # An empty section is nothing to send for wandb 0.31.
+        # wandb 0.31 does not upload empty sections.
         sent = (item for item in record.run.config.update if item.value_json != "{}")
         settings |= {item.key for item in sent if item.key}
         steps += record.HasField("history")

@@ -1,8 +1,8 @@
-"""Weights & Biases, as a witness that can neither stop, hold up nor slow a training.
+"""Logs a training to Weights & Biases without blocking it or failing it.
 
-All of W&B happens in a thread of its own, which writes the run's files to disk and talks to no
-server; the training hands it what to log and goes on. With mode `online` a process that outlives
-the training uploads the files, see `models.tracking.wandb_upload`.
+A background thread runs W&B offline: it writes the run's files to disk and connects to no server.
+With mode `online`, a separate process uploads the files after the training, see
+`models.tracking.wandb_upload`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from models import files
@@ -33,12 +33,12 @@ _REMOTE_UPLOAD_SECONDS = 30
 
 
 @contextlib.contextmanager
-def tracking(config: Options, model_run_dir: str) -> Iterator[Tracker | None]:
-    """The W&B run of a training; None where W&B is disabled.
+def tracking(config: Options, model_run_dir: str) -> Generator[Tracker | None, None, None]:
+    """Yields the tracker of a training, or None if W&B is disabled; finishes the run on exit.
 
     Args:
-        config: all settings of the training, which the run records.
-        model_run_dir: folder whose `wandb/` takes the files of the run; where it is remote they
+        config: all settings of the training, which become the run's config.
+        model_run_dir: parent of the folder `wandb/` with the run's files. Files of a remote folder
             are written to this machine first.
     """
     if config.wandb.mode == "disabled":
@@ -57,7 +57,7 @@ def tracking(config: Options, model_run_dir: str) -> Iterator[Tracker | None]:
 
 
 class Tracker:
-    """One training's run. No method raises, and none waits for a server.
+    """The W&B run of one training. Its methods do not raise and do not wait for a server.
 
     Args:
         config: all settings of the training.
@@ -71,36 +71,36 @@ class Tracker:
         self._jobs: queue.SimpleQueue[Callable[[Any], None] | None] = queue.SimpleQueue()
         self._folder = self._scratch = ""
         self._failed = self._finished = False
-        self._upload: subprocess.Popen | None = None
+        self._upload: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
         self._thread.start()
 
     def submit(self, job: Callable[[Any], None]) -> None:
-        """Has `job` called with W&B's run, in the order of the calls; its errors are warnings."""
+        """Queues a call of `job` with the W&B run. Its errors are logged as warnings."""
         self._jobs.put(job)
 
     def finish(self, failed: bool = False) -> None:
-        """Closes the run and, with mode `online`, starts its upload. A second call does nothing."""
+        """Closes the run and, with mode `online`, starts its upload. A second call is a no-op."""
         if self._finished:
             return
         self._finished, self._failed = True, failed
         self._jobs.put(None)
         self._thread.join(_FINISH_SECONDS)
         if self._thread.is_alive():
-            _log.warning("W&B is not done after %d s: its run is left as it is", _FINISH_SECONDS)
+            _log.warning("W&B is not done after %d s: its run stays incomplete", _FINISH_SECONDS)
         elif self._folder:
-            _guarded(self._keep)
+            _log_errors(self._publish)
 
     def wait_for_upload(self) -> None:
-        """Where the machine may go away with this process, gives the upload its half a minute."""
+        """Waits up to 30 s for the upload of a remote run: the machine may end with the process."""
         if self._upload and self._is_remote:
             left = self._upload_began + _REMOTE_UPLOAD_SECONDS - time.monotonic()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._upload.wait(max(0.0, left))
-            _guarded(self._copy)
+            _log_errors(self._copy)
 
     def clean(self) -> None:
-        """Removes this machine's files of a remote run, unless an upload has need of them still."""
+        """Removes the local files of a remote run, unless an unfinished upload needs them."""
         needed = self._upload is not None and self._upload.poll() != 0
         if self._scratch and not needed:
             shutil.rmtree(self._scratch, ignore_errors=True)
@@ -111,15 +111,15 @@ class Tracker:
             run = self._start()
             self._folder = os.path.dirname(run.dir)
         except Exception as error:
-            _log.warning("W&B is left out of this training: %s", error)
+            _log.warning("this training is not logged to W&B: %s", error)
         while job := self._jobs.get():
             if run:
-                _guarded(job, run)
+                _log_errors(job, run)
         if run:
-            _guarded(run.finish, int(self._failed))
-            _guarded(_wait_until_written, self._folder)
+            _log_errors(run.finish, int(self._failed))
+            _log_errors(_wait_until_written, self._folder)
 
-    def _start(self):
+    def _start(self) -> Any:
         import wandb
 
         folder = tempfile.mkdtemp(prefix="wandb-") if self._is_remote else self._model_run_dir
@@ -141,12 +141,13 @@ class Tracker:
             dir=folder,
             mode="offline",
             config=dataclasses.asdict(self._config),
-            # The mirror of the lineage, which joins this run, calls it by its node too.
+            # The lineage mirror, which adds to this run, uses the same job type.
             job_type="Trainer",
             settings=settings,
         )
 
-    def _keep(self) -> None:
+    def _publish(self) -> None:
+        """Copies the files of a remote run and, with mode `online`, starts the upload."""
         if self._is_remote:
             self._copy()
         options = self._config.wandb
@@ -162,7 +163,7 @@ class Tracker:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # It outlives this process.
+                start_new_session=True,  # Outlives this process.
             )
         self._upload_began = time.monotonic()
         _log.info("W&B: the run is being uploaded, see %s", log)
@@ -170,21 +171,21 @@ class Tracker:
     def _copy(self) -> None:
         parent = os.path.dirname(self._folder)
         files.copy(parent, f"{self._model_run_dir}/{os.path.basename(parent)}")
-        self._scratch = os.path.dirname(parent)  # There is a copy of it now.
+        self._scratch = os.path.dirname(parent)  # May be removed, now that it is copied.
 
 
 def _wait_until_written(folder: str) -> None:
-    """Returns once the run's last record is on disk, which `Run.finish` does not wait for."""
+    """Waits until the run's last record is on disk, which `Run.finish` does not."""
     deadline = time.monotonic() + _WRITE_SECONDS
     while time.monotonic() < deadline:
         if any(record.HasField("exit") for record in records(folder)):
             return
         time.sleep(0.05)
-    raise TimeoutError(f"the end of the run in {folder} is not on disk")
+    raise TimeoutError(f"the last record of the run in {folder} is missing")
 
 
-def _guarded(function: Callable, *arguments) -> None:
+def _log_errors(function: Callable[..., Any], *arguments: Any) -> None:
     try:
         function(*arguments)
     except Exception as error:
-        _log.warning("W&B misses a part of this training: %s", error)
+        _log.warning("W&B's run of this training is incomplete: %s", error)

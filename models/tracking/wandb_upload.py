@@ -1,9 +1,9 @@
-"""Uploads a W&B run that lies on disk, within a deadline; what came of it is printed.
+"""Uploads an offline W&B run within a deadline, and prints the result.
 
     python -m models.tracking.wandb_upload FOLDER RUN_ID --project P [--entity E] [--deadline S]
 
-The key is WANDB_API_KEY in the environment. Exit status 0 once the server shows all of the run,
-else 1.
+Reads the key from WANDB_API_KEY in the environment. Exits with status 0 after the server shows the
+complete run, otherwise with 1.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import sys
 
 
 def main() -> int:
-    """Uploads, looks whether it arrived, and says so in one line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Uploads the run, verifies it, and prints one line with the result."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder")
     parser.add_argument("run_id")
     parser.add_argument("--project", required=True)
@@ -25,7 +25,7 @@ def main() -> int:
     parser.add_argument("--deadline", type=float, default=120)
     arguments = parser.parse_args()
     where = (arguments.entity, arguments.project, arguments.run_id)
-    # A process group of its own: all that W&B starts ends at the deadline.
+    # In its own process group, so that W&B's own processes are killed at the deadline too.
     worker = subprocess.Popen(
         [sys.executable, "-m", "models.tracking.wandb_sync", arguments.folder, *where],
         stdin=subprocess.DEVNULL,
@@ -39,11 +39,11 @@ def main() -> int:
         reason = (output.strip().splitlines() or ["no output"])[-1]
     except subprocess.TimeoutExpired:
         os.killpg(worker.pid, signal.SIGKILL)
-        reason = f"the server did not take it within {arguments.deadline:.0f} s"
+        reason = f"the upload did not finish within {arguments.deadline:.0f} s"
     if worker.returncode == 0:
         print(f"uploaded: {reason}", flush=True)
         return 0
-    print(f"not uploaded: {reason}. Later: wandb sync {arguments.folder}", flush=True)
+    print(f"not uploaded: {reason}. To retry: wandb sync {arguments.folder}", flush=True)
     return 1
 
 

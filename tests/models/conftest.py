@@ -21,7 +21,7 @@ FLAGS = ["--runner=FnApiRunner"]
 @pytest.fixture(scope="session", autouse=True)
 def quick_tracing():
     """Models that a test builds by itself are traced as those of a training."""
-    autograph.leave_keras_alone()
+    autograph.skip_keras()
 
 
 @pytest.fixture(scope="session")

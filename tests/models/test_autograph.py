@@ -22,9 +22,9 @@ def test_keras_is_not_rewritten_and_ones_own_layers_are():
     from tensorflow.python.autograph.core import config
     from tensorflow.python.autograph.impl import conversion
 
-    autograph.leave_keras_alone()
+    autograph.skip_keras()
     rules = config.CONVERSION_RULES
-    autograph.leave_keras_alone()
+    autograph.skip_keras()
     assert config.CONVERSION_RULES is rules
     assert conversion.is_allowlisted(tf_keras.Model.train_step)
     assert not conversion.is_allowlisted(Sign.call)

@@ -123,7 +123,7 @@ def test_the_identity_is_that_of_all_that_shapes_the_weights():
     def of(code="a", epochs=3, learning_rate=0.1, weights="w", **trainer):
         fields = {"labels": ["a", "b"], "image_size": 48, "code": code, "trainer": trainer}
         config = options.parse(fields | {"provenance": {"weights_digest": weights}})
-        own = [registry.Training(epochs, "adamw", learning_rate)] * 2
+        own = [registry.TrainingSettings(epochs, "adamw", learning_rate)] * 2
         files = {"train_files": ["t"], "eval_files": ["e"], "transform_output": "o"}
         steps = {"train_steps": None, "eval_steps": None}
         return checkpoints.identity(config, SimpleNamespace(**files, **steps), own, 16)

@@ -13,21 +13,21 @@ ADDRESSES = ["host:1", "host:2", "host:3"]
 
 def read(members: dict, kind: str, index: int = 0) -> tuple:
     config = {"cluster": members, "task": {"type": kind, "index": index}, "environment": "cloud"}
-    task = cluster.read({"TF_CONFIG": json.dumps(config)})
+    task = cluster.read_task({"TF_CONFIG": json.dumps(config)})
     return task.kind, task.index, task.workers, task.is_chief
 
 
 @pytest.mark.parametrize("text", [None, "", "  ", "{}", '{"cluster": {}}'])
 def test_alone_without_a_cluster(text):
     environment = {} if text is None else {"TF_CONFIG": text}
-    assert cluster.read(environment) == cluster.Task("worker", 0, 1, True)
+    assert cluster.read_task(environment) == cluster.ClusterTask("worker", 0, 1, True)
 
 
 @pytest.mark.parametrize("kind", ["chief", "master", "worker"])
 def test_a_cluster_of_one_is_alone(kind):
     assert read({kind: ADDRESSES[:1]}, kind)[2:] == (1, True)
     text = json.dumps({"cluster": {kind: ADDRESSES[:1]}, "task": {"type": kind, "index": 0}})
-    assert not cluster.read({"TF_CONFIG": text}).addresses
+    assert not cluster.read_task({"TF_CONFIG": text}).addresses
 
 
 @pytest.mark.parametrize("kind", ["chief", "master"])
@@ -55,7 +55,7 @@ def test_first_worker_is_chief_where_there_is_none():
 def test_ranks_count_the_processes_that_train(members, ranks):
     for rank, (kind, index) in enumerate(ranks):
         config = {"cluster": members, "task": {"type": kind, "index": index}}
-        assert cluster.read({"TF_CONFIG": json.dumps(config)}).rank == rank
+        assert cluster.read_task({"TF_CONFIG": json.dumps(config)}).rank == rank
 
 
 def test_evaluator_takes_no_part():
@@ -63,14 +63,14 @@ def test_evaluator_takes_no_part():
     assert read(members, "evaluator") == ("evaluator", 0, 2, False)
     assert read(members, "worker") == ("worker", 0, 2, False)
     text = json.dumps({"cluster": members, "task": {"type": "chief", "index": 0}})
-    task = cluster.read({"TF_CONFIG": text})
+    task = cluster.read_task({"TF_CONFIG": text})
     assert task.trains
     assert task.addresses == {"chief": ("host:1",), "worker": ("host:2",)}
 
 
 def test_broken_configs_are_refused():
     with pytest.raises(ValueError, match="not valid JSON"):
-        cluster.read({"TF_CONFIG": "{"})
+        cluster.read_task({"TF_CONFIG": "{"})
     with pytest.raises(ValueError, match="'worker' 5"):
         read({"worker": ADDRESSES}, "worker", 5)
     with pytest.raises(ValueError, match=r"\['ps'\], which mirrored training does not use"):
@@ -81,7 +81,7 @@ def test_a_lost_process_is_told_and_other_errors_stay_what_they_are():
     import tensorflow as tf
 
     def fail(error, workers=2):
-        with cluster.losses_explained(cluster.Task("worker", 1, workers)):
+        with cluster.translate_errors(cluster.ClusterTask("worker", 1, workers)):
             raise error
 
     said = "Graph execution error:\n\nCollective ops is aborted by: worker 0 is down\nRestart"
@@ -89,7 +89,7 @@ def test_a_lost_process_is_told_and_other_errors_stay_what_they_are():
         fail(tf.errors.UnavailableError(None, None, said))
     assert "was lost; this is worker 1 of 2 processes" in str(lost.value)
     assert str(lost.value).endswith(
-        "TensorFlow says: Collective ops is aborted by: worker 0 is down"
+        "TensorFlow reports: Collective ops is aborted by: worker 0 is down"
     )
     with pytest.raises(tf.errors.UnavailableError):
         fail(tf.errors.UnavailableError(None, None, said), workers=1)

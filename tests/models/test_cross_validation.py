@@ -58,7 +58,7 @@ def test_no_head_has_seen_the_photos_that_it_judges(model, config):
 
 def test_a_head_forgets_the_photos_of_the_one_before(model, config):
     settings = phases.resolve_settings(config.trainer, tiny.TRAINING)
-    steps = settings.epochs * phases.steps_an_epoch(settings, 30)
+    steps = settings.epochs * phases.steps_per_epoch(settings, 30)
     trainer = cross_validation.HeadTrainer(model, config, tiny.TRAINING, steps, 30)
     one, other = features(10, noise=0.3), features(10, noise=2.0, seed=5)
     trainer.fit(one)
@@ -72,6 +72,6 @@ def test_a_head_forgets_the_photos_of_the_one_before(model, config):
 
 def test_a_class_of_one_image_leaves_the_others_as_they_are(model, config):
     found = features(10, noise=0.3)
-    few = cross_validation.part(found, np.arange(30) < 21)  # one star
+    few = cross_validation.select(found, np.arange(30) < 21)  # one star
     predicted = cross_validation.cross_validate(model, few, config, tiny.TRAINING)
     assert (predicted[:20] == few.labels[:20]).all()

@@ -36,7 +36,7 @@ def test_without_a_gpu_its_settings_are_off_with_one_line(gpus, caplog):
         options = devices.prepare(ALL)
     assert (options.mixed_precision, options.xla, options.collective) == (False, False, "auto")
     [line] = [record.getMessage() for record in caplog.records]
-    assert line == "no GPU here: collective, mixed_precision, xla left out of this training"
+    assert line == "no GPU found: collective, mixed_precision, xla ignored"
 
 
 def test_without_a_gpu_there_is_no_line_where_nothing_is_left_out(gpus, caplog):
@@ -62,7 +62,7 @@ def test_gpus_in_use_stay_as_they_are(gpus, caplog):
     gpus(1, refuse)
     with caplog.at_level(logging.INFO, "pawprint"):
         assert devices.prepare(ALL) == ALL
-    assert "GPU memory growth stays as it is" in caplog.text
+    assert "trainer.memory_growth is ignored" in caplog.text
 
 
 def test_precision_holds_inside_only_also_after_an_error():
@@ -75,15 +75,17 @@ def test_precision_holds_inside_only_also_after_an_error():
     assert policy().name == "float32"
 
 
-ORDERED = "given {} a machine and TensorFlow sees none: it would train on the CPU at the price of"
+REQUESTED = (
+    "requested {} per machine, but TensorFlow sees none: it would train on the CPU at the price of"
+)
 
 
 def test_gpus_that_were_ordered_and_are_not_seen_end_it(gpus):
     gpus(0)
-    with pytest.raises(RuntimeError, match=ORDERED.format("4 GPUs")):
-        devices.prepare(TrainerOptions(), ordered=4)
+    with pytest.raises(RuntimeError, match=REQUESTED.format("4 GPUs")):
+        devices.prepare(TrainerOptions(), requested=4)
     growth = gpus(1)
-    assert devices.prepare(TrainerOptions(), ordered=1) == TrainerOptions()
+    assert devices.prepare(TrainerOptions(), requested=1) == TrainerOptions()
     assert growth == [True]
 
 
@@ -110,7 +112,7 @@ def test_a_training_without_its_gpus_ends_before_it_reads_anything(
         monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": members, "task": task}))
     # Neither files nor the other process are there: who looks for them fails otherwise.
     settings = {"labels": ["cat", "dog"], "image_size": 32, "gpus": ordered}
-    with pytest.raises(RuntimeError, match=ORDERED.format(told)):
+    with pytest.raises(RuntimeError, match=REQUESTED.format(told)):
         trainer.run_fn(SimpleNamespace(custom_config=settings))
 
 

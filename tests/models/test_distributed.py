@@ -207,7 +207,7 @@ def test_a_cluster_that_never_completes_ends_with_a_clear_error(transformed, tmp
     assert time.monotonic() - began < 90
     text = log.read_text()
     assert "is not complete after 8 s" in text
-    assert f"no sign of worker 0 ({members['worker'][0]})" in text
+    assert f"no connection from worker 0 ({members['worker'][0]})" in text
     assert not (tmp_path / "model").exists()
 
 
@@ -220,7 +220,7 @@ def test_a_process_that_came_and_was_lost_before_tensorflow_began_ends_the_other
     process = cluster_of.start(members, "chief", 0, args, log)
     # This process comes in the worker's place, and does not go on.
     places = {f"{kind} 0": address for kind, [address] in members.items()}
-    rendezvous.meet(places, "worker 0", "chief 0", timeout=100)
+    rendezvous.wait_for_all(places, "worker 0", "chief 0", timeout=100)
     began = time.monotonic()
     assert cluster_of.wait([process], 100) == [-signal.SIGKILL], log.read_text()
     assert time.monotonic() - began < 30
@@ -249,14 +249,14 @@ from types import SimpleNamespace
 import tf_keras
 from models import autograph, input, options, registry, session
 from models.distributed import cluster
-autograph.leave_keras_alone()
+autograph.skip_keras()
 args = json.loads(sys.argv[1])
 config = options.parse(args["custom_config"])
-task = cluster.read()
+task = cluster.read_task()
 strategy = cluster.create_strategy(task, config.trainer)
 architecture = registry.find(config.model.name)
 begun = session.Session(SimpleNamespace(**args), config, architecture, task, strategy)
-assert input._share_alike(begun.train.files, task.workers)
+assert input._splits_evenly(begun.train.files, task.workers)
 [phase] = begun.phases()
 history = []
 losses = lambda _, logs: history.append([logs["loss"], logs["val_loss"], logs["val_accuracy"]])

@@ -107,7 +107,7 @@ def test_fine_tuning_lets_the_named_layers_learn_and_no_others(model):
     assert efficientnet_lite.layers_from(model.backbone, 15)[0] == "block15_expand_conv"
     head = len(model.head.trainable_variables)
     assert len(model.trainable_variables) == head == 2
-    model.thaw()
+    model.unfreeze()
     try:
         learning = {v.name.split("/")[0] for v in model.backbone.trainable_variables}
         assert learning == {name for name in names if name.endswith(("conv", "norm"))}

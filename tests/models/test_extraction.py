@@ -31,8 +31,12 @@ def extractor_of(network):
     """An extractor, and the numbers of photos that it was asked to compute."""
 
     def extractor_of(folder: Path | None = None, limit: int = LIMIT, backbone=network):
-        kept = extraction.Kept(folder and str(folder), limit)
-        made = extraction.Extractor(backbone, tf.distribute.get_strategy(), kept=kept)
+        made = extraction.FeatureExtractor(
+            backbone,
+            tf.distribute.get_strategy(),
+            folder=str(folder) if folder else None,
+            limit=limit,
+        )
         compute, asked = made.compute, []
 
         def spy(images, view):
@@ -45,12 +49,12 @@ def extractor_of(network):
     return extractor_of
 
 
-def source_of(transformed, split: str) -> examples.Source:
-    return examples.Source.of([f"{transformed.root}/{split}/*"], transformed.image_size, 2)
+def source_of(transformed, split: str) -> examples.ExampleFiles:
+    return examples.ExampleFiles.of([f"{transformed.root}/{split}/*"], transformed.image_size, 2)
 
 
 @pytest.fixture(scope="module")
-def train(transformed) -> examples.Source:
+def train(transformed) -> examples.ExampleFiles:
     return source_of(transformed, "train")
 
 
@@ -107,7 +111,7 @@ def test_kept_features_are_the_computed_ones_and_cost_nothing(
     with caplog.at_level(logging.INFO, "pawprint"):
         again.features(source_of(transformed, "eval"), views=BOTH)
     assert sum(asked) == 2 * EVAL
-    assert "were kept" not in caplog.text
+    assert " cached, " not in caplog.text
     folders = list(tmp_path.iterdir())
     assert len(folders) == 2, "a folder a view"
     for folder in folders:
@@ -121,7 +125,7 @@ def test_new_photos_cost_only_themselves(whole, extractor_of, train, tmp_path, c
     with caplog.at_level(logging.INFO, "pawprint"):
         found = other.features(train, name="training")
     assert sum(asked) == TRAIN / 2
-    assert "features of training photos: 20 were kept, 20 are new" in caplog.text
+    assert "features of training photos: 20 cached, 20 computed" in caplog.text
     np.testing.assert_array_equal(found.values, whole.values[:, :1])
 
 
@@ -161,19 +165,19 @@ def test_a_folder_that_cannot_be_written_only_warns(whole, extractor_of, train, 
     with caplog.at_level(logging.WARNING, "pawprint"):
         found = made.features(train)
     assert sum(asked) == TRAIN
-    assert "features are not kept in" in caplog.text
+    assert "cannot write features to" in caplog.text
     np.testing.assert_array_equal(found.values, whole.values[:, :1])
 
 
 def test_time_of_a_photo_is_measured_without_the_tracing(extractor_of, train, tmp_path):
     made, asked = extractor_of(tmp_path)
     made.features(train)  # A batch of tracing, and one that counts.
-    counted = made.seconds_a_photo(train)
+    counted = made.seconds_per_image(train)
     assert 0 < counted < 1 and asked == [TRAIN]
     kept, asked = extractor_of(tmp_path)
     kept.features(train)
     assert not any(asked)
-    assert 0 < kept.seconds_a_photo(train) < 1, "measured where all was kept"
+    assert 0 < kept.seconds_per_image(train) < 1, "measured where all was kept"
     assert sum(asked) == 2 * 32
 
 
@@ -275,5 +279,5 @@ def test_preset_time_and_epochs_decide_about_fine_tuning(caplog, settings, secon
 @pytest.mark.parametrize(("gpus", "preset"), [(0, "fast"), (1, "best")])
 def test_the_preset_of_a_machine_is_that_of_its_devices(monkeypatch, gpus, preset):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [object()] * gpus)
-    assert phases.preset(TrainerOptions()) == preset
-    assert phases.preset(TrainerOptions(preset="balanced")) == "balanced"
+    assert phases.resolve_preset(TrainerOptions()) == preset
+    assert phases.resolve_preset(TrainerOptions(preset="balanced")) == "balanced"

@@ -17,7 +17,7 @@ SIZE = 4
 def write(tmp_path_factory):
     """Writes examples whose pixels all equal their number; labels 0, 1, 0, 1, ..."""
 
-    def write(*counts: int, compression="GZIP") -> examples.Source:
+    def write(*counts: int, compression="GZIP") -> examples.ExampleFiles:
         folder = tmp_path_factory.mktemp("examples")
         number = 0
         for shard, count in enumerate(counts):
@@ -32,7 +32,7 @@ def write(tmp_path_factory):
                     example = tf.train.Example(features=tf.train.Features(feature=feature))
                     writer.write(example.SerializeToString())
                     number += 1
-        return examples.Source.of([f"{folder}/*"], SIZE, 2)
+        return examples.ExampleFiles.of([f"{folder}/*"], SIZE, 2)
 
     return write
 
@@ -45,7 +45,7 @@ def test_counts_by_reading_and_refuses_nothing(write, tmp_path):
     assert write(5, 3).count == 8
     assert write(5, compression="").count == 5
     with pytest.raises(ValueError, match="No files of examples match"):
-        examples.Source.of([f"{tmp_path}/*"], SIZE, 2)
+        examples.ExampleFiles.of([f"{tmp_path}/*"], SIZE, 2)
     with pytest.raises(ValueError, match="hold no example"):
         write(0)
 
@@ -69,7 +69,7 @@ def test_a_seed_fixes_the_order(write):
     assert first == again != other
 
 
-def parts(source: examples.Source, workers: int) -> list[set[int]]:
+def parts(source: examples.ExampleFiles, workers: int) -> list[set[int]]:
     """The examples that each worker meets."""
     return [
         set(numbers(examples.training(source, 1, examples.Shard(w, workers), seed=0).take(60)))

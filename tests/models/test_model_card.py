@@ -99,7 +99,7 @@ def exported(losses, stopping: int, last: phases.Phase) -> int:
     config = parse(trainer={"early_stopping": stopping})
     epochs = [{"epoch": n, "val_loss": loss} for n, loss in enumerate(losses, 1)]
     row = session.exported_epoch(epochs, last, config)
-    card = model_card.write_up(config, sys.modules[__name__], 7, len(epochs), row, {})
+    card = model_card.create(config, sys.modules[__name__], 7, len(epochs), row, {})
     assert card["provenance"]["epochs"] == len(epochs)
     return card["provenance"]["exported_epoch"]
 
@@ -111,7 +111,7 @@ def parse(**fields) -> options.Options:
 def test_the_card_names_the_pretrained_weights():
     weights = package.EFFICIENTNET_LITE0.find()
     provenance = {"weights_digest": weights.sha256, "weights": weights.description()}
-    card = model_card.write_up(
+    card = model_card.create(
         parse(provenance=provenance), sys.modules[__name__], 7, 1, {"epoch": 1}, {}
     )
     [licence] = card["model_details"]["licenses"]
@@ -120,11 +120,11 @@ def test_the_card_names_the_pretrained_weights():
         assert part in licence["custom_text"]
     assert card["provenance"]["weights"]["name"] == "efficientnet-lite0-57934424.pth"
     assert weights.path not in json.dumps(card), "a path is that of one machine"
-    plain = model_card.write_up(parse(), sys.modules[__name__], 7, 1, {"epoch": 1}, {})
+    plain = model_card.create(parse(), sys.modules[__name__], 7, 1, {"epoch": 1}, {})
     assert plain["model_details"]["licenses"] == []
 
 
 def test_every_signature_is_described():
-    card = model_card.write_up(parse(), sys.modules[__name__], 7, 0, {}, {})
+    card = model_card.create(parse(), sys.modules[__name__], 7, 0, {}, {})
     keys = {entry["key"] for entry in card["model_parameters"]["input_format_map"]}
     assert keys == {"serving_default", "serving_jpeg", "serving_pixels", "transform_features"}

@@ -12,9 +12,9 @@ import tf_keras
 from models import input as examples
 from models import optimization, phases
 from models.options import TrainerOptions
-from models.registry import Training
+from models.registry import TrainingSettings
 
-OWN = Training(epochs=1, optimizer="adamw", learning_rate=0.1, weight_decay=0.5)
+OWN = TrainingSettings(epochs=1, optimizer="adamw", learning_rate=0.1, weight_decay=0.5)
 
 
 def compiled(replicas=1, total_steps=100, settings=OWN, **options) -> tf_keras.Model:
@@ -80,7 +80,7 @@ def test_a_class_without_examples_has_no_part_in_the_auc():
 
 
 def test_label_smoothing_of_the_architecture_yields_to_the_users():
-    smooth = Training(epochs=1, optimizer="rmsprop", learning_rate=0.1, label_smoothing=0.2)
+    smooth = TrainingSettings(epochs=1, optimizer="rmsprop", learning_rate=0.1, label_smoothing=0.2)
     settled = phases.resolve_settings(TrainerOptions(), smooth)
     assert settled == smooth
     assert compiled(settings=settled).loss.label_smoothing == 0.2
@@ -110,7 +110,7 @@ def test_each_phase_has_its_own_of_the_users_settings():
 
 
 @pytest.fixture
-def unbalanced(tmp_path) -> examples.Source:
+def unbalanced(tmp_path) -> examples.ExampleFiles:
     with tf.io.TFRecordWriter(f"{tmp_path}/examples") as writer:
         for label in (0, 0, 0, 1):
             feature = {
@@ -119,7 +119,7 @@ def unbalanced(tmp_path) -> examples.Source:
             }
             example = tf.train.Example(features=tf.train.Features(feature=feature))
             writer.write(example.SerializeToString())
-    return examples.Source.of([f"{tmp_path}/examples"], 2, 2)
+    return examples.ExampleFiles.of([f"{tmp_path}/examples"], 2, 2)
 
 
 def test_balanced_weights_make_classes_count_alike(unbalanced):
@@ -136,7 +136,7 @@ def test_balanced_weights_make_classes_count_alike(unbalanced):
 def test_counts_of_labels_are_taken_in_place_of_reading():
     labels = ["cat", "dog", "cow"]
     counts = {"dog": 1, "cat": 200}
-    weights = optimization.class_weights("balanced", labels, None, counts)
+    weights = optimization.class_weights("balanced", labels, counts)
     assert weights == pytest.approx([201 / 400, 201 / 2, 0.0])
     assert (200 * weights[0] + weights[1]) / 201 == pytest.approx(1)
     assert weights[1] / weights[0] == pytest.approx(200)

@@ -79,9 +79,9 @@ def test_registry_knows_the_architectures_and_the_nearest_name():
 
 def test_an_architecture_with_an_unknown_optimizer_is_told():
     with pytest.raises(ValueError, match=r"Unknown optimizer 'adam'\. Did you mean 'adamw'"):
-        registry.Training(epochs=1, optimizer="adam", learning_rate=0.1)
+        registry.TrainingSettings(epochs=1, optimizer="adam", learning_rate=0.1)
     with pytest.raises(ValueError, match=r"Unknown schedule 'step'\. Known: constant, cosine"):
-        registry.Training(epochs=1, optimizer="adamw", learning_rate=0.1, schedule="step")
+        registry.TrainingSettings(epochs=1, optimizer="adamw", learning_rate=0.1, schedule="step")
 
 
 def test_settings_are_checked_without_tensorflow():

@@ -72,7 +72,7 @@ def test_label_may_be_sparse_or_absent():
 
 def test_pixels_that_disagree_with_their_shape_are_refused():
     pixels = np.zeros((4, 5, 3), np.uint8)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="disagree with its height"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="differs from height"):
         transform([drawn.raw(pixels)], [(4, 4, 3)])
 
 

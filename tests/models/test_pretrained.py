@@ -111,12 +111,12 @@ def test_the_head_learns_and_then_the_upper_layers_too(weights):
     model = pretrained.build(SIZE, 2, weights=str(weights))
     assert isinstance(model, Pretrained)
     assert len(model.trainable_variables) == 2, "only the classifier learns"
-    model.thaw()
+    model.unfreeze()
     learning = {variable.name.partition("/")[0] for variable in model.trainable_variables}
     assert {"Conv_1", "block_10_expand"} <= learning
     assert not learning & {"Conv1", "Conv_1_bn", "block_10_expand_BN", "block_2_expand"}
     all_of_it = pretrained.build(SIZE, 2, weights=str(weights), fine_tuned=1.0)
-    all_of_it.thaw()
+    all_of_it.unfreeze()
     assert "Conv1" in {variable.name.partition("/")[0] for variable in all_of_it.trainable_weights}
     with pytest.raises(ValueError, match=r"fine_tuned: expected a share, 0 to 1\. Received: 6"):
         pretrained.build(SIZE, 2, weights=str(weights), fine_tuned=6)
@@ -124,7 +124,7 @@ def test_the_head_learns_and_then_the_upper_layers_too(weights):
 
 def test_fine_tuning_leaves_batch_statistics_as_they_are(weights):
     model = pretrained.build(SIZE, 2, weights=str(weights))
-    model.thaw()
+    model.unfreeze()
     # Drawn weights leave next to nothing of a signal, and so of a gradient.
     adam = tf_keras.optimizers.Adam(epsilon=1e-18)
     model.compile(adam, "categorical_crossentropy")
@@ -176,7 +176,7 @@ def test_a_file_may_be_on_another_file_system(weights):
     tf.io.gfile.copy(str(weights), "ram://weights/no_suffix", overwrite=True)
     found = pretrained.find_weights(weights="ram://weights/no_suffix")
     assert found.sha256 == published.file_digest(str(weights))
-    with pytest.raises(ValueError, match="weights: there is no file ram://weights/none"):
+    with pytest.raises(ValueError, match="weights: file not found: ram://weights/none"):
         pretrained.find_weights(weights="ram://weights/none")
     here = pretrained.build(SIZE, 2, weights=str(weights)).backbone.get_weights()
     there = pretrained.build(SIZE, 2, weights=found.path).backbone.get_weights()
@@ -186,7 +186,7 @@ def test_a_file_may_be_on_another_file_system(weights):
 
 def test_wrong_weights_and_names_are_told(weights, tmp_path):
     for call in (pretrained.find_weights, lambda **given: pretrained.build(SIZE, 2, **given)):
-        with pytest.raises(ValueError, match=r"weights: there is no file /nowhere/x\.h5"):
+        with pytest.raises(ValueError, match=r"weights: file not found: /nowhere/x\.h5"):
             call(weights="/nowhere/x.h5")
         with pytest.raises(ValueError, match=r"Received: 'MobileNet9'\. Known: EfficientNetV2B0"):
             call(backbone="MobileNet9")
@@ -228,7 +228,7 @@ def test_weights_are_found_without_tensorflow(cache, weights):
 def test_without_a_network_the_file_and_its_place_are_told(cache):
     file = cache / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
     for call in (pretrained.find_weights, lambda **given: pretrained.build(SIZE, 2, **given)):
-        with pytest.raises(ValueError, match="is not there and cannot be downloaded") as error:
+        with pytest.raises(ValueError, match="is missing and cannot be downloaded") as error:
             call(weights="imagenet")
         for part in (file.name, str(cache), f"{published._URL}/mobilenet_v2/{file.name}"):
             assert part in str(error.value)
@@ -244,7 +244,7 @@ def test_without_a_network_the_file_and_its_place_are_told(cache):
 
 
 def test_a_server_that_is_silent_is_waited_for_for_seconds(cache, monkeypatch):
-    monkeypatch.setattr(published, "_PATIENCE_S", 1.0)
+    monkeypatch.setattr(published, "_TIMEOUT_SECONDS", 1.0)
     before = socket.getdefaulttimeout()
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.getsockname()[1]}")
@@ -268,13 +268,13 @@ def test_a_download_fills_the_cache_of_keras(cache, weights, monkeypatch):
         monkeypatch.setattr(published, "_URL", f"http://127.0.0.1:{server.server_port}")
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         monkeypatch.setattr(urllib.request, "_opener", None)
-        found = published.Published("network.h5").find()
+        found = published.PublishedWeights("network.h5").find()
         assert found == str(cache / "network.h5")
         assert Path(found).read_bytes() == weights.read_bytes()
-        with pytest.raises(ValueError, match=r"other\.h5 is not there .*404"):
-            published.Published("other.h5").find()
+        with pytest.raises(ValueError, match=r"other\.h5 is missing .*404"):
+            published.PublishedWeights("other.h5").find()
         with pytest.raises(ValueError, match="cannot be downloaded"):
-            published.Published("network.h5", "0" * 32).find()
+            published.PublishedWeights("network.h5", "0" * 32).find()
         server.shutdown()
 
 

@@ -62,10 +62,10 @@ def test_history_goes_on_where_a_resumed_training_does(tmp_path):
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["history.json"]
 
 
-def test_epochs_whose_weights_are_lost_are_forgotten(tmp_path):
+def test_epochs_whose_weights_are_lost_are_discarded(tmp_path):
     run_epochs(progress.History(str(tmp_path)), range(3), loss=1.0)
     history = progress.History(str(tmp_path), done=3)
-    history.forget(after=1)
+    history.discard(after=1)
     run_epochs(history, range(1, 2), loss=0.5)
     assert [(row["epoch"], row["loss"]) for row in history.epochs] == [(1, 1.0), (2, 0.5)]
 

@@ -29,7 +29,7 @@ def start(addresses, me, timeout=10.0, delay=0.0):
     def run():
         time.sleep(delay)
         try:
-            rendezvous.meet(addresses, me, "worker 0", timeout)
+            rendezvous.wait_for_all(addresses, me, "worker 0", timeout)
             outcome.append(None)
         except Exception as error:
             outcome.append(error)
@@ -58,14 +58,14 @@ def test_everybody_learns_who_is_missing(addresses):
     results = [start(addresses, name, timeout=2.0) for name in ("worker 0", "worker 1")]
     for error in (result() for result in results):
         assert isinstance(error, rendezvous.ClusterError)
-        assert f"no sign of worker 2 ({addresses['worker 2']})" in str(error)
+        assert f"no connection from worker 2 ({addresses['worker 2']})" in str(error)
         assert "trainer.cluster_timeout" in str(error)
     assert time.monotonic() - began < 8
 
 
 def test_a_missing_leader_is_named(addresses):
     error = start(addresses, "worker 1", timeout=1.5)()
-    assert f"no sign of worker 0 ({addresses['worker 0']})" in str(error)
+    assert f"no connection from worker 0 ({addresses['worker 0']})" in str(error)
 
 
 def test_who_came_and_died_does_not_count(addresses):

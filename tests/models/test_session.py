@@ -26,7 +26,7 @@ def session_of(transformed, tmp_path):
         args = fn_args(transformed, tmp_path)
         args.custom_config["trainer"] |= trainer
         config = options.parse(args.custom_config)
-        task = cluster.Task("worker", rank, workers)
+        task = cluster.ClusterTask("worker", rank, workers)
         architecture = registry.find(config.model.name)
         strategy = strategy or tf.distribute.get_strategy()
         return session.Session(args, config, architecture, task, strategy)
@@ -65,13 +65,13 @@ def test_too_few_examples_for_the_processes_are_told_before_training(session_of)
 @pytest.mark.parametrize(("found", "shared"), [([3, 3], True), ([3, 0], False), ([0, -1], False)])
 def test_processes_that_see_other_checkpoints_do_not_train(monkeypatch, found, shared):
     given = []
-    monkeypatch.setattr(session, "_gather", lambda _, value: given.append(value) or found)
-    backup = SimpleNamespace(folder="/local", is_there=lambda: found[1] >= 0)
+    monkeypatch.setattr(session, "_all_gather", lambda _, value: given.append(value) or found)
+    backup = SimpleNamespace(folder="/local", exists=lambda: found[1] >= 0)
     if shared:
-        session._agree(None, backup, found[1])
+        session._check_same_checkpoint(None, backup, found[1])
     else:
         with pytest.raises(ValueError, match=r"is not shared: /local .*: \[\d, -?\d\]"):
-            session._agree(None, backup, max(found[1], 0))
+            session._check_same_checkpoint(None, backup, max(found[1], 0))
     assert given[-1] == found[1]
 
 

@@ -116,7 +116,7 @@ def test_predictions_are_logged_as_pictures(transformed, tmp_path):
             tf_keras.layers.Dense(2, activation="softmax"),
         ]
     )
-    source = examples.Source.of([f"{transformed.root}/eval/*"], size, 2)
+    source = examples.ExampleFiles.of([f"{transformed.root}/eval/*"], size, 2)
     with wandb_tracker.tracking(config_of("offline"), str(tmp_path)) as tracker:
         callback = Predictions(tracker, model, source, transformed.labels, every=2)
         callback.set_model(model.layers[-1])  # What is trained may be a part of what predicts.
@@ -144,7 +144,7 @@ def test_a_broken_server_holds_nothing_up(server, tmp_path, monkeypatch, caplog)
     assert tracker._upload.poll() is None, "the upload goes on by itself"
     assert tracker._upload.wait(60) == 1
     assert "not uploaded: " in upload_log(tmp_path)
-    assert "Later: wandb sync " in upload_log(tmp_path)
+    assert "To retry: wandb sync " in upload_log(tmp_path)
     assert KEY not in caplog.text
     key_is_nowhere_in(tmp_path)
     assert len(rows(tmp_path / "run")) == 2, "the run is kept for a later upload"
@@ -199,7 +199,7 @@ def test_a_client_that_cannot_start_is_done_without(tmp_path, caplog):
     (tmp_path / "file").write_text("")
     with caplog.at_level(logging.WARNING, "pawprint"):
         log_epochs(tmp_path / "file" / "below", "offline")
-    assert "W&B is left out of this training" in caplog.text
+    assert "this training is not logged to W&B" in caplog.text
     assert os.listdir(tmp_path) == ["file"]
 
 

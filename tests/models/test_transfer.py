@@ -43,7 +43,7 @@ def train(transformed, tmp_path_factory):
             trainer=trainer_settings,
             features_dir=str(root / "features"),
         )
-        compute, fit = extraction.Extractor.compute, session.fit
+        compute, fit = extraction.FeatureExtractor.compute, session.fit
         save, keep = export.save, checkpoints.Checkpoints.on_epoch_end
 
         def count(self, images, view):
@@ -77,7 +77,7 @@ def train(transformed, tmp_path_factory):
 
         with pytest.MonkeyPatch.context() as patch:
             tiny.register(patch, architecture)
-            patch.setattr(extraction.Extractor, "compute", count)
+            patch.setattr(extraction.FeatureExtractor, "compute", count)
             patch.setattr(session, "fit", watch)
             patch.setattr(session, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
             patch.setattr(checkpoints.Checkpoints, "on_epoch_end", end)
@@ -236,7 +236,7 @@ def test_2_to_40_classes_learn(classes, transformed, tmp_path, monkeypatch):
     )
     config = options.parse(args.custom_config)
     begun = session.Session(
-        args, config, registry.find("tiny"), cluster.Task(), tf.distribute.get_strategy()
+        args, config, registry.find("tiny"), cluster.ClusterTask(), tf.distribute.get_strategy()
     )
     assert begun.class_weights == pytest.approx([1.0, 1.0, *[0.0] * (classes - 2)])
     phase, logs = next(begun.phases()), {}

