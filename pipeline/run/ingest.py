@@ -268,22 +268,13 @@ def _versions(uris: Sequence[str]) -> list[Any]:
     stored = {
         f"{folder}/{name}": digest for folder in folders for name, _, digest in gs.entries(folder)
     }
-    return [stored.get(uri) if files.is_remote(uri) else _local_version(uri) for uri in uris]
-
-
-def _local_version(uri: str) -> list[int] | None:
-    """Returns size (bytes) and modification time (ns) of a local file; None for any other."""
-    try:
-        status = Path(uri).stat()
-    except OSError:
-        return None
-    return [status.st_size, status.st_mtime_ns]
+    return [stored.get(uri) if files.is_remote(uri) else files.stamp(uri) for uri in uris]
 
 
 def _check_disk_space(table: pd.DataFrame, config: Config) -> None:
     if config.cloud:
         return
-    photos = sum(version[0] for version in map(_local_version, table["image_uri"]) if version)
+    photos = sum(stamp[0] for stamp in map(files.stamp, table["image_uri"]) if stamp)
     transformed = len(table) * config.model.image_size**2 * 3
     needed = int(photos * _DISK_BYTES[config.data.encoding]) + transformed + _FIXED_BYTES
     free = shutil.disk_usage(config.root).free
