@@ -193,7 +193,7 @@ def test_a_request_that_is_slow_to_parse_does_not_block_others(patient, make, en
     done.set()
     looking.join()
     assert found == status
-    assert max(waits) < 0.4 * took
+    assert max(waits) < 0.75 * took, "a blocked server answers when the request is done"
 
 
 def test_a_stalled_request_does_not_delay_shutdown(patient):  # the last that asks this server
