@@ -9,10 +9,12 @@ from tfx.components.example_validator import executor as tfx_validator
 from tfx.dsl.components.base import executor_spec
 from tfx.types import artifact_utils, standard_component_specs
 
+from data.record import records
+
 _FIXES = {
-    "label": "this split has a label that train does not have, or its records were written with "
-    "another label order: give every split the same labels, or convert the photos again",
-    "image_channels": "images must have 1 to 4 channels: convert the photos again",
+    records.LABEL: "this split has a label that train does not have, or its records were written "
+    "with another label order: give every split the same labels, or convert the photos again",
+    records.IMAGE_CHANNELS: "images must have 1 to 4 channels: convert the photos again",
 }
 _FIX = (
     "inspect the records with `python -m data inspect`, correct the photos and convert them again"

@@ -8,12 +8,9 @@ from tfx_bsl.tfxio.tensor_representation_util import (
     InferTensorRepresentationsFromMixedSchema as infer_representations,
 )
 
-PIXELS = "image"
+from data.record import records
+
 SCHEMA_FILE = "schema.pbtxt"
-_POSITIVE = ("image_height", "image_width")
-_CHANNELS = "image_channels"
-_LABEL = "label"
-_TEXT = ("image_name", "split", "image_encoding")
 
 
 def known_layout(classes: int, features: tuple[str, ...]) -> schema_pb2.Schema:
@@ -29,17 +26,17 @@ def known_layout(classes: int, features: tuple[str, ...]) -> schema_pb2.Schema:
     """
     schema = schema_pb2.Schema()
     for name in features:
-        if name == PIXELS:
+        if name == records.IMAGE:
             _add(schema, name, schema_pb2.BYTES, in_statistics=False)
-        elif name in _POSITIVE:
+        elif name in (records.IMAGE_HEIGHT, records.IMAGE_WIDTH):
             _add(schema, name, schema_pb2.INT).int_domain.min = 1
-        elif name == _CHANNELS:
+        elif name == records.IMAGE_CHANNELS:
             _add(schema, name, schema_pb2.INT).int_domain.CopyFrom(_integers(1, 4))
-        elif name == _LABEL:
+        elif name == records.LABEL:
             label = _integers(0, classes - 1)
             label.is_categorical = True
             _add(schema, name, schema_pb2.INT).int_domain.CopyFrom(label)
-        elif name in _TEXT:
+        elif name in (records.IMAGE_NAME, records.IMAGE_ENCODING, records.SPLIT):
             _add(schema, name, schema_pb2.BYTES)
     return schema
 

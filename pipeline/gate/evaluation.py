@@ -6,12 +6,12 @@ from typing import Any
 
 from tensorflow_model_analysis.proto import config_pb2
 
+from data.record.records import LABEL
 from pipeline.artifacts.digests import file_digest, settings_digest
 from pipeline.artifacts.names import PROBABILITIES
 from pipeline.config.gate import GateConfig
 from pipeline.gate.slicing import slice_feature
 
-_LABEL = "label"
 _AUC_THRESHOLDS = 1000
 _METHODS = {
     "jackknife": config_pb2.ConfidenceIntervalOptions.JACKKNIFE,
@@ -47,7 +47,7 @@ def eval_config(gate: GateConfig, classes: int) -> config_pb2.EvalConfig:
     return config_pb2.EvalConfig(
         model_specs=[
             config_pb2.ModelSpec(
-                label_key=_LABEL,
+                label_key=LABEL,
                 signature_name="serving_default",
                 prediction_key=PROBABILITIES,
             )

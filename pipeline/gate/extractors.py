@@ -11,12 +11,12 @@ from tensorflow_model_analysis.extractors import unbatch_extractor
 from tensorflow_model_analysis.proto import config_pb2
 from tfx_bsl.tfxio import tensor_adapter
 
+from data.record.records import IMAGE
 from pipeline.artifacts.label_file import FILE, parse_labels
 from pipeline.artifacts.names import BASELINE, PROBABILITIES
 from pipeline.gate.slicing import bucketize, features_with_edges
 
 _BATCH = 32
-_PIXELS = "image"
 
 Models: TypeAlias = tfma.EvalSharedModel | list[tfma.EvalSharedModel] | None
 """TFMA's model, or the list of candidate and baseline."""
@@ -106,7 +106,7 @@ def drop_images(extracts: tfma.Extracts, with_edges: list[str]) -> tfma.Extracts
         extracts: TFMA's extracts of a batch, after the predictions.
         with_edges: features to add, see `slicing.bucketize`.
     """
-    features = {k: _copy(v) for k, v in extracts[tfma.FEATURES_KEY].items() if k != _PIXELS}
+    features = {k: _copy(v) for k, v in extracts[tfma.FEATURES_KEY].items() if k != IMAGE}
     kept = {k: v for k, v in extracts.items() if k != tfma.INPUT_KEY}
     return {
         **kept,

@@ -2,6 +2,7 @@
 
 import math
 
+from data.record.records import LABEL
 from pipeline.artifacts.names import FEW_PHOTOS
 from pipeline.config.gate import SHARES, Bound, GateConfig
 from pipeline.gate.intervals import binomial_tail, fewest_right, photos_needed, wilson
@@ -10,7 +11,6 @@ from pipeline.gate.verdict import bound_scopes, format_condition, skip_reason
 
 _WIDE = 0.1
 _CHANCE = 0.05
-_LABEL = "label"
 
 
 def few_photos(
@@ -105,7 +105,7 @@ def _guess(
     shares = [measured.labelled(name, slice_key) / measured.examples(slice_key) for name in labels]
     if bound.metric == "precision":
         return shares[labels.index(label)]
-    if bound.metric == "recall" or bound.slice_by == _LABEL:
+    if bound.metric == "recall" or bound.slice_by == LABEL:
         return uniform
     return max(uniform, *shares)
 

@@ -8,12 +8,12 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 from tensorflow_model_analysis.writers import eval_config_writer
 
+from data.record.records import LABEL
 from pipeline.artifacts.names import BASELINE
 from pipeline.config.gate import SHARES
 from pipeline.gate.intervals import ROUNDING, wilson
 from pipeline.gate.slicing import feature_name
 
-_LABEL = "label"
 _CANDIDATE = "candidate"
 _CHANGE = "change"
 _CONFUSION = "multi_class_confusion_matrix_at_thresholds"
@@ -222,7 +222,7 @@ class Measurements:
         for single in stored.single_slice_keys:
             value = getattr(single, single.WhichOneof("kind"))
             text = value.decode() if isinstance(value, bytes) else str(value)
-            if single.column == _LABEL:
+            if single.column == LABEL:
                 text = self._labels[int(text)]
             pairs.append((feature_name(single.column), text))
         return tuple(pairs)

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from tensorflow_model_analysis.proto import config_pb2
 
+from data.record.records import IMAGE_HEIGHT, IMAGE_WIDTH
 from pipeline.artifacts.names import IMAGE_SIZE
 
-_SIDES = ("image_height", "image_width")
+_SIDES = (IMAGE_HEIGHT, IMAGE_WIDTH)
 _WITH_EDGES = re.compile(r"(?P<name>.+)\[(?P<edges>[^\[\]]+)\]")
 
 

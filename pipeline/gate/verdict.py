@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from data.record.records import LABEL
 from pipeline.config.gate import CROSS_VALIDATED, PER_LABEL, SHARES, Bound, GateConfig
 from pipeline.gate.intervals import at_least, wilson
 from pipeline.gate.measurements import (
@@ -16,7 +17,6 @@ from pipeline.gate.measurements import (
 )
 
 FORMAT_VERSION = 1
-_LABEL = "label"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,8 +114,8 @@ def format_condition(kind: str, sign: str, limit: float, confident: bool) -> str
 def _slices(measured: Measurements, bound: Bound, labels: tuple[str, ...]) -> list[SliceKey]:
     if bound.slice_by is None:
         return [OVERALL]
-    if bound.slice_by == _LABEL:
-        return [((_LABEL, label),) for label in labels]
+    if bound.slice_by == LABEL:
+        return [((LABEL, label),) for label in labels]
     found = [s for s in measured.slices if tuple(feature for feature, _ in s) == (bound.slice_by,)]
     return found or [((bound.slice_by, "any"),)]
 
@@ -155,7 +155,7 @@ def _rows(
         else:
             # A slice by a column may lack a label; overall and in slices by label that is an error.
             may_be_undefined = not measured.is_defined(bound.metric, label, slice_key) and any(
-                feature != _LABEL for feature, _ in slice_key
+                feature != LABEL for feature, _ in slice_key
             )
             passed, note = _meets(bounded, sign, limit, bound.confident, may_be_undefined)
         rows.append(
