@@ -29,7 +29,12 @@ def label_value(run: str) -> str:
 
 
 def dataflow_job_name(component: str, run: str) -> str:
-    """The name of a component's Dataflow job."""
+    """The name of a component's Dataflow job.
+
+    Example:
+        >>> dataflow_job_name("Transform", "pawprint-20260101000000")
+        'transform-pawprint-20260101000000'
+    """
     head = component.lower()
     return f"{head}-{run[-(_MAX_NAME - len(head) - 1) :].lstrip('-')}"
 

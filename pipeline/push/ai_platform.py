@@ -48,15 +48,13 @@ class AiPlatformTarget(PushTarget):
         PushError: there are no credentials, or the service does not answer.
 
     Example:
-        ```
-        target = AiPlatformTarget(
-            AiPlatformConfig(
-                project="my-project", region="us-central1", models_at="gs://my-bucket/models"
-            )
-        )
-        target.push("runs/pipeline/Trainer/model/6/Format-Serving")
-        target.rollback()
-        ```
+        >>> options = AiPlatformConfig(
+        ...     project="my-project", region="us-central1", models_at="gs://my-bucket/models"
+        ... )
+        >>> target = AiPlatformTarget(options)  # doctest: +SKIP
+        >>> target.push("gs://my-bucket/run/Format-Serving")  # doctest: +SKIP
+        >>> target.rollback()  # doctest: +SKIP
+        'v_0a1b2c3d4e5f6071'
     """
 
     def __init__(self, options: AiPlatformConfig, keep_last: int = 5):

@@ -34,11 +34,19 @@ class FolderTarget(PushTarget):
         lock_timeout_s: seconds to wait for a concurrent push to the folder.
 
     Example:
-        ```
-        target = FolderTarget(Path("runs/serving"))
-        target.push("runs/pipeline/Trainer/model/6/Format-Serving")
-        target.rollback()
-        ```
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> target = FolderTarget(folder / "serving")
+        >>> for name in ("a", "b"):
+        ...     (folder / name).mkdir()
+        ...     _ = (folder / name / "saved_model.pb").write_text(name)
+        ...     target.push(str(folder / name)).version
+        '1'
+        '2'
+        >>> target.rollback()
+        '1'
+        >>> [(version.name, version.state) for version in target.status().versions]
+        [('1', 'served'), ('2', 'rolled back')]
     """
 
     def __init__(self, folder: Path, keep_last: int = 5, lock_timeout_s: float = 300):

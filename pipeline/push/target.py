@@ -53,17 +53,7 @@ class TargetStatus:
 
 
 class PushTarget(abc.ABC):
-    """A place that models are pushed to. Every method raises PushError if it fails.
-
-    Example:
-        ```
-        target = make_target(config.push, placement.serving(config))
-        target.check()
-        pushed = target.push("runs/pipeline/Trainer/model/6/Format-Serving")
-        print(pushed.version, target.status().versions)
-        target.rollback()
-        ```
-    """
+    """A place that models are pushed to. Every method raises PushError if it fails."""
 
     def preflight(self) -> str:
         """Calls `check`.

@@ -17,11 +17,8 @@ def make_target(options: PushConfig, folder: str) -> PushTarget:
         PushError: there are no credentials, or `folder` is not on a file system.
 
     Example:
-        ```
-        config = load_config("conf/local.yaml")
-        target = make_target(config.push, placement.serving(config))
-        print(target.status())
-        ```
+        >>> make_target(PushConfig(), "runs/serving").status().versions
+        ()
     """
     if options.target == "ai_platform":
         from pipeline.push.ai_platform import AiPlatformTarget

@@ -38,18 +38,16 @@ class VertexTarget(PushTarget):
         PushError: there are no credentials.
 
     Example:
-        ```
-        target = VertexTarget(
-            VertexConfig(
-                project="my-project",
-                region="europe-west4",
-                models_at="gs://my-bucket/models",
-                canary_percent=10,
-            )
-        )
-        target.push("runs/pipeline/Trainer/model/6/Format-Serving")
-        target.promote()
-        ```
+        >>> options = VertexConfig(
+        ...     project="my-project",
+        ...     region="europe-west4",
+        ...     models_at="gs://my-bucket/models",
+        ...     canary_percent=10,
+        ... )
+        >>> target = VertexTarget(options)  # doctest: +SKIP
+        >>> target.push("gs://my-bucket/run/Format-Serving")  # doctest: +SKIP
+        >>> target.promote()  # doctest: +SKIP
+        '1'
     """
 
     def __init__(self, options: VertexConfig, keep_last: int = 5):

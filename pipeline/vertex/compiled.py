@@ -32,13 +32,6 @@ def compile_pipeline(
 
     Raises:
         google.protobuf.json_format.ParseError: the spec does not match the schema.
-
-    Example:
-        ```
-        config = load_config("conf/production.yaml")
-        job = compile_pipeline(config.model_copy(update={"records": records}))
-        write(job, "pipeline.json")
-        ```
     """
     runner = tfx.orchestration.experimental.KubeflowV2DagRunner(
         tfx.orchestration.experimental.KubeflowV2DagRunnerConfig(

@@ -15,7 +15,13 @@ _EXAMPLE = "e.g. '0 3 * * 1' or 'TZ=Europe/Berlin 0 3 * * 1'"
 
 
 def find_error(expression: str) -> str | None:
-    """The error in a cron expression; None if it is valid."""
+    """The error in a cron expression; None if it is valid.
+
+    Example:
+        >>> find_error("TZ=Europe/Berlin 0 3 * * 1")
+        >>> find_error("60 3 * * 1").partition(",")[0]
+        '60 is not a valid minute; expected 0 to 59'
+    """
     words = expression.split()
     if words and (match := re.fullmatch(r"(CRON_)?TZ=(.+)", words[0])):
         if match[2] not in zoneinfo.available_timezones():
