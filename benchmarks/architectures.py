@@ -1,12 +1,12 @@
-"""What to expect from N photos: accuracy on photos that took no part in the training.
+"""Measures the held-out accuracy to expect from N photos.
 
     python -m benchmarks.architectures PHOTOS [--models efficientnet_lite0:fast pawnet] [--seeds 3]
 
-Two tables. The first is that of `benchmarks.heads`: heads on few photos, and in folds. For the
-second, every model is trained by the Trainer, with its own defaults, and asked through its
-`serving_default` signature for the photos of the test split; those of the validation split too
-where it had no part in the training, which it has in fine-tuning: the best epoch is chosen by it.
-`NAME:PRESET` names a preset; the splits are the pipeline's own.
+Prints two tables. The first is that of `benchmarks.heads`: heads trained on few photos, and
+cross-validated. For the second, the Trainer trains every model with its defaults, and its
+`serving_default` signature predicts the test split. The validation split is added unless it took
+part in the training: fine-tuning selects the best epoch on it. `NAME:PRESET` names a preset; the
+splits are those of the pipeline.
 """
 
 import argparse
@@ -24,7 +24,7 @@ _BATCH = 32
 
 
 def measure(fn_args: dict, model: str, seed: int, settings: dict) -> dict:
-    """Trains one model; its accuracy on the photos held out, and the training's seconds."""
+    """Trains one model; returns its held-out accuracy and the seconds of the training."""
     from models import trainer
 
     name, _, preset = model.partition(":")
@@ -50,7 +50,7 @@ def measure(fn_args: dict, model: str, seed: int, settings: dict) -> dict:
 
 
 def held_out(records: dict, model: str, splits: list[str]) -> dict:
-    """Right answers and photos in some splits."""
+    """Returns the number of correct predictions and of photos in some splits."""
     import tensorflow as tf
 
     predict = tf.saved_model.load(model).signatures["serving_default"]
@@ -70,15 +70,15 @@ def held_out(records: dict, model: str, splits: list[str]) -> dict:
 
 
 def main() -> None:
-    """Prints one row a model."""
+    """Prints one row per model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photos", help="a folder with one folder of photos a label")
+    parser.add_argument("photos", help="folder with one folder of photos per label")
     models = ["efficientnet_lite0:fast", "pawnet"]
     parser.add_argument("--models", nargs="*", default=models)
     heads.add_options(parser)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, help="in place of each architecture's own")
-    parser.add_argument("--prepared", type=Path, help="keep, or find, the transformed examples")
+    parser.add_argument("--epochs", type=int, help="default: that of each architecture")
+    parser.add_argument("--prepared", type=Path, help="folder that caches the transformed examples")
     arguments = parser.parse_args()
     heads.table(arguments)
     if not arguments.models:

@@ -1,11 +1,11 @@
-"""The same backbone in a bare tf_keras script: what the pipeline's own work is measured against.
+"""Trains the same backbone in a bare tf_keras script, as a baseline for the pipeline.
 
     python -m benchmarks.bare PHOTOS MODEL
 
-Reads the photos of a folder with one folder a label, computes their features once by the same
-backbone, trains a head for as many steps, writes a SavedModel that takes JPEGs, and tests it on a
-tenth of the photos. No records, statistics, schema, gates, lineage or resumption. Prints the
-seconds of each part as JSON.
+Reads the photos of a folder with one folder per label, computes their features once with the same
+backbone, trains a head for as many steps, writes a SavedModel that takes JPEG files, and tests it
+on a tenth of the photos. It has no records, statistics, schema, gates, lineage or resumption.
+Prints the seconds of each part as JSON.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SIZE, _BATCH = 224, 32
 
 
 def main(folder: str, target: str) -> dict[str, float]:
-    """Trains, writes the model, and returns seconds by part, and the accuracy."""
+    """Trains and writes the model; returns the seconds of each part and the accuracy."""
     began = time.perf_counter()
     import numpy as np
     import tensorflow as tf

@@ -1,10 +1,10 @@
-"""Whether more Beam processes make the data components faster, at several sizes.
+"""Measures the data components with several numbers of Beam processes and photos.
 
     python -m benchmarks.beam_processes PHOTOS --counts 4000 20000 --processes 1 2
 
-PHOTOS holds one folder a label; `benchmarks.photos` makes each size from them. Every measurement is
-a process of its own and imports are not counted. `placement.beam_processes` chooses
-by these figures.
+PHOTOS has one folder per label; `benchmarks.photos` makes each number of photos from them. Every
+measurement runs in its own process, without imports. `placement.beam_processes` is based on these
+figures.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from benchmarks.photos import more
 
 
 def measure(photos: str, processes: int) -> dict[str, float]:
-    """Wall seconds of each component, and processor time and memory of the whole.
+    """Returns the wall time of each component, and processor time and memory of all.
 
     Args:
         photos: folder with one folder of photos a label.
@@ -48,9 +48,9 @@ def _processor_time() -> float:
 
 
 def main() -> None:
-    """Prints a row a size and number of processes."""
+    """Prints one row per number of photos and of processes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photos", type=Path, help="a folder with one folder of photos a label")
+    parser.add_argument("photos", type=Path, help="folder with one folder of photos per label")
     parser.add_argument("--counts", type=int, nargs="+", default=[4000, 20000])
     parser.add_argument("--processes", type=int, nargs="+", default=[1, os.cpu_count()])
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)

@@ -1,9 +1,9 @@
-"""How often the bounds of a config are wrong about a model, and how many test photos a bound needs.
+"""Computes the error rates of a config's bounds, and the test photos that a bound needs.
 
     python -m benchmarks.bounds [CONFIG]
 
-Computes exact probabilities (binomial sums), in under a second; nothing is trained. The bounds are
-those of conf/base.yaml, under CONFIG if one is given: those on accuracy and recall over all photos.
+The probabilities are exact (binomial sums); nothing is trained. The bounds are those on overall
+accuracy and recall of conf/base.yaml, overridden by CONFIG.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Case:
     name: str
     split: str
     labels: tuple[tuple[int, float], ...]
-    """Of each label: its photos, and the probability that one is right."""
+    """Number of photos of each label, and the probability of a correct prediction."""
 
 
 CASES = (
@@ -46,10 +46,10 @@ CASES = (
 
 
 def passes(gate: GateConfig, case: Case) -> float:
-    """Probability that a first model meets the bounds on accuracy and recall over all photos."""
+    """Returns the probability that a first model meets the bounds on accuracy and recall."""
     bounds = [bound for bound in gate.bounds if bound.slice_by is None and bound.min]
     recall = [bound for bound in bounds if bound.metric == "recall" and bound.label is None]
-    right = {0: 1.0}  # number of right photos so far -> its probability, no bound missed
+    right = {0: 1.0}  # number of correct photos so far -> its probability with all bounds met
     for photos, share in case.labels:
         least = _least(recall, photos) if photos >= gate.min_slice_size else 0
         following = defaultdict(float)
@@ -64,7 +64,7 @@ def passes(gate: GateConfig, case: Case) -> float:
 
 
 def loses(photos: int, share: float, errors: int) -> float:
-    """Probability that a model has so many errors more than an equally good, independent one."""
+    """Returns the probability of that many more errors than an equally good, independent model."""
     exactly = [
         binomial_tail(k, photos, share) - binomial_tail(k + 1, photos, share)
         for k in range(photos + 1)
@@ -114,7 +114,7 @@ def main() -> None:
 
 
 def _least(bounds: list[Bound], photos: int) -> int:
-    """The fewest right photos that meet all bounds; one more than there are if none do."""
+    """Returns the fewest correct photos that meet all bounds; the total + 1 if none do."""
     fewest = [fewest_right(bound.min, photos, bound.confident) for bound in bounds]
     return photos + 1 if None in fewest else max(fewest, default=0)
 

@@ -1,15 +1,15 @@
-"""How fast photos become TFRecords, how large they get and how much memory that takes.
+"""Measures speed, output size and memory of the conversion of photos to TFRecords.
 
     python benchmarks/convert.py PHOTOS
 
-PHOTOS holds `<label>/*.jpg`; without it, pictures of 300-500 px are drawn. The first figure of
-`--counts` is measured for speed (the middle of `--rounds` runs, photos in the page cache), with the
-start of the worker processes in it and without what one of them takes to import its code.
-Memory is measured for each: the peak over the conversion's processes together, in proportional set
-size, sampled 50 times a second. Says how busy the machine was before it began.
+PHOTOS has `<label>/*.jpg`; without it, images of 300-500 px are drawn. Speed is measured for the
+first of `--counts` (median of `--rounds` runs, photos in the page cache); it includes the start of
+the worker processes, except the import of their code. Memory is measured for each count: the peak
+proportional set size of all processes of the conversion, sampled 50 times a second. The load of the
+machine before the start is printed.
 
-Then what grows: memory by the size of the photos (`--megapixels`, two workers), and that of the
-process that lists, plans and converts a folder of many small ones (`--files`, without its workers).
+Then memory by the size of the photos (`--megapixels`, two workers), and the memory of the process
+that lists, plans and converts a folder of many small photos (`--files`, without its workers).
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def main() -> None:
 
 
 def print_limits(megapixels: list[int], counts: list[int], scratch: Path) -> None:
-    """Prints the tables of what memory grows with."""
+    """Prints the tables of the growth of memory."""
     if megapixels:
         print("\n| encoding | megapixels a photo | peak memory, MiB |\n|---|---:|---:|")
     for size in megapixels:
@@ -123,7 +123,7 @@ def print_limits(megapixels: list[int], counts: list[int], scratch: Path) -> Non
 
 
 def many(folder: Path, count: int) -> None:
-    """Small photos of two labels, each with a comment of its own, so that no two are equal."""
+    """Writes small photos of two labels; a comment in each file makes them distinct."""
     from PIL import Image
 
     for label in ("cat", "dog"):
@@ -137,7 +137,7 @@ def many(folder: Path, count: int) -> None:
 
 
 def large(path: Path, megapixels: int) -> Path:
-    """A drawing, enlarged."""
+    """Writes an enlarged drawing."""
     from PIL import Image
 
     from data.sources.sample_faces import draw_face
@@ -150,7 +150,7 @@ def large(path: Path, megapixels: int) -> Path:
 
 
 def import_seconds() -> float:
-    """What a worker process takes until it can work, the middle of five."""
+    """Returns the start-up time of a worker process, the median of five."""
     seconds = []
     for _ in range(5):
         start = time.perf_counter()
@@ -164,7 +164,7 @@ def import_seconds() -> float:
 
 
 def drawn(folder: Path) -> Path:
-    """Sixty pictures of 300, 400 and 500 px, as `<folder>/<label>/*.jpg`."""
+    """Draws sixty images of 300, 400 and 500 px as `<folder>/<label>/*.jpg`."""
     from data.sources import samples
 
     for size in (300, 400, 500):
@@ -178,7 +178,7 @@ def drawn(folder: Path) -> Path:
 
 
 def lay_out(pictures: list[Path], count: int, folder: Path) -> int:
-    """Copies `count` photos into `<folder>/<TRAIN|VALIDATION|TEST>/<label>/`, over again as needed.
+    """Copies `count` photos into `<folder>/<TRAIN|VALIDATION|TEST>/<label>/`, repeated as needed.
 
     Returns:
         Their bytes in all.
@@ -195,7 +195,7 @@ def lay_out(pictures: list[Path], count: int, folder: Path) -> int:
 
 
 def measure(source: Path, folder: Path, encoding: str, count: int) -> dict:
-    """One conversion in its own process: seconds, bytes of the shards, peak memory in bytes."""
+    """Converts in a child process; returns seconds, size and peak memory in bytes."""
     shutil.rmtree(folder, ignore_errors=True)
     process = subprocess.Popen(
         [sys.executable, "-c", CONVERT, str(source), str(folder), encoding],
@@ -215,7 +215,7 @@ def measure(source: Path, folder: Path, encoding: str, count: int) -> dict:
 
 
 def family(pid: int) -> list[int]:
-    """A process and its descendants."""
+    """Returns a process and its descendants."""
     found = [pid]
     with suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -225,7 +225,7 @@ def family(pid: int) -> list[int]:
 
 
 def memory(pid: int) -> int:
-    """The proportional set size of a process in bytes; 0 once it has ended."""
+    """Returns the proportional set size of a process in bytes; 0 if it has ended."""
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):

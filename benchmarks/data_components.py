@@ -1,11 +1,11 @@
-"""Our data components against a plain TFX template, on the same photos, in one run.
+"""Compares the data components with those of a plain TFX template on the same photos.
 
     python -m benchmarks.data_components PHOTOS
 
-PHOTOS holds one folder a label. The template stores TFRecorder's raw pixels, takes statistics of
-every feature, infers the schema and lets Transform write float images; ours stores JPEG, leaves
-the pixels out of the statistics, is given its schema and writes bytes. Each side's components run
-in a process of their own, one side after the other; imports are not counted.
+PHOTOS has one folder per label. The template stores TFRecorder's raw pixels, computes statistics of
+every feature, infers the schema, and its Transform writes float images. pawprint stores JPEG,
+excludes the pixels from the statistics, has a given schema and writes bytes. Each side runs in its
+own process, one after the other, without imports.
 """
 
 import argparse
@@ -23,7 +23,7 @@ COUNTED = ("ImportExampleGen", "StatisticsGen", "Transform")
 
 
 def template_preprocessing(inputs):
-    """What a template does: decode TFRecorder's pixels, resize, float32 in [0, 1]."""
+    """The template's preprocessing: decodes pixels, resizes, float32 in [0, 1]."""
     import tensorflow as tf
 
     def image(item):
@@ -77,7 +77,7 @@ def run_to_transform(side: str, photos: str, root: str, *settings: str):
 
 
 def template(config, tfx):
-    """The data components as TFX's templates have them."""
+    """Creates the data components of TFX's templates."""
     from pipeline import placement
 
     records = config.records
@@ -111,7 +111,7 @@ def template(config, tfx):
 def main() -> None:
     """Runs both sides and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photos", help="a folder with one folder of photos a label")
+    parser.add_argument("photos", help="folder with one folder of photos per label")
     parser.add_argument("--side", choices=("ours", "template"), help=argparse.SUPPRESS)
     parser.add_argument("--root", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -1,10 +1,10 @@
-"""Memory and time of the quality gate's evaluation, by number of examples.
+"""Measures memory and time of the quality gate's evaluation by number of examples.
 
     python -m benchmarks.evaluation RUNS [COUNT ...]
 
-RUNS is the root of a finished local run: its newest model is evaluated on its test photos, repeated
-up to COUNT examples (default: 400 4000), by the Evaluator as the pipeline has it, each time in a
-process of its own. Memory is the peak of that process less what its imports took.
+RUNS is the root of a finished local run: the pipeline's Evaluator evaluates its newest model on its
+test split, repeated up to COUNT examples (default: 400 4000), each time in its own process. Memory
+is the peak of that process without its imports.
 """
 
 import argparse
@@ -24,7 +24,7 @@ _SPLIT = "test"
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Prints the table, or in a child process one row of it."""
+    """Prints the table; in a child process, one row of it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", type=Path)
     parser.add_argument("counts", type=int, nargs="*", default=[400, 4000])
@@ -69,7 +69,7 @@ def evaluate(model: str, examples: str, output: str, gate, classes: int, split=_
     kinds = tfx.types.standard_artifacts
     inputs = {"model": kinds.Model(), "examples": kinds.Examples()}
     inputs["model"].uri, inputs["examples"].uri = model, examples
-    # As TFX itself marks them; without it a model is looked for where it once was.
+    # Set by TFX; without it the model is read from its original location.
     inputs["model"].mlmd_artifact.custom_properties["tfx_version"].string_value = "1"
     inputs["examples"].split_names = json.dumps([split])
     evaluation, blessing = kinds.ModelEvaluation(), kinds.ModelBlessing()
@@ -88,7 +88,7 @@ def evaluate(model: str, examples: str, output: str, gate, classes: int, split=_
 
 def _measure(runs: Path, count: int, intervals: str | None) -> dict[str, float]:
     import tensorflow as tf
-    from tfx import v1  # noqa: F401  (its imports are not the evaluation's memory)
+    from tfx import v1  # noqa: F401  (excludes its imports from the measurement)
 
     from pipeline.config.gate import GateConfig
 
@@ -119,7 +119,7 @@ def _newest(runs: Path, output: str) -> Path:
 
 
 def _memory() -> float:
-    """Peak so far in MiB."""
+    """Returns the peak memory so far in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

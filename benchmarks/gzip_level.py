@@ -1,8 +1,8 @@
-"""What each gzip level costs and saves on raw records: why `data` writes level 1.
+"""Measures time and size of each gzip level on raw records; `data` uses level 1.
 
     python -m benchmarks.gzip_level PHOTOS
 
-PHOTOS holds `<label>/*.jpg`. Compresses the base64 pixels of up to 100 of them, on one core.
+PHOTOS has `<label>/*.jpg`. Compresses the base64 pixels of up to 100 photos on one core.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Seconds to import a local run's libraries, and what `pipeline.run.lazy_imports` saves.
+"""Measures the import time of a local run and the savings of `pipeline.run.lazy_imports`.
 
     python -m benchmarks.imports
 
-Each import happens in a process of its own, with and without it in turns. Processor time is the
-figure to compare: it hardly depends on what else the machine does.
+Each import runs in its own process, alternating with and without it. Compare processor time, which
+hardly depends on other load.
 """
 
 import argparse
@@ -26,7 +26,7 @@ print([time.monotonic() - wall, time.process_time() - processor])
 
 
 def seconds(modules: str) -> tuple[float, float]:
-    """Wall and processor time of the import in a new process.
+    """Returns wall and processor time of the import in a new process.
 
     Args:
         modules: arguments of `lazy_imports.install`, as source text.
@@ -41,7 +41,7 @@ def seconds(modules: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Prints the medians of both, or of each deferred module by itself."""
+    """Prints the medians of both, or of each deferred module."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--each", action="store_true", help="also without one module at a time")

@@ -1,9 +1,9 @@
-"""Times the mirror of ML Metadata into Weights & Biases, and shows how its memory grows.
+"""Measures time and memory of the mirror of ML Metadata into Weights & Biases.
 
     python -m benchmarks.lineage
 
-The store is ML Metadata's own, the client W&B's own; the server is the tests' local stand-in, so
-that the way over a network comes on top: about 30 requests an execution.
+The store is ML Metadata's, the client W&B's; the server is the local stand-in of the tests, so
+network latency comes on top: about 30 requests per execution.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from pathlib import Path
 import psutil
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from benchmarks.wandb_server import WandbServer, wandb_server
 from pipeline.metadata.reader import sqlite_store
-from tests.standins.wandb.server import WandbStandIn
 
 _NODES = 10
 _PROJECT = "benchmark"
 
 
 def fill(path: Path, executions: int) -> None:
-    """Records runs of ten nodes, each taking in what the one before it made."""
+    """Records runs of ten nodes; each node uses the output of the previous one."""
     store = sqlite_store(str(path))
     artifact_type = store.put_artifact_type(mlmd.ArtifactType(name="Examples"))
     execution_type = store.put_execution_type(mlmd.ExecutionType(name="Component"))
@@ -64,14 +64,14 @@ def _event(kind: int) -> mlmd.Event:
     return event
 
 
-def mirror(store: Path, server: WandbStandIn) -> tuple[float, float]:
-    """Runs the mirror once; returns seconds and the peak memory, W&B's service included, in MB."""
+def mirror(store: Path, server: WandbServer) -> tuple[float, float]:
+    """Runs the mirror once; returns seconds and the peak memory in MB, with W&B's service."""
     started = time.monotonic()
     command = [sys.executable, "-m", "pipeline.lineage", "mirror", "--metadata", str(store)]
     command += ["--project", _PROJECT, "--deadline", "3600"]
     process = subprocess.Popen(
         command,
-        env=os.environ | server.environment(),
+        env=os.environ | server.environment,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -86,7 +86,7 @@ def mirror(store: Path, server: WandbStandIn) -> tuple[float, float]:
 
 
 def _memory(pid: int) -> int:
-    """Bytes of a process and its children; pages that they share count once."""
+    """Returns the bytes of a process and its children; shared pages count once."""
     try:
         root = psutil.Process(pid)
         return sum(p.memory_full_info().pss for p in (root, *root.children(recursive=True)))
@@ -99,16 +99,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--executions", type=int, nargs="+", default=[25, 100])
     arguments = parser.parse_args()
-    print("executions  first pass  an execution  requests each  second pass  peak memory")
+    print("executions  first pass  per execution  requests each  second pass  peak memory")
     for executions in arguments.executions:
-        with tempfile.TemporaryDirectory() as folder, WandbStandIn() as server:
+        with tempfile.TemporaryDirectory() as folder, wandb_server() as server:
             store = Path(folder) / "metadata.sqlite"
             fill(store, executions)
             first, memory = mirror(store, server)
-            requests = len(server.requests) / executions
+            requests = server.requests() / executions
             second, _ = mirror(store, server)
         print(
-            f"{executions:>10}{first:>10.1f} s{first / executions:>12.2f} s{requests:>15.1f}"
+            f"{executions:>10}{first:>10.1f} s{first / executions:>13.2f} s{requests:>15.1f}"
             f"{second:>11.1f} s{memory:>10.0f} MB",
             flush=True,
         )

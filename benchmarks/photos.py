@@ -1,8 +1,8 @@
-"""More photos from few: seeded crops, encoded anew, for measuring at the size of real data.
+"""Makes many photos from few, by seeded crops, to measure at the size of real data.
 
     python -m benchmarks.photos PHOTOS COUNT FOLDER
 
-PHOTOS holds one folder a label. The same arguments make the same photos.
+PHOTOS has one folder per label. The same arguments make the same photos.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
-_SMALLEST = 0.6  # share of a side that a crop keeps at least
+_SMALLEST = 0.6  # smallest fraction of a side that a crop keeps
 _QUALITIES = (75, 92)
 
 
@@ -43,7 +43,7 @@ def more(photos: Path, count: int, folder: Path, seed: int = 0) -> Path:
         raise ValueError(f"no photos as {photos}/<label>/*")
     for label in {source.parent.name for source in sources}:
         (folder / label).mkdir(parents=True, exist_ok=True)
-    # A source at a time, so that it is decoded once.
+    # One source at a time, to decode it once.
     tasks = [
         (source, list(range(first, count, len(sources))))
         for first, source in enumerate(sources[:count])
@@ -75,7 +75,7 @@ def _crops(image: Image.Image, numbers: list[int], seed: int) -> Iterator[Image.
 def main() -> None:
     """Writes the photos."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photos", type=Path, help="a folder with one folder of photos a label")
+    parser.add_argument("photos", type=Path, help="folder with one folder of photos per label")
     parser.add_argument("count", type=int)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")

@@ -1,8 +1,8 @@
-"""Photos made ready for training, once: by the pipeline itself, up to Transform.
+"""Runs the pipeline up to Transform once, to prepare photos for training.
 
     python -m benchmarks.prepared PHOTOS ROOT [--template] [--set model.name=article_cnn]
 
-Leaves `ROOT/fn_args.json`, the arguments of `models.trainer.run_fn`. Used by the other benchmarks.
+Writes `ROOT/fn_args.json`, the arguments of `models.trainer.run_fn`. Used by other benchmarks.
 """
 
 import argparse
@@ -18,7 +18,7 @@ _FILE = "fn_args.json"
 
 
 def prepare(photos: str, root: Path, *settings: str, template: bool = False) -> dict:
-    """Arguments of `run_fn` for photos, in a process of its own where they are not there yet.
+    """Returns the arguments of `run_fn`; prepares them in a child process if necessary.
 
     Args:
         photos: folder with one folder of photos a label.
@@ -37,9 +37,9 @@ def prepare(photos: str, root: Path, *settings: str, template: bool = False) -> 
 
 
 def main() -> None:
-    """Makes the examples and writes the arguments down."""
+    """Prepares the examples and writes the arguments."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photos", help="a folder with one folder of photos a label")
+    parser.add_argument("photos", help="folder with one folder of photos per label")
     parser.add_argument("root", type=Path)
     parser.add_argument("--template", action="store_true")
     parser.add_argument("--set", action="append", default=[], dest="settings")

@@ -1,10 +1,10 @@
-"""The server against calling the same SavedModel in process, in turns, on the same cores.
+"""Compares the server with in-process calls of the same SavedModel on the same cores.
 
     python -m benchmarks.serving RUNS/serving PHOTOS
 
-PHOTOS is a folder of JPEG or PNG files. In process the model is asked in batches of 16 photos, by
-one thread and by two at once, and the faster of both counts. The load comes from wrk (a package of
-Debian), one photo a request. Every figure is the median of the rounds.
+PHOTOS is a folder of JPEG or PNG files. In process, the model predicts batches of 16 photos in one
+and in two threads, and the faster counts. The load comes from wrk (a package of Debian), one photo
+per request. Every figure is the median of the rounds.
 """
 
 import argparse
@@ -26,7 +26,7 @@ SCRIPT = Path(__file__).with_name("serving.lua")
 
 
 def in_process(model: str, photos: list[bytes], seconds: float) -> dict[str, dict[str, float]]:
-    """The bare SavedModel: {form: images a second, and cores used}."""
+    """Measures the bare SavedModel: {form: (images per second, cores used)}."""
     import tensorflow as tf
 
     loaded = tf.saved_model.load(model)
@@ -65,7 +65,7 @@ def _rate(ask, threads: int, batches: list, seconds: float) -> dict[str, float]:
 
 
 class Server:
-    """The server in a process of its own, on a free port."""
+    """The server in a child process, on a free port."""
 
     def __init__(self, model: str, arguments: list[str]):
         command = [sys.executable, "-m", "pipeline.serve", "--model", model, "--port", "0"]
@@ -77,7 +77,7 @@ class Server:
             sys.exit("error: the server did not start")
 
     def load(self, clients: int, bodies: Path, seconds: float) -> dict[str, float]:
-        """What wrk measured with so many clients."""
+        """Returns the measurements of wrk with a number of clients."""
         command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds:g}s", "-s", str(SCRIPT)]
         where = f"{self.url}/v1/models/pawprint:predict"
         before = self._cpu()
@@ -95,13 +95,13 @@ class Server:
         self._process.wait(60)
 
     def _cpu(self) -> float:
-        """Seconds of processor time that the server has used."""
+        """Returns the processor time of the server in seconds."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def write_bodies(photos: list[bytes], form: str, file: Path) -> None:
-    """One request body a photo and line."""
+    """Writes one request body per photo and line."""
     with file.open("w") as out:
         for photo in photos:
             if form == "jpeg":
@@ -122,16 +122,16 @@ def _pixels(photo: bytes) -> list:
 
 
 def newest(folder: Path) -> Path:
-    """The SavedModel of a folder of versions, or the folder itself."""
+    """Returns the newest SavedModel of a folder of versions, or the folder itself."""
     numbers = [int(p.name) for p in folder.iterdir() if p.name.isdigit()]
     return folder / str(max(numbers)) if numbers else folder
 
 
 def main() -> None:
-    """Measures in turns and prints the table."""
+    """Measures both sides alternately and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path, help="a folder of versions, or a SavedModel")
-    parser.add_argument("photos", type=Path, help="a folder of JPEG or PNG files")
+    parser.add_argument("model", type=Path, help="folder of versions, or a SavedModel")
+    parser.add_argument("photos", type=Path, help="folder of JPEG or PNG files")
     parser.add_argument("--seconds", type=float, default=5, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 16])
@@ -170,7 +170,7 @@ def main() -> None:
 
 
 def report(bare: dict[str, list[dict]], served: dict[int, list[dict]]) -> None:
-    """Prints what was measured."""
+    """Prints the table."""
     print(
         f"{'':<18}{'images/s':>10}{'ratio':>8}{'p50 ms':>9}{'p99 ms':>9}{'cores':>7}{'ms each':>9}"
     )

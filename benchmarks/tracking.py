@@ -1,11 +1,11 @@
-"""What Weights & Biases costs a training, with its server in every bad state.
+"""Measures the cost of Weights & Biases for a training, with a broken server.
 
     python -m benchmarks.tracking PHOTOS
 
-Trains the same photos with W&B offline, and online against a server that refuses, one that takes
-connections and never answers, and one that answers 500 to everything; each time in one process with
-a training without W&B, the two an epoch each in turn, so that what else the machine does meets both
-alike. The first row compares two trainings without W&B: what it differs from 100 % by is noise.
+Trains on the same photos with W&B offline, and online against a server that refuses connections,
+one that never replies, and one that replies 500 to everything. Each training runs in one process
+with a training without W&B, alternating by epoch, so that other load affects both equally. The
+first row compares two trainings without W&B: its difference from 100 % is noise.
 """
 
 import argparse
@@ -14,23 +14,23 @@ from pathlib import Path
 
 from benchmarks.prepared import prepare
 from benchmarks.training import finish, speeds, start, with_trainer
-from tests.standins.wandb.broken import broken_server
+from benchmarks.wandb_server import wandb_server
 
 CASES = {
     "disabled": "none: noise",
     "offline": "offline",
-    "refused": "online, server refuses",
-    "silent": "online, server never answers",
-    "500": "online, server answers 500",
+    "refused": "online, server refuses connections",
+    "silent": "online, server never replies",
+    "500": "online, server replies 500",
 }
 
 
 def main() -> None:
-    """Prints one row a case."""
+    """Prints one row per case."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photos", help="a folder with one folder of photos a label")
+    parser.add_argument("photos", help="folder with one folder of photos per label")
     parser.add_argument("--epochs", type=int, default=16)
-    parser.add_argument("--prepared", type=Path, help="keep, or find, the transformed examples")
+    parser.add_argument("--prepared", type=Path, help="folder that caches the transformed examples")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         fn_args = prepare(
@@ -45,9 +45,10 @@ def main() -> None:
             mode = case if case in ("disabled", "offline") else "online"
             config = fn_args["custom_config"] | {"wandb": {"mode": mode, "upload_timeout": 5}}
             changed = fn_args | {"custom_config": config}
-            with broken_server(case) as address:
-                login = {"WANDB_BASE_URL": address, "WANDB_API_KEY": "0" * 40}
-                process = start("against untracked", changed, Path(folder, case), None, login)
+            with wandb_server(case if mode == "online" else "refused") as server:
+                process = start(
+                    "against untracked", changed, Path(folder, case), None, server.environment
+                )
                 wall, processor = speeds(finish(process))
             print(f"| {name} | {wall:.1%} | {processor:.1%} |", flush=True)
 

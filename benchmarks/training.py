@@ -1,22 +1,24 @@
-"""What the Trainer's machinery costs, and how it scales over worker processes.
+"""Measures the overhead of the Trainer and its scaling over worker processes.
 
     python -m benchmarks.training PHOTOS [--model pawnet]
 
-Two tables. Steps per second of `models.trainer.run_fn` (cluster strategy, metrics of every class,
-checkpoints, TensorBoard) against the same model compiled and fitted by a bare tf_keras script from
-arrays in memory, both with a pass over the validation photos after each epoch: the two do an epoch
-each in turn, in one process, so that what else the machine does meets both alike. The script is
-measured as Keras leaves it, a call for every step, and with as many steps a call as the Trainer.
-Then two workers on a core each against one worker on one core, with the same global batch, in the
-fastest epoch. An epoch is timed from its beginning to that of the next, all callbacks included.
+Prints two tables. The first compares steps per second of `models.trainer.run_fn` (cluster strategy,
+metrics per class, checkpoints, TensorBoard) with a bare tf_keras script that fits the same model on
+arrays in memory, both with validation after each epoch. They run in one process and alternate by
+epoch, so that other load affects both equally. The script runs with one step per call, the default
+of Keras, and with as many steps per call as the Trainer. The second table compares two workers on a
+core each with one worker on one core, with the same global batch, by their fastest epoch. An epoch
+is timed from its start to the start of the next, callbacks included.
 """
 
 import argparse
+import contextlib
 import itertools
 import json
 import logging
 import math
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -28,23 +30,22 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from benchmarks.prepared import prepare
-from tests.models.cluster_of import addresses
 
 BARE = {"against bare": "a call for every step", "against like": "as many steps a call"}
 MODES = ("alone", *BARE, "against untracked")
 Training = Callable[[Callable[..., None]], None]
-"""Trains, and calls its argument at the end of every epoch."""
+"""A training that calls its argument at the end of every epoch."""
 
 
 class Turns:
-    """Lets two trainings of one process do an epoch each in turn, and times the epochs.
+    """Alternates two trainings of one process by epoch, and times the epochs.
 
     Attributes:
         seconds: wall-clock and processor seconds of every epoch, of either training.
     """
 
     def __init__(self, *trainings: Training):
-        """Runs both to their ends."""
+        """Runs both trainings to their ends."""
         self.seconds: tuple[list[tuple[float, float]], ...] = ([], [])
         self._turn = (threading.Semaphore(0), threading.Semaphore(0))
         self._over = [False, False]
@@ -68,7 +69,7 @@ class Turns:
             self._turn[1 - side].release()
 
     def _wait(self, side: int) -> None:
-        if not self._over[1 - side]:  # The other may have fewer epochs.
+        if not self._over[1 - side]:  # the other training may have fewer epochs
             self._turn[side].acquire()
         self._began = time.perf_counter(), time.process_time()
 
@@ -80,33 +81,33 @@ class Turns:
 
 
 def run_in_turns(fn_args: dict, folder: str, other: Training) -> list:
-    """Seconds of each epoch but the first, of another training and of run_fn, in pairs."""
+    """Returns pairs of seconds per epoch of another training and of run_fn, without the first."""
     turns = Turns(other, lambda end: run_trainer(fn_args, f"{folder}/measured", end))
     return list(zip(*turns.seconds, strict=True))[1:]
 
 
 def run_alone(fn_args: dict, folder: str) -> dict:
-    """Photos per second in the fastest epoch of run_fn but the first, and all its seconds."""
+    """Returns images per second in the fastest later epoch of run_fn, and its total seconds."""
     began = time.perf_counter()
     marks: list[tuple[float, int]] = []
     run_trainer(fn_args, folder, lambda done: marks.append((time.perf_counter(), done)))
     seconds = time.perf_counter() - began
-    pairs = itertools.pairwise(marks)  # None on other workers than the chief.
+    pairs = itertools.pairwise(marks)  # empty on workers other than the chief
     rates = [(photos - before) / (end - start) for (start, before), (end, photos) in pairs]
     return {"rate": max(rates, default=0.0), "seconds": seconds}
 
 
 def run_trainer(fn_args: dict, folder: str, on_epoch_end: Callable[[int], None]) -> None:
-    """Trains by run_fn; its log for the terminal tells the photos done at the ends of epochs."""
+    """Trains with run_fn; its progress log marks the ends of epochs."""
     from models import trainer
 
     thread = threading.get_ident()
 
     class Epochs(logging.Handler):
-        # In place of emit, which holds a lock that the other training would wait for.
+        # Replaces emit, whose lock would block the other training.
         def handle(self, record):
             mine = record.thread == thread and "validation accuracy" in record.getMessage()
-            if mine and not record.progress["finished"]:  # Which tells the last score again.
+            if mine and not record.progress["finished"]:  # repeats the last score
                 on_epoch_end(record.progress["done"])
 
     logger = logging.getLogger("pawprint.progress")
@@ -120,7 +121,7 @@ def run_trainer(fn_args: dict, folder: str, on_epoch_end: Callable[[int], None])
 
 
 def train_bare(fn_args: dict, on_epoch_end: Callable[[], None], steps_a_call: int = 1) -> None:
-    """Trains the same model on the same photos, in memory, with nothing but tf_keras."""
+    """Trains the same model on the same photos in memory, with tf_keras only."""
     import tensorflow as tf
     import tf_keras
 
@@ -166,7 +167,7 @@ def train_bare(fn_args: dict, on_epoch_end: Callable[[], None], steps_a_call: in
 def start(
     mode: str, fn_args: dict, scratch: Path, core: int | None = None, changes=()
 ) -> subprocess.Popen:
-    """Starts one measurement, on one core if asked, with changes to its environment."""
+    """Starts one measurement, optionally on one core and with other environment variables."""
     scratch.mkdir(parents=True, exist_ok=True)
     file = scratch / f"fn_args-{core}.json"
     file.write_text(json.dumps(fn_args))
@@ -183,7 +184,7 @@ def start(
 
 
 def finish(process: subprocess.Popen):
-    """What a measurement printed."""
+    """Returns the output of a measurement."""
     output, errors = process.communicate()
     if process.returncode:
         sys.exit(errors[-4000:])
@@ -208,7 +209,7 @@ def against_bare(fn_args: dict, scratch: Path) -> None:
 
 
 def speeds(pairs: list) -> tuple[float, float]:
-    """The second's speed by wall clock and processor time, as a share of the first's."""
+    """Returns the relative speed of the second training by wall clock and processor time."""
     return tuple(
         statistics.median(first[kind] / second[kind] for first, second in pairs) for kind in (0, 1)
     )
@@ -239,7 +240,7 @@ def scaling(fn_args: dict, rounds: int, scratch: Path) -> None:
 
 
 def measure(mode: str, fn_args: dict, folder: Path) -> dict | list:
-    """What a process of its own is started for."""
+    """Runs a measurement in a child process."""
     if mode == "alone":
         return run_alone(fn_args, str(folder))
     if mode in BARE:
@@ -254,31 +255,40 @@ def measure(mode: str, fn_args: dict, folder: Path) -> dict | list:
 
 
 def with_trainer(fn_args: dict, **settings) -> dict:
-    """The arguments with other settings of the trainer."""
+    """Returns the arguments with other settings of the trainer."""
     config = fn_args["custom_config"]
     return fn_args | {"custom_config": config | {"trainer": config["trainer"] | settings}}
 
 
 def clusters(workers: int) -> list[dict[str, str]]:
-    """The environments of the workers of a cluster on this machine; of one alone, nothing."""
+    """Returns the environment of each worker of a local cluster; empty for a single worker."""
     if workers == 1:
         return [{}]
-    places = addresses(workers)
+    addresses = _free_addresses(workers)
     tasks = ({"type": "worker", "index": index} for index in range(workers))
     return [
-        {"TF_CONFIG": json.dumps({"cluster": {"worker": places}, "task": task})} for task in tasks
+        {"TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": task})}
+        for task in tasks
     ]
+
+
+def _free_addresses(count: int) -> list[str]:
+    with contextlib.ExitStack() as stack:
+        sockets = [
+            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
+        ]
+        return [f"127.0.0.1:{bound.getsockname()[1]}" for bound in sockets]
 
 
 def main() -> None:
     """Prints both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photos", help="a folder with one folder of photos a label")
+    parser.add_argument("photos", help="folder with one folder of photos per label")
     parser.add_argument("--model", default="pawnet")
     parser.add_argument("--epochs", type=int, default=25)
-    parser.add_argument("--rounds", type=int, default=2, help="of the second table")
-    parser.add_argument("--prepared", type=Path, help="keep, or find, the transformed examples")
-    parser.add_argument("--only", choices=("bare", "scaling"), help="one of the two tables")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds of the second table")
+    parser.add_argument("--prepared", type=Path, help="folder that caches the transformed examples")
+    parser.add_argument("--only", choices=("bare", "scaling"), help="print only one table")
     parser.add_argument("--measure", choices=MODES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:

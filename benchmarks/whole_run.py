@@ -1,10 +1,10 @@
-"""Seconds and memory of whole runs, against a bare tf_keras script with the same backbone.
+"""Measures time and memory of whole runs and of a bare tf_keras script.
 
     python -m benchmarks.whole_run PHOTOS [--counts 400 4000 20000] [--rounds 1]
 
-Runs `runner_local.py --images` on so many photos (more than there are: seeded crops, re-encoded),
-the same command again, and `benchmarks.bare`, in turn; prints medians over the rounds. Memory is
-the largest sum over all processes of a run of the memory that each has for itself.
+Runs `runner_local.py --images` on a number of photos (seeded crops if there are fewer), the same
+command again, and `benchmarks.bare`, which has the same backbone; prints medians over the rounds.
+Memory is the peak of the private memory of all processes of a run together.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _POLL_SECONDS = 0.2
 def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photos", type=Path, help="a folder with one folder of photos a label")
+    parser.add_argument("photos", type=Path, help="folder with one folder of photos per label")
     parser.add_argument("--counts", type=int, nargs="+", default=[400, 4000])
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--set", action="append", default=[], dest="settings")
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def measure(source: Path, count: int, settings: list[str]) -> dict:
-    """One run, the same again, and the script."""
+    """Measures one run, the same run again, and the script."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = source.resolve()
         if count != sum(1 for path in source.glob("*/*") if path.is_file()):
@@ -87,7 +87,7 @@ def measure(source: Path, count: int, settings: list[str]) -> dict:
 
 
 def run(command: list[str]) -> tuple[float, float]:
-    """Seconds of a command, and MiB of its processes at their peak.
+    """Returns the seconds of a command and the peak memory of its processes in MiB.
 
     Raises:
         SystemExit: it did not end with status 0, or 3 for a model that was refused.
@@ -119,7 +119,7 @@ def _watch(pid: int, peak: list[float]) -> None:
 
 def _own_memory(process: psutil.Process) -> int:
     try:
-        # Forked workers share pages with their parent: only what is theirs counts.
+        # Private memory only: forked workers share pages with their parent.
         return process.memory_full_info().uss
     except psutil.Error:
         return 0
