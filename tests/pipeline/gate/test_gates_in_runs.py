@@ -1,4 +1,4 @@
-"""Both gates in real runs on one root: what is refused, what goes out, and what is said of it."""
+"""Both gates in real runs on one root: refusals, overrides, pushes and their reports."""
 
 import csv
 import getpass
@@ -28,7 +28,7 @@ REASON = "the labels are known to be wrong: a drill"
 
 
 def write_csv(photos: Path, file: Path) -> Path:
-    """An Image CSV with a further column."""
+    """Writes an Image CSV with an additional column."""
     with file.open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["label", "camera", "image_uri", "split"])
@@ -82,13 +82,13 @@ def test_a_model_trained_on_wrong_labels_is_refused_and_nothing_is_pushed(runs):
     assert summary["pushed_version"] is None and summary["status"] == "refused"
     assert failed_rows(summary) == {("accuracy", "overall", "value")}
     assert "FAILED" in run.output and "nothing was pushed" in run.output
-    assert "value bounds only" in run.output, "there is no blessed model yet"
+    assert "value bounds only" in run.output, "there is no baseline yet"
     verdict = json.loads(Path(summary["gates"]["quality"]["path"]).read_text())
     assert verdict["blessed"] is False and verdict["baseline"] is None
     assert verdict["metrics"]["overall"]["accuracy"] < 0.95
 
 
-def test_a_forced_blessing_goes_out_with_a_name_and_a_reason_in_every_report(runs, root):
+def test_an_override_is_pushed_and_recorded_with_user_and_reason(runs, root):
     run, summary = runs["forced"]
     assert run.status == 0, run.output + run.errors
     assert summary["pushed_version"] == 1
@@ -110,13 +110,15 @@ def test_a_forced_blessing_goes_out_with_a_name_and_a_reason_in_every_report(run
     assert execution.custom_properties["forced_reason"].string_value == REASON
 
 
-def test_a_better_model_goes_out_and_the_version_increases(runs, root):
+def test_a_better_model_is_pushed_as_the_next_version(runs, root):
     run, summary = runs["better"]
     assert run.status == 0, run.output + run.errors
     assert summary["pushed_version"] == 2
     rows = summary["gates"]["quality"]["rows"]
     change = next(row for row in rows if row["kind"] == "change")
-    assert change["passed"] and change["value"] <= change["baseline"], "the forced one's loss"
+    assert change["passed"] and change["value"] <= change["baseline"], (
+        "against the overridden model"
+    )
     slices = {row["slice"] for row in rows}
     assert {"camera=old", "camera=new", "overall"} <= slices
     assert {s for s in slices if s.startswith("image_size=")} <= {
@@ -134,13 +136,13 @@ def test_a_worse_model_is_refused_by_the_change_bound_alone(runs):
     assert summary["gates"]["serving"]["passed"]
 
 
-def test_the_serving_gate_cannot_be_forced(runs):
+def test_the_serving_gate_cannot_be_overridden(runs):
     run, summary = runs["too big"]
     assert run.status == 3, run.output + run.errors
     assert summary["pushed_version"] is None
     assert "peak memory (MiB)" in run.output
-    assert summary["gates"]["quality"]["passed"], "as good as the baseline, which it is"
-    assert summary["gates"]["quality"]["forced"] is None, "there was nothing to force"
+    assert summary["gates"]["quality"]["passed"], "the model equals the baseline"
+    assert summary["gates"]["quality"]["forced"] is None, "a model that passes is not overridden"
 
 
 def test_a_model_whose_export_is_broken_is_refused_and_not_pushed(runs, root, tmp_path):
@@ -202,10 +204,10 @@ def test_a_model_whose_export_is_broken_is_refused_and_not_pushed(runs, root, tm
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_that_changed_since_it_was_judged_is_trained_anew(runs, root):
+def test_a_model_that_changed_since_its_evaluation_is_trained_again(runs, root):
     pushed = root / "runs" / "serving" / str(runs["better"][1]["pushed_version"])
-    judged = {p: model_digest(str(p)) for p in root.glob("runs/pipeline/Trainer/model/*/Format-*")}
-    (saved,) = (path for path, digest in judged.items() if digest == model_digest(str(pushed)))
+    digests = {p: model_digest(str(p)) for p in root.glob("runs/pipeline/Trainer/model/*/Format-*")}
+    (saved,) = (path for path, digest in digests.items() if digest == model_digest(str(pushed)))
     shutil.rmtree(root / "runs" / "serving")  # otherwise it would be restored from there
     (saved / "saved_model.pb").write_bytes(b"no model at all")
     run = run_local(*good_command(root), root=root / "runs")

@@ -147,13 +147,13 @@ def rows(measured, *bounds, **settings):
 
 
 def test_every_bound_is_applied_in_every_slice_that_it_covers(alone):
-    judged = rows(
+    found = rows(
         alone,
         {"metric": "accuracy", "min": 0.6, "max": 0.65, "min_change": 0},
         {"metric": "accuracy", "slice_by": "label", "min": 0},
         {"metric": "recall", "label": "dog", "min": 0.99},
     )
-    outcomes = [(r.metric, r.slice, r.bound, r.passed, r.note) for r in judged]
+    outcomes = [(r.metric, r.slice, r.bound, r.passed, r.note) for r in found]
     assert outcomes == [
         ("accuracy", "overall", ">= 0.6", True, None),
         ("accuracy", "overall", "<= 0.65", False, None),
@@ -212,7 +212,9 @@ def test_an_undefined_metric_fails_or_is_skipped_with_a_note(alone):
 CATS_AND_DOGS = ("cat", "dog")
 
 
-def judged(monkeypatch, candidate, *bounds, baseline=None, cross_validation=None, **settings):
+def rows_from_counts(
+    monkeypatch, candidate, *bounds, baseline=None, cross_validation=None, **settings
+):
     """Rows of a model that is given by its confusion matrix [actual label][predicted label]."""
     measured = measurements_from_counts(monkeypatch, CATS_AND_DOGS, candidate, baseline)
     config = GateConfig(bounds=bounds, **settings)
@@ -223,7 +225,7 @@ def judged(monkeypatch, candidate, *bounds, baseline=None, cross_validation=None
     ("errors", "passed"), [(0, True), (1, True), (2, True), (3, False)], ids=str
 )
 def test_a_tolerance_never_refuses_one_error_more_than_the_baseline(monkeypatch, errors, passed):
-    _, change = judged(
+    _, change = rows_from_counts(
         monkeypatch,
         [[20 - errors, errors], [0, 20]],
         {"metric": "accuracy", "min": 0, "min_change": -0.02},
@@ -234,7 +236,7 @@ def test_a_tolerance_never_refuses_one_error_more_than_the_baseline(monkeypatch,
 
 
 def test_a_tolerance_counts_the_photos_of_the_label(monkeypatch):
-    rows = judged(
+    rows = rows_from_counts(
         monkeypatch,
         [[7, 1], [2, 30]],
         {"metric": "recall", "min": 0, "min_change": -0.05},
@@ -249,7 +251,7 @@ def test_a_tolerance_counts_the_photos_of_the_label(monkeypatch):
 
 @pytest.mark.parametrize("bound", [{"min_change": 0}, {"min_change": -0.01, "confident": True}])
 def test_one_photo_is_not_tolerated_without_tolerance_or_with_confident(monkeypatch, bound):
-    rows = judged(
+    rows = rows_from_counts(
         monkeypatch,
         [[19, 1], [0, 20]],
         {"metric": "loss", "max": 100},
@@ -263,11 +265,11 @@ def test_one_photo_is_not_tolerated_without_tolerance_or_with_confident(monkeypa
 
 def test_rounding_does_not_decide(monkeypatch):
     # In single precision 0.95 is less than 0.95, and 0.48 - 0.5 is less than -0.02.
-    value, top = judged(
+    value, top = rows_from_counts(
         monkeypatch, [[19, 1], [1, 19]], {"metric": "accuracy", "min": 0.95, "max": 0.95}
     )
     assert value.passed and top.passed and value.value == 0.95
-    _, change = judged(
+    _, change = rows_from_counts(
         monkeypatch,
         [[48, 52], [52, 48]],
         {"metric": "accuracy", "min": 0, "min_change": -0.02},
@@ -277,7 +279,7 @@ def test_rounding_does_not_decide(monkeypatch):
 
 
 def test_shares_have_wilsons_interval_and_their_denominator(monkeypatch):
-    rows = judged(
+    rows = rows_from_counts(
         monkeypatch,
         [[8, 2], [0, 30]],
         {"metric": "accuracy", "min": 0},
@@ -302,10 +304,10 @@ def test_confident_needs_no_intervals_for_shares(monkeypatch):
         {"metric": metric, "min": 0.85, "confident": True}
         for metric in ("accuracy", "recall", "precision")
     ]
-    rows = judged(monkeypatch, [[19, 1], [1, 19]], *bounds)
+    rows = rows_from_counts(monkeypatch, [[19, 1], [1, 19]], *bounds)
     assert [row.passed for row in rows] == [False] * 5
     assert {row.bound for row in rows} == {"lower end >= 0.85"}
-    assert judged(monkeypatch, [[20, 0], [1, 19]], bounds[0])[0].passed
+    assert rows_from_counts(monkeypatch, [[20, 0], [1, 19]], bounds[0])[0].passed
 
 
 def test_slices_have_their_own_counts_and_intervals(alone, compared):
@@ -321,7 +323,7 @@ def test_slices_have_their_own_counts_and_intervals(alone, compared):
 
 
 def test_precision_and_recall_are_skipped_for_labels_with_few_photos(monkeypatch):
-    rows = judged(
+    rows = rows_from_counts(
         monkeypatch,
         [[1, 2], [0, 37]],
         {"metric": "recall", "min": 0.5},
@@ -336,7 +338,7 @@ def test_precision_and_recall_are_skipped_for_labels_with_few_photos(monkeypatch
         ("precision of dog", True, None),
     ]
     # Without any photo the bound is not skipped: it fails.
-    absent, _ = judged(
+    absent, _ = rows_from_counts(
         monkeypatch, [[0, 0], [0, 40]], {"metric": "recall", "min": 0.5}, min_slice_size=5
     )
     assert absent.passed is False and absent.note == "cannot be measured here"
@@ -353,7 +355,7 @@ def test_precision_and_recall_are_skipped_for_labels_with_few_photos(monkeypatch
 )
 def test_a_bound_of_the_cross_validated_accuracy(monkeypatch, bound, passed):
     found = {"photos": 400, "right": 380, "accuracy": 0.95, "folds": 5, "by_label": {}}
-    _, row = judged(
+    _, row = rows_from_counts(
         monkeypatch,
         [[1, 0], [0, 1]],
         {"metric": "accuracy", "min": 0},
@@ -362,10 +364,14 @@ def test_a_bound_of_the_cross_validated_accuracy(monkeypatch, bound, passed):
     )
     assert (row.passed, row.photos, row.value, row.slice) == (passed, 400, 0.95, "overall")
     assert row.interval == pytest.approx((0.9240, 0.9674), abs=5e-5)
+    assert (row.metric, row.kind, row.examples) == ("cross_validated_accuracy", "value", 400)
+    assert row.bound == format_condition("value", ">=", bound["min"], bound.get("confident", False))
 
 
 def test_without_cross_validation_its_bound_fails_with_a_note(monkeypatch):
     bound = {"metric": "cross_validated_accuracy", "min": 0.1}
-    _, row = judged(monkeypatch, [[1, 0], [0, 1]], {"metric": "accuracy", "min": 0}, bound)
+    _, row = rows_from_counts(
+        monkeypatch, [[1, 0], [0, 1]], {"metric": "accuracy", "min": 0}, bound
+    )
     assert (row.passed, row.value, row.photos) == (False, None, 0)
     assert row.note.startswith("not measured in this run: ")

@@ -74,8 +74,8 @@ def test_warnings_and_cross_validation_follow_the_table():
         "by_label": {},
         "interval": [0.98197, 0.99863],
     }
-    judged = quality(row(False), few_photos=[few], cross_validation=validated)
-    lines = verdict_table({"quality": judged, "serving": SERVING}).splitlines()
+    verdict = quality(row(False), few_photos=[few], cross_validation=validated)
+    lines = verdict_table({"quality": verdict, "serving": SERVING}).splitlines()
     assert lines[3:5] == [
         f"  {few}",
         "  Cross-validated accuracy: 0.9950 over all 400 photos (5 folds, heads on the features of "
