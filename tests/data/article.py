@@ -1,4 +1,4 @@
-"""The published workflow's own code, read from the shared text: what its readers have in use."""
+"""The code of the published workflow, which its readers use, from the shared text."""
 
 from __future__ import annotations
 

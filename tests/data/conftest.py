@@ -1,4 +1,4 @@
-"""A store of objects for the tests that need one."""
+"""A stand-in of Cloud Storage as a fixture."""
 
 import re
 
@@ -10,7 +10,7 @@ from tests.standins.accounts import TokenStandIn, forget_login
 
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory):
-    """A store that the process's client talks to, with a real login at a local token service."""
+    """A stand-in for the client of this process, with a real login at a local token service."""
     from data.storage import gs
 
     with Store("bucket", page=7) as service, TokenStandIn() as tokens:
@@ -28,6 +28,6 @@ def storage(tmp_path_factory):
 
 @pytest.fixture
 def bucket(storage, request):
-    """A folder of its own in the store, and the store."""
+    """The URI of a new folder in the store, and the store."""
     storage.requests.clear()
     return f"gs://bucket/{re.sub('[^a-z]+', '-', request.node.name)}", storage

@@ -1,4 +1,4 @@
-"""Photos drawn for the tests of `data`, and where the real ones may lie."""
+"""Draws photos for the tests of `data`, and finds the shared ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHARED = Path(__file__).resolve().parents[3] / "shared"
 
 
 def shared(*parts: str) -> Path:
-    """A file of the shared photos and records; the test is skipped where there is none."""
+    """A file of the shared photos and records; skips the test if it is missing."""
     path = SHARED.joinpath(*parts)
     if not path.exists():
         pytest.skip(f"needs {'/'.join(parts)} beside the repository, in shared/")
@@ -42,7 +42,7 @@ def picture(seed: int, size: tuple[int, int] = (24, 16), mode: str = "RGB") -> I
 
 
 def encoded(image: Image.Image, kind: str = "JPEG", **options) -> bytes:
-    """The bytes of a picture's file."""
+    """The content of an image file."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
@@ -51,7 +51,7 @@ def encoded(image: Image.Image, kind: str = "JPEG", **options) -> bytes:
 def photo_folder(
     folder: Path, counts: dict[str, int], size: tuple[int, int] = (24, 16), seed: int = 0
 ) -> Path:
-    """`<folder>/<label>/<number>.jpg`, every photo another one."""
+    """`<folder>/<label>/<number>.jpg`, every photo different."""
     rng = random.Random(seed)
     for label, count in counts.items():
         (folder / label).mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def photo_folder(
 
 
 def image_table(folder: Path, splits: dict[str, int], labels=("cat", "dog")) -> pd.DataFrame:
-    """An Image CSV of drawn photos: so many rows a split, the labels in turn."""
+    """An Image CSV of drawn photos: rows per split, with the labels in turn."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for split, count in splits.items():

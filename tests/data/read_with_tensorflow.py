@@ -1,4 +1,4 @@
-"""Reads folders of records with TensorFlow and prints what it finds as JSON; run by a test."""
+"""Reads folders of records with TensorFlow and prints the results as JSON; run by a test."""
 
 import glob
 import hashlib
@@ -55,7 +55,7 @@ def article():
 
 
 def own():
-    """The article's own functions, where the text lies."""
+    """The functions of the article, from its text."""
     if not os.path.exists(f"{folder}/article.py"):
         return None
     names = {"tf": tf}
@@ -66,7 +66,7 @@ def own():
 
 
 def odd():
-    """How far the pixels of each odd photo differ, and whether its bytes were kept."""
+    """The largest pixel difference of each unusual photo, and whether its bytes were kept."""
     if not os.path.isdir(f"{folder}/odd-raw"):
         return None
     raw, jpeg = (data.load(f"{folder}/odd-{name}")["TRAIN"] for name in ("raw", "jpeg"))

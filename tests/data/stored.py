@@ -8,7 +8,7 @@ from tests.standins.storage import StorageStandIn
 
 
 class Store(StorageStandIn):
-    """The stand-in that also heeds `ifGenerationMatch=0`: write only what is not there."""
+    """The stand-in with support of `ifGenerationMatch=0`: fail if the object exists."""
 
     @route("POST", r"/(?:resumable/)?upload/storage/v1/b/([^/]+)/o")
     def _upload(self, request: Request, bucket: str) -> Answer:

@@ -20,11 +20,11 @@ def test_the_beam_pipeline_writes_the_same_folder(tmp_path, encoding):
     assert beam["metrics"] == here["metrics"] and beam["job_id"] == "FnApiRunner"
 
 
-def test_the_pipelines_errors_are_data_errors(tmp_path):
+def test_errors_of_the_pipeline_are_data_errors(tmp_path):
     table = spoiled(tmp_path / "photos")
-    with pytest.raises(DataError, match="Too many bad photos: 4 of 16") as told:
+    with pytest.raises(DataError, match="Too many bad photos: 4 of 16") as raised:
         convert(table, tmp_path / "out", runner="FnApiRunner", max_bad_fraction=0.1)
-    assert len(told.value.discarded) == 4
+    assert len(raised.value.discarded) == 4
     made = convert(
         table, tmp_path / "out", runner="FnApiRunner", max_bad_fraction=0.25, resume=True
     )

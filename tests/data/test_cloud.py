@@ -15,7 +15,7 @@ from tests.standins.dataflow import DataflowStandIn
 
 
 def without_source(folder):
-    """A tree whose manifest does not tell where the rows came from."""
+    """The files of a folder, with a manifest without the source of the rows."""
     manifest = json.loads(folder["manifest.json"])
     return folder | {"manifest.json": manifest | {"source": "", "plan": ""}}
 
@@ -30,7 +30,7 @@ def test_a_folder_in_the_store_becomes_an_image_csv(tmp_path, bucket):
     upload(storage, tmp_path / "photos", f"{address}/photos")
     storage.put(f"{address}/photos/.hidden/x.jpg", b"x")
     storage.put(f"{address}/photos/README", b"x")
-    storage.put(f"{address}/photos/cats, big/", b"")  # a folder as the console makes it
+    storage.put(f"{address}/photos/cats, big/", b"")  # a folder as the console creates it
     storage.requests.clear()
     assert cli.main(["csv", f"{address}/photos", f"{address}/data.csv"]) == 0
     assert not any(request.query.get("alt") == "media" for request in storage.requests)
@@ -77,9 +77,9 @@ def test_an_unfinished_conversion_in_the_store_is_refused_and_resumable(tmp_path
     options = {"tfrecord_dir": f"{address}/out", "num_shards": 4, "workers": 1, "progress": quiet}
     options["encoding"] = "jpeg"
     storage.fail(lambda r: r.method == "POST" and b"train-00002" in r.body, 403, times=1)
-    with pytest.raises(DataError, match="could not be finished") as told:
+    with pytest.raises(DataError, match="could not be finished") as raised:
         data.convert(there, **options)
-    assert "told to fail" in str(told.value)
+    assert "told to fail" in str(raised.value)
     with pytest.raises(DataError, match="unfinished conversion"):
         data.describe(f"{address}/out")
     with pytest.raises(DataError, match="exists already"):

@@ -79,7 +79,7 @@ def test_equal_rows_give_equal_shards_however_many_workers(tmp_path):
     assert sum(name.startswith("train-") for name in trees[0]) == 4
 
 
-def test_the_manifest_tells_what_is_there(tmp_path):
+def test_the_manifest_describes_the_records(tmp_path):
     table = image_table(tmp_path / "photos", SPLITS)
     convert(table, tmp_path / "out", encoding="jpeg")
     manifest = manifest_of(tmp_path / "out")
@@ -163,23 +163,23 @@ def test_two_conversions_in_the_same_second_do_not_collide(tmp_path, monkeypatch
     assert all(data.describe(folder).counts["train"] for folder in made)
 
 
-def test_progress_is_told_and_the_root_logger_left_alone(tmp_path):
-    told = []
+def test_progress_is_reported_and_the_root_logger_unchanged(tmp_path):
+    calls = []
     before = (logging.root.level, list(logging.root.handlers))
     table = image_table(tmp_path / "photos", SPLITS)
     data.convert(
-        table, tfrecord_dir=tmp_path / "out", progress=lambda *numbers: told.append(numbers)
+        table, tfrecord_dir=tmp_path / "out", progress=lambda *numbers: calls.append(numbers)
     )
-    assert told[0] == (0, 10) and told[-1] == (10, 10)
+    assert calls[0] == (0, 10) and calls[-1] == (10, 10)
     assert (logging.root.level, list(logging.root.handlers)) == before
 
 
-def test_photos_that_are_all_but_black_are_told_with_their_labels(tmp_path, caplog):
+def test_nearly_black_photos_give_a_warning_with_their_labels(tmp_path, caplog):
     table = image_table(tmp_path / "photos", SPLITS)
     row = table[table["split"] == "TRAIN"].iloc[0]
     Image.new("RGB", (20, 20), (3, 0, 1)).save(row["image_uri"])
     data.convert(table, tfrecord_dir=tmp_path / "records")
-    told = [text for text in caplog.messages if "nearly all black or white" in text]
-    assert len(told) == 1
-    assert told[0].startswith("1 photos")
-    assert f"{row['image_uri']} ({row['label']})" in told[0]
+    warnings = [text for text in caplog.messages if "nearly all black or white" in text]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("1 photos")
+    assert f"{row['image_uri']} ({row['label']})" in warnings[0]

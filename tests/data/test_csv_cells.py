@@ -1,4 +1,4 @@
-"""Names that a spreadsheet would run as a formula, in the CSV files that people open."""
+"""Names that a spreadsheet would run as a formula, in CSV files for users."""
 
 import csv
 

@@ -32,7 +32,7 @@ def test_our_folders(folder):
     assert {"image", "image_encoding", "label", "split"} < set(found.features)
 
 
-def test_a_folder_without_manifest_says_the_same_of_its_records(folder):
+def test_a_folder_without_manifest_has_the_same_description(folder):
     with_manifest = data.describe(folder)
     (folder / "manifest.json").unlink()
     without = data.describe(folder)
@@ -125,7 +125,7 @@ def test_without_a_manifest_the_checksums_of_the_records_tell(folder, harm):
         ('{"format": "pawprint-records", "format_version": 99}', "format version 99"),
     ],
 )
-def test_a_manifest_of_another_kind_is_refused(folder, text, message):
+def test_an_invalid_manifest_is_refused(folder, text, message):
     (folder / "manifest.json").write_text(text)
     with pytest.raises(DataError, match=message):
         data.describe(folder)
@@ -182,21 +182,21 @@ def test_a_path_that_is_not_a_folder_of_records_is_refused(tmp_path, harm):
     assert not (tmp_path / "look").exists()
 
 
-def test_labels_that_are_text_are_counted_and_no_classes(tmp_path):
+def test_text_labels_are_counted_but_are_not_classes(tmp_path):
     unlisted(tmp_path, [records.serialize({"label": label}) for label in (b"cat", b"dog")])
     found = data.describe(tmp_path)
     assert found.labels == () and found.counts == {"train": {"": 2}}
     assert check_records(tmp_path)
 
 
-def test_labels_of_two_types_are_told(tmp_path):
+def test_labels_of_two_types_are_refused(tmp_path):
     unlisted(tmp_path, [records.serialize({"label": label}) for label in (1, b"cat")])
     for look in (data.describe, check_records):
         with pytest.raises(DataError, match="train record 2 has the label b'cat'"):
             look(tmp_path)
 
 
-def test_a_record_that_does_not_decode_leaves_no_half_look(tmp_path):
+def test_inspect_of_a_broken_record_leaves_nothing_behind(tmp_path):
     size = {"image_height": 1, "image_width": 1, "image_channels": 3}
     unlisted(tmp_path, [records.serialize({"image": b"AAAA", **size, "image_height": 2})])
     with pytest.raises(DataError, match="cannot be decoded"):

@@ -1,4 +1,4 @@
-"""Rows that become no record: which, why, and when there are too many."""
+"""Rows that do not become records: which, why, and too many of them."""
 
 import csv
 import errno
@@ -20,7 +20,7 @@ from tests.data.test_convert import SPLITS, convert
 
 
 def spoiled(folder) -> pd.DataFrame:
-    """Ten good photos, four bad ones and two rows that belong nowhere."""
+    """Ten good photos, four bad ones and two rows without a known split."""
     table = image_table(folder, SPLITS)
     (folder / "empty, really.jpg").write_bytes(b"")
     (folder / "text\nfile.jpg").write_bytes(b"hello")
@@ -75,7 +75,7 @@ def test_a_share_of_bad_photos_is_counted_exactly(tmp_path):
         check_bad_fraction(plan, [bad] * 29, 0.28)
 
 
-def test_what_cannot_be_a_file_is_discarded(tmp_path):
+def test_rows_with_invalid_paths_are_discarded(tmp_path):
     table = image_table(tmp_path / "photos", {"TRAIN": 1})
     photo = table["image_uri"][0]
     odd = {
@@ -96,7 +96,7 @@ def test_what_cannot_be_a_file_is_discarded(tmp_path):
     [OSError(errno.EIO, "the disk"), OSError("503"), MemoryError(), DataError("No credentials")],
     ids=repr,
 )
-def test_what_is_no_fault_of_the_photo_discards_nothing(tmp_path, monkeypatch, error):
+def test_errors_other_than_bad_photos_discard_nothing(tmp_path, monkeypatch, error):
     def fail(*_):
         raise error
 

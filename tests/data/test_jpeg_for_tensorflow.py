@@ -1,4 +1,4 @@
-"""TensorFlow decodes the JPEG of every record, whatever became of the file before."""
+"""TensorFlow decodes the JPEG of every record, even of damaged files that are accepted."""
 
 import random
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def harmed(content: bytes, draw: random.Random) -> Iterator[bytes]:
 
 
 def check(content: bytes) -> bool:
-    """Whether the file is accepted; its record is decoded by TensorFlow then."""
+    """Whether the file is accepted; if so, TensorFlow must decode its record."""
     try:
         features = photo_features(content, JPEG)
     except BadPhotoError:

@@ -82,7 +82,7 @@ def test_deep_samples_keep_the_range_of_the_picture(kind, samples, grey):
     assert pixels(photo_features(content, RAW)).ravel().tolist() == grey
 
 
-def test_the_case_of_deep_grey_is_seen():
+def test_a_deep_grey_photo_keeps_its_contrast():
     content = shared("cases", "deep-grey", "int32_0_255.tif").read_bytes()
     assert np.ptp(pixels(photo_features(content, RAW))) > 50
 
@@ -161,7 +161,7 @@ def test_a_photo_is_turned_whatever_other_tags_it_has():
         assert shape(photo_features(odd, JPEG)) == (24, 16, 3)
 
 
-def test_tags_that_cannot_be_read_turn_nothing():
+def test_unreadable_tags_are_ignored():
     exif = Image.Exif()
     exif[0x0112] = 6
     content = encoded(picture(5), exif=exif)
@@ -172,7 +172,7 @@ def test_tags_that_cannot_be_read_turn_nothing():
 
 
 @pytest.mark.parametrize("orientation", [0, 1, 9, 42])
-def test_an_orientation_that_means_nothing_changes_nothing(orientation):
+def test_an_invalid_orientation_is_ignored(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     content = encoded(picture(5), exif=exif)
@@ -239,7 +239,7 @@ def bomb(side: int) -> bytes:
     ],
 )
 @pytest.mark.parametrize("options", [RAW, JPEG], ids=["raw", "jpeg"])
-def test_what_is_no_whole_photo_is_refused_with_a_reason(content, reason, options):
+def test_a_bad_photo_is_refused_with_a_reason(content, reason, options):
     with pytest.raises(BadPhotoError, match=reason):
         photo_features(content, options)
 
@@ -261,7 +261,7 @@ def test_max_pixels_goes_beyond_pillows_own_limit(monkeypatch):
     assert Image.MAX_IMAGE_PIXELS == 100
 
 
-def test_want_of_memory_is_no_fault_of_the_photo(monkeypatch):
+def test_a_memory_error_does_not_discard_the_photo(monkeypatch):
     def fail(*_):
         raise MemoryError
 
@@ -277,7 +277,7 @@ def test_every_corrupt_file_is_refused():
                 photo_features(path.read_bytes(), options)
 
 
-def test_every_odd_file_is_read():
+def test_every_unusual_file_is_read():
     for path in sorted(shared("images", "odd").iterdir()):
         raw, jpeg = (photo_features(path.read_bytes(), options) for options in (RAW, JPEG))
         assert len(base64.urlsafe_b64decode(raw["image"])) == np.prod(shape(raw)), path.name

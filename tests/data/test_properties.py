@@ -1,4 +1,4 @@
-"""Any photo of any mode under any name and label comes back as it went in."""
+"""Round trip of any photo of any mode, with any name and label."""
 
 import os
 import tempfile

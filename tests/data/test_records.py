@@ -26,7 +26,7 @@ def test_equal_features_are_equal_bytes_in_any_order():
     assert records.serialize(backwards) == records.serialize(FEATURES)
 
 
-def test_a_value_that_is_no_feature_is_refused():
+def test_a_value_of_an_unsupported_type_is_refused():
     with pytest.raises(TypeError, match="label=None"):
         records.serialize({"label": None})
 

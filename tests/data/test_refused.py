@@ -1,4 +1,4 @@
-"""Arguments that `convert` refuses, and what it says."""
+"""Arguments that `convert` refuses, with their messages."""
 
 from pathlib import Path
 

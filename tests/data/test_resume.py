@@ -1,4 +1,4 @@
-"""Conversions killed with SIGKILL and started again."""
+"""Conversions that are killed with SIGKILL and resumed."""
 
 import json
 import os
@@ -50,18 +50,18 @@ def finished_shards(folder):
 
 
 @pytest.mark.parametrize("after", [0, 1, 4, 2 * SHARDS], ids=lambda n: f"{n}-shards")
-def test_killed_and_started_again_the_content_is_the_same(photos, tmp_path, after):
+def test_a_killed_and_resumed_conversion_has_the_same_content(photos, tmp_path, after):
     folder = tmp_path / "out"
     process = started(photos, folder)
     partial = tmp_path / "out.partial"
     deadline = time.monotonic() + 60
-    # The last point lies between the last shard and the manifest, or after the end.
+    # The last count is reached between the last shard and the manifest, or after the end.
     while len(finished_shards(folder)) < after or not partial.exists():
         if folder.exists() or process.poll() is not None:
             break
         assert time.monotonic() < deadline
         time.sleep(0.0005)
-    os.killpg(process.pid, signal.SIGKILL)  # the workers too, in the middle of what they write
+    os.killpg(process.pid, signal.SIGKILL)  # also the workers, while they write
     process.wait()
     if not folder.exists():
         with pytest.raises(DataError, match=r"unfinished conversion|No such folder|No records"):
@@ -109,7 +109,7 @@ def test_a_damaged_shard_is_written_again(photos, tmp_path):
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_what_killed_workers_leave_is_swept_up(photos, tmp_path, whole):
+def test_files_of_killed_workers_are_deleted(photos, tmp_path, whole):
     partial = tmp_path / "out.partial"
     if whole:
         shutil.copytree(photos / "whole", partial)
@@ -124,7 +124,7 @@ def test_what_killed_workers_leave_is_swept_up(photos, tmp_path, whole):
     assert tree(tmp_path / "out") == tree(photos / "whole")
 
 
-def test_the_notes_of_another_version_are_those_of_another_plan(tmp_path):
+def test_a_plan_of_another_version_is_not_resumed(tmp_path):
     table = image_table(tmp_path / "photos", {"TRAIN": 2})
     notes = tmp_path / "out.partial" / ".work"
     notes.mkdir(parents=True)
@@ -133,7 +133,7 @@ def test_the_notes_of_another_version_are_those_of_another_plan(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "photos"]
 
 
-def test_a_whole_partial_beside_another_folder_is_no_reason_to_crash(photos, tmp_path):
+def test_a_complete_partial_folder_beside_another_folder_is_an_error(photos, tmp_path):
     table = pd.read_csv(photos / "data.csv")
     options = {"num_shards": SHARDS, "encoding": "jpeg", "progress": quiet, "resume": True}
     shutil.copytree(photos / "whole", tmp_path / "runs" / "a.partial")
@@ -144,31 +144,31 @@ def test_a_whole_partial_beside_another_folder_is_no_reason_to_crash(photos, tmp
     assert made["tfrecord_dir"] != str(tmp_path / "runs" / "a")
 
 
-def test_a_worker_that_is_killed_stops_the_conversion_which_can_be_resumed(tmp_path, monkeypatch):
+def test_a_killed_worker_stops_the_conversion_which_can_be_resumed(tmp_path, monkeypatch):
     table = image_table(tmp_path / "photos", {"TRAIN": 4})
-    with monkeypatch.context() as patch, pytest.raises(DataError) as told:
+    with monkeypatch.context() as patch, pytest.raises(DataError) as raised:
         patch.setattr(
             "data.conversion.pool._COMMAND", "import os; input(); os.kill(os.getpid(), 9)"
         )
         convert(table, tmp_path / "out")
     for part in ("train-00000-of-00001", "status -9", "out of memory", "resume=True"):
-        assert part in str(told.value)
+        assert part in str(raised.value)
     convert(table, tmp_path / "out", resume=True)
 
 
-def test_finished_shards_are_told_first(tmp_path):
+def test_finished_shards_are_reported_first(tmp_path):
     table = image_table(tmp_path / "photos", {"TRAIN": 8})
     (tmp_path / "photos" / "TRAIN-007.jpg").write_bytes(b"")
     options = {"num_shards": 4, "workers": 1, "resume": True, "max_bad_fraction": 0}
     with pytest.raises(DataError, match="Too many bad photos"):
         convert(table, tmp_path / "out", **options)
-    told = []
-    options |= {"max_bad_fraction": 1, "progress": lambda *numbers: told.append(numbers)}
+    calls = []
+    options |= {"max_bad_fraction": 1, "progress": lambda *numbers: calls.append(numbers)}
     data.convert(table, tfrecord_dir=tmp_path / "out", **options)
-    assert told[0][0] >= 6 and told[-1] == (8, 8)
+    assert calls[0][0] >= 6 and calls[-1] == (8, 8)
 
 
-def test_another_conversion_at_work_is_refused(photos, tmp_path):
+def test_a_folder_of_a_running_conversion_is_refused(photos, tmp_path):
     table = image_table(tmp_path / "photos", {"TRAIN": 2})
     folder = str(tmp_path / "out")
     locked = local.working_folder(folder, PLAN, False)
@@ -176,7 +176,7 @@ def test_another_conversion_at_work_is_refused(photos, tmp_path):
         data.convert(table, tfrecord_dir=folder, progress=quiet)
 
 
-def test_killed_between_the_manifest_and_the_name(photos, tmp_path):
+def test_a_conversion_killed_before_the_rename_is_resumed(photos, tmp_path):
     folder = tmp_path / "out"
     shutil.copytree(photos / "whole", tmp_path / "out.partial")
     (tmp_path / "out.partial" / "lock").touch()

@@ -30,7 +30,7 @@ def test_classes_and_wrong_labels(tmp_path):
         assert wrong[type(path)(other, path.name)] == right[path]
 
 
-def test_if_absent_leaves_the_same_drawings_alone(tmp_path):
+def test_if_absent_keeps_the_same_drawings(tmp_path):
     folder = tmp_path / "photos"
     drawn = samples.draw(folder, count=6, size=40, if_absent=True)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
@@ -80,13 +80,13 @@ def test_an_interrupted_drawing_is_not_taken_for_whole(tmp_path, monkeypatch):
         ({"wrong_labels": 1.5}, "wrong_labels must be a share"),
     ],
 )
-def test_arguments_that_make_no_sense_are_refused(tmp_path, arguments, message):
+def test_invalid_arguments_are_refused(tmp_path, arguments, message):
     with pytest.raises(DataError, match=message):
         samples.draw(tmp_path / "photos", **arguments)
     assert not (tmp_path / "photos").exists()
 
 
-def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
+def test_a_folder_that_is_not_empty_is_refused(tmp_path):
     (tmp_path / "mine.txt").write_text("x")
     with pytest.raises(DataError, match="not empty"):
         samples.draw(tmp_path)

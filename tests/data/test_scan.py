@@ -108,7 +108,7 @@ def test_a_share_of_zero_gives_no_photos(tmp_path):
     assert set(table["split"]) == {"TRAIN", "VALIDATION"}
 
 
-def test_hidden_files_are_no_photos(tmp_path):
+def test_hidden_files_are_ignored(tmp_path):
     photo_folder(tmp_path, {"cat": 5, "dog": 5})
     for name in (".DS_Store", "._1.jpg", "Thumbs.db", "desktop.ini"):
         (tmp_path / "cat" / name).write_bytes(b"x")
@@ -155,7 +155,7 @@ def test_one_photo_under_two_labels_is_an_error_that_names_both(tmp_path):
     assert len(data.scan(tmp_path, conflicts="keep")) == 11
 
 
-def test_a_photo_in_two_splits_is_told(tmp_path, caplog):
+def test_a_photo_in_two_splits_gives_a_warning(tmp_path, caplog):
     for number, split in enumerate(("TRAIN", "TEST")):
         photo_folder(tmp_path / split, {"cat": 2, "dog": 2}, seed=number)
     shutil.copy(tmp_path / "TRAIN/cat/000.jpg", tmp_path / "TEST/cat/same.jpg")
@@ -185,7 +185,7 @@ def mixed(folder):
 
 
 @pytest.mark.parametrize("case", [missing, empty, one_label, too_few, mixed])
-def test_a_folder_that_cannot_serve_is_refused(tmp_path, case):
+def test_an_invalid_folder_is_refused(tmp_path, case):
     folder, message = case(tmp_path)
     with pytest.raises(DataError, match=message):
         data.scan(folder)
@@ -206,7 +206,7 @@ NAN = float("nan")
         (float("inf"), 0, 0),
     ],
 )
-def test_shares_that_are_no_split_are_refused(tmp_path, split):
+def test_invalid_shares_are_refused(tmp_path, split):
     with pytest.raises(DataError, match="Invalid shares"):
         data.scan(tmp_path, split=split)
 
@@ -246,7 +246,7 @@ def test_links_are_followed_and_broken_ones_are_listed(tmp_path):
     assert listed.count("gone.jpg") >= 2 and listed.count("not found") == 2
 
 
-def test_labels_that_look_alike_and_empty_ones_are_told(tmp_path, caplog):
+def test_similar_and_empty_label_folders_give_a_warning(tmp_path, caplog):
     photo_folder(tmp_path, {"cat": 10, "Cat": 10, "dog": 10})
     photo_folder(tmp_path, {"caf\u00e9": 10, "cafe\u0301": 10}, seed=5)
     (tmp_path / "rabbit").mkdir()
@@ -289,7 +289,7 @@ def test_a_conversion_refuses_one_photo_under_two_labels_where_asked(listed, tmp
     assert data.convert(rows, conflicts="drop", **made)["metrics"]["good_images"] == 11
 
 
-def test_the_command_line_refuses_one_photo_under_two_labels_unless_told(listed, tmp_path, capsys):
+def test_the_command_line_refuses_one_photo_under_two_labels_by_default(listed, tmp_path, capsys):
     listed(("TRAIN", 0, "dog")).to_csv(tmp_path / "photos.csv", index=False)
     convert = ["convert", f"{tmp_path}/photos.csv", "--tfrecord-dir", f"{tmp_path}/out"]
     assert main(convert) == 2
@@ -297,7 +297,7 @@ def test_the_command_line_refuses_one_photo_under_two_labels_unless_told(listed,
     assert main([*convert, "--conflicts", "keep"]) == 0
 
 
-def test_a_csv_with_one_photo_in_two_splits_is_told(listed, caplog):
+def test_a_csv_with_one_photo_in_two_splits_gives_a_warning(listed, caplog):
     table = data.check_photos(listed(("TEST", 0, "cat")))
     assert "2 files hold a photo that is in more than one split" in caplog.text
     assert table[DIGEST].nunique() == 12

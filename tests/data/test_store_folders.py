@@ -1,4 +1,4 @@
-"""Folders in Cloud Storage: how they are named, claimed, gone on with, and left alone."""
+"""Folders in Cloud Storage: naming, reservation, resuming, and protection of other files."""
 
 import threading
 
@@ -18,7 +18,7 @@ from tests.data.test_convert import quiet
 
 
 def hopeless(address, storage):
-    """A table whose every TRAIN photo is broken: its conversion fails for good."""
+    """A table with only broken TRAIN photos, whose conversion cannot succeed."""
     storage.put(f"{address}/photos/broken.jpg", b"no photo")
     rows = [("TRAIN", f"{address}/photos/broken.jpg", "cat")]
     return pd.DataFrame(rows, columns=["split", "image_uri", "label"])
@@ -26,7 +26,7 @@ def hopeless(address, storage):
 
 @pytest.mark.parametrize("runner", ["DirectRunner", "FnApiRunner"])
 @pytest.mark.parametrize("end", ["", "/", "//"])
-def test_a_folder_with_something_in_it_is_left_alone(bucket, runner, end):
+def test_a_folder_that_is_not_empty_is_refused(bucket, runner, end):
     address, storage = bucket
     table = hopeless(address, storage)
     storage.put(f"{address}/out/mine/notes.txt", b"mine")
@@ -36,7 +36,7 @@ def test_a_folder_with_something_in_it_is_left_alone(bucket, runner, end):
 
 
 @pytest.mark.parametrize("target", ["gs://bucket", "gs://bucket/", "gs://", "gs:///x", "gs:/b/x"])
-def test_a_bucket_is_no_folder_to_make(bucket, target):
+def test_a_whole_bucket_is_refused_as_a_target(bucket, target):
     address, storage = bucket
     storage.put(f"{address}/mine.txt", b"mine")
     with pytest.raises(DataError, match=r"Cannot (create|reach)"):
@@ -56,7 +56,7 @@ def test_a_failed_conversion_deletes_what_it_wrote_and_nothing_else(bucket, runn
     claim, mine = gs.upload, f"{address}/out/late.txt"
 
     def upload_beside(path, uri, **options):
-        storage.put(mine, b"mine")  # somebody else's, while the conversion runs
+        storage.put(mine, b"mine")  # written by another program during the conversion
         return claim(path, uri, **options)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(DataError, match="No records for"):
@@ -108,7 +108,7 @@ def test_photos_that_were_replaced_are_converted_anew(tmp_path, bucket):
         data.convert(f"{address}/photos", **options)
 
 
-def test_what_exists(bucket):
+def test_exists_in_the_store(bucket):
     address, storage = bucket
     storage.put(f"{address}/folder/file", b"x")
     storage.put(f"{address}/made-in-the-console/", b"")
@@ -164,11 +164,11 @@ def test_an_upload_that_fails_once_is_sent_again(bucket):
     storage.fail(lambda r: r.method == "DELETE", 503, times=1)
     files.write(f"{address}/again", b"x")
     files.delete_folder(address)
-    files.delete(f"{address}/again")  # gone already
+    files.delete(f"{address}/again")  # deleted already
     assert not storage.names(address)
 
 
-def test_a_store_that_refuses_a_photo_is_no_fault_of_the_photo(tmp_path, bucket):
+def test_a_photo_that_the_store_refuses_is_not_discarded(tmp_path, bucket):
     _, storage = bucket
     there, _ = remote_table(tmp_path, bucket, {"TRAIN": 4})
     storage.fail(lambda r: r.path.endswith("TRAIN-002.jpg"), 403, times=1)

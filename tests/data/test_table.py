@@ -23,7 +23,7 @@ def test_columns_are_found_by_name_in_any_order(tmp_path):
     }
 
 
-def test_commas_quotes_newlines_and_unicode_come_through(tmp_path):
+def test_commas_quotes_newlines_and_unicode_are_preserved(tmp_path):
     odd = ["a,b.jpg", 'quo"te.jpg', "new\nline.jpg", "re\rturn.jpg", "snow ☃.jpg", " blank .jpg"]
     frame = pd.DataFrame({"split": "TRAIN", "image_uri": odd, "label": 'la,b"el\n☃'})
     (tmp_path / "data.csv").write_bytes(image_csv(frame))
@@ -41,7 +41,7 @@ def test_labels_are_stripped_and_splits_put_in_upper_case(tmp_path, caplog):
     assert "'Test', 'train' converted to upper case" in caplog.text
 
 
-def test_a_column_that_is_there_twice_is_an_error_if_it_is_asked_for(tmp_path):
+def test_a_duplicate_column_is_an_error_if_the_schema_has_it(tmp_path):
     path = csv_file(tmp_path, "split,image_uri,label,label\nTRAIN,a.jpg,cat,dog\n")
     with pytest.raises(DataError, match=r"data\.csv has the column 'label' more than once"):
         data.read_csv(path)
@@ -67,14 +67,14 @@ def test_text_that_looks_like_missing_is_text(tmp_path):
     assert data.read_csv(path)["label"].tolist() == ["None", "nan"]
 
 
-def test_bytes_that_are_no_utf8_come_through(tmp_path):
+def test_bytes_that_are_not_utf8_are_preserved(tmp_path):
     frame = pd.DataFrame({"split": "TRAIN", "image_uri": ["\udce9t\udce9.jpg"], "label": ["x"]})
     (tmp_path / "data.csv").write_bytes(image_csv(frame))
     assert b"\xe9t\xe9.jpg" in (tmp_path / "data.csv").read_bytes()
     assert data.read_csv(tmp_path / "data.csv")["image_uri"].tolist() == ["\udce9t\udce9.jpg"]
 
 
-def test_empty_fields_at_the_end_of_every_row_are_no_column(tmp_path):
+def test_empty_fields_at_the_end_of_every_row_are_ignored(tmp_path):
     path = csv_file(tmp_path, "split,image_uri,label\nTRAIN,a.jpg,cat,\nTEST,b.jpg,dog,\n")
     assert data.read_csv(path)["label"].tolist() == ["cat", "dog"]
 
@@ -97,7 +97,7 @@ def test_empty_fields_at_the_end_of_every_row_are_no_column(tmp_path):
         ('split,image_uri,label\nTRAIN,a,"x\n', "is not a valid CSV file"),
     ],
 )
-def test_a_csv_that_cannot_serve_is_refused(tmp_path, text, message):
+def test_an_invalid_csv_is_refused(tmp_path, text, message):
     with pytest.raises(DataError, match=message):
         data.read_csv(csv_file(tmp_path, text))
 
@@ -149,7 +149,7 @@ def test_numbers_are_refused_beyond_32_bits(bad):
         check_table(pd.DataFrame({"split": "TRAIN", "x": [bad]}), kinds)
 
 
-def test_a_column_of_the_users_that_is_called_sha256_means_nothing(tmp_path):
+def test_a_user_column_named_sha256_has_no_special_meaning(tmp_path):
     kinds = {"split": data.SplitKey, "sha256": data.StringInput}
     frame = pd.DataFrame({"split": ["TRAIN", "TEST"], "sha256": ["a", "b"], "more": "x"})
     assert list(check_table(frame, kinds).columns) == ["split", "sha256"]
@@ -162,7 +162,7 @@ def test_a_column_of_the_users_that_is_called_sha256_means_nothing(tmp_path):
 
 @pytest.mark.parametrize("odd", ["a\0b", "\ud800"])
 @pytest.mark.parametrize("column", ["image_uri", "label"])
-def test_text_that_can_be_stored_nowhere_is_refused(column, odd):
+def test_text_that_cannot_be_stored_is_refused(column, odd):
     frame = pd.DataFrame({"split": "TRAIN", "image_uri": ["a", "b"], "label": "x"})
     frame[column] = ["good", odd]
     with pytest.raises(DataError, match=f"column '{column}'\n.*row 2: "):
@@ -195,14 +195,14 @@ def test_the_vocabulary_is_in_tensorflow_transforms_order():
         (None, "maps column names to types. Received: None"),
     ],
 )
-def test_a_schema_that_makes_no_sense_is_refused(columns, message):
+def test_an_invalid_schema_is_refused(columns, message):
     with pytest.raises(DataError, match=message):
         Schema(columns)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("sep", [";", "\t", ","])
-def test_what_spreadsheets_write_is_read(tmp_path, encoding, sep):
+def test_csv_files_of_spreadsheets_are_read(tmp_path, encoding, sep):
     rows = [["split", "image_uri", "label"], ["TRAIN", "a.jpg", "süß"], ["TEST", "b.jpg", "dog"]]
     text = "\r\n".join(sep.join(row) for row in rows)
     (tmp_path / "data.csv").write_bytes(text.encode(encoding))
@@ -210,7 +210,7 @@ def test_what_spreadsheets_write_is_read(tmp_path, encoding, sep):
     assert table["label"].tolist() == ["süß", "dog"]
 
 
-def test_photos_are_found_as_people_write_their_paths(tmp_path, monkeypatch):
+def test_home_relative_and_file_paths_of_photos_are_resolved(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     photo = tmp_path / "my cats" / "a.jpg"
     photo.parent.mkdir()
@@ -220,7 +220,7 @@ def test_photos_are_found_as_people_write_their_paths(tmp_path, monkeypatch):
     assert data.read_csv(path)["image_uri"].tolist() == [str(photo)] * len(uris)
 
 
-def test_paths_found_nowhere_and_those_of_buckets_stay(tmp_path):
+def test_missing_paths_and_uris_are_unchanged(tmp_path):
     uris = ["none\\such.jpg", "gs://bucket/a.jpg"]
     path = csv_file(tmp_path, "split,image_uri,label\n" + "".join(f"TRAIN,{u},c\n" for u in uris))
     assert data.read_csv(path)["image_uri"].tolist() == uris

@@ -1,4 +1,4 @@
-"""What users of TFRecorder 2.0 rely on: its records, its folders, its calls, the article's code."""
+"""Compatibility with TFRecorder 2.0: records, folders, calls, and the code of the article."""
 
 import base64
 import hashlib
@@ -61,7 +61,7 @@ def test_the_csv_routes_records_come_in_tfrecorders_order(tmp_path, monkeypatch,
         assert sorted(names) == sorted(row["image_name"] for row in rows)
 
 
-def test_the_tree_has_what_tfrecorders_has(tmp_path, monkeypatch, expected):
+def test_the_folder_has_the_files_of_tfrecorders(tmp_path, monkeypatch, expected):
     monkeypatch.chdir(shared("tfrecorder-2.0"))
     convert("data.csv", tmp_path / "out")
     ours = set(tree(tmp_path / "out"))
@@ -104,7 +104,7 @@ def test_the_articles_own_call_converts(tmp_path):
 
 @pytest.fixture(scope="module")
 def read_back(tmp_path_factory):
-    """What TensorFlow reads of both encodings, found out in one process of its own."""
+    """What TensorFlow reads from both encodings, in a separate process."""
     folder = tmp_path_factory.mktemp("read")
     table = image_table(folder / "photos", {"TRAIN": 6, "VALIDATION": 2})
     for encoding in ("raw", "jpeg"):
@@ -176,7 +176,7 @@ def test_tensorflow_decodes_odd_files_to_the_same_pixels(read_back):
     found = read_back["odd"]
     assert set(found) == {path.name for path in photos}
     for name, photo in found.items():
-        # What was encoded anew lost a little; what was kept lost nothing.
+        # Re-encoded photos lose a little; kept ones lose nothing.
         assert photo["difference"] == 0 if photo["kept"] else photo["difference"] < 3, name
     assert any(photo["kept"] for photo in found.values())
 

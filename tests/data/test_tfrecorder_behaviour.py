@@ -1,4 +1,4 @@
-"""What a user of TFRecorder 2.0 can see of it, call by call: results, files, kinds of errors."""
+"""Compatibility with the calls of TFRecorder 2.0: results, files, types of errors."""
 
 import base64
 import re
@@ -41,7 +41,7 @@ def made(tmp_path_factory, table):
 
 @pytest.fixture
 def copied(tmp_path, made):
-    """The same as the real TFRecorder leaves it, without a manifest, for tests that change it."""
+    """A copy without manifest, as TFRecorder writes it, for tests that change it."""
     shutil.copytree(made, tmp_path / "copied")
     return without_manifest(tmp_path / "copied")
 
@@ -103,14 +103,14 @@ def test_load_takes_a_folder_with_both_parts_of_the_transform(copied):
 
 
 @pytest.mark.parametrize("there", [[], ["transformed_metadata"], ["transform_fn"]], ids="-".join)
-def test_load_of_a_folder_with_parts_of_the_transform_alone(tmp_path, there):
+def test_load_of_a_folder_with_only_the_transform_is_an_error(tmp_path, there):
     for name in there:
         (tmp_path / name).mkdir()
     with pytest.raises(FileNotFoundError):
         data.load(tmp_path)
 
 
-def test_load_needs_no_transform_where_there_are_records(copied):
+def test_load_does_not_need_the_transform(copied):
     shutil.rmtree(copied / "transformed_metadata")
     shutil.rmtree(copied / "transform_fn")
     assert counts(data.load(copied)) == SPLITS
@@ -124,7 +124,7 @@ def test_load_of_a_folder_without_records_is_a_file_not_found_error(copied):
 
 
 @pytest.mark.parametrize("kind", ["nowhere", "a file"])
-def test_load_of_what_is_no_folder_is_a_value_error(tmp_path, kind):
+def test_load_of_an_invalid_path_is_a_value_error(tmp_path, kind):
     (tmp_path / "a file").touch()
     with pytest.raises(ValueError, match=kind):
         data.load(tmp_path / kind)
@@ -179,7 +179,7 @@ def test_load_reads_several_uncompressed_shards(tmp_path, table):
 # Converting: results and what is written
 
 
-def test_convert_on_this_machine_tells_its_job_metrics_and_folder(tmp_path, table):
+def test_convert_on_this_machine_returns_job_metrics_and_folder(tmp_path, table):
     before = table.copy()
     cloud = {"project": "foo", "region": "us-central1", "tfrecorder_wheel": None}  # not needed
     made = data.convert(table, str(tmp_path), runner="DirectRunner", progress=quiet, **cloud)
@@ -197,7 +197,7 @@ def test_the_accessor_takes_tfrecorders_arguments_in_its_order(tmp_path, table):
     assert shard_names(made["tfrecord_dir"], "test") == ["test-00000-of-00001.tfrecord"]
 
 
-def test_train_alone_writes_train_files_and_the_transform_and_loads(tmp_path, table):
+def test_a_table_with_only_train_is_converted_and_loaded(tmp_path, table):
     convert(table[table["split"] == "TRAIN"], tmp_path / "out", num_shards=2)
     assert shard_names(tmp_path / "out") == [f"train-0000{n}-of-00002.tfrecord.gz" for n in (0, 1)]
     assert (tmp_path / "out" / "transform_fn").is_dir()
@@ -303,7 +303,7 @@ def test_a_folder_of_split_folders(tmp_path):
 
 
 @pytest.mark.parametrize("source", [0, "not_a_csv_file", [], {}], ids=repr)
-def test_what_is_no_source_is_a_value_error(tmp_path, source):
+def test_an_unsupported_source_is_a_value_error(tmp_path, source):
     with pytest.raises(ValueError, match=r"Cannot convert a|No such file"):
         convert(source, tmp_path / "out")
 
@@ -361,7 +361,7 @@ def test_a_missing_split_discards_its_row(tmp_path, table):
 
 @pytest.fixture(scope="module")
 def looked(made, tmp_path_factory):
-    """What `inspect` made of four records."""
+    """The output of `inspect` for four records."""
     folder = str(tmp_path_factory.mktemp("look"))
     return Path(data.inspect(str(made), split="TRAIN", num_records=4, output_dir=folder))
 
