@@ -20,7 +20,7 @@ demo: setup  ## draw sample photos and run the whole pipeline on them
 	@$(VENV_PYTHON) -m data sample $(DEMO)/photos --if-absent
 	@$(VENV_PYTHON) runner_local.py --images $(DEMO)/photos --root $(DEMO)/runs
 
-test: setup check  ## style, the import contract and the test suite without the slow whole-run proofs
+test: setup check  ## `make check`, and the test suite without the slow whole-run proofs
 	@$(VENV_PYTHON) -m pytest -m "not slow" $(PARALLEL)
 
 test-slow: setup  ## the whole-run proofs
@@ -32,8 +32,8 @@ acceptance-wandb: setup  ## mirror a small store into a real W&B account (WANDB_
 acceptance-gcp: setup  ## the pipeline in a real Google project: CONFIG=conf/production.yaml BUDGET=20 (USD a run)
 	@$(VENV_PYTHON) -m tests.pipeline.cloud.acceptance $(CONFIG) $(BUDGET)
 
-check: setup
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/lint-imports
+check: setup  ## style, layers and types
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/lint-imports && .venv/bin/mypy
 
 COMPILE := uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 COMPILE_310 := $(COMPILE) --python-version 3.10
@@ -57,4 +57,4 @@ images:  ## build both images with Docker: IMAGE=REGION-docker.pkg.dev/PROJECT/R
 	docker build --build-arg GIT_COMMIT=$(COMMIT) --file docker/train.Dockerfile --tag $(IMAGE)-train:$(TAG) .
 
 clean:  ## remove the demo and the caches (not .venv)
-	rm -rf $(DEMO) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(DEMO) build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .grimp_cache .hypothesis
