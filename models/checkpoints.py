@@ -270,8 +270,9 @@ def _state(model: tf_keras.Model) -> list[tf.Variable]:
 
 def _pack(position: _Position, groups: Mapping[str, Sequence[NDArray[Any]]]) -> bytes:
     content = io.BytesIO()
-    arrays = {f"{name}-{i:05d}": a for name, group in groups.items() for i, a in enumerate(group)}
-    np.savez(content, **position._asdict(), **arrays)
+    arrays: dict[str, Any] = position._asdict()
+    arrays |= {f"{name}-{i:05d}": a for name, group in groups.items() for i, a in enumerate(group)}
+    np.savez(content, **arrays)
     return content.getvalue()
 
 

@@ -155,7 +155,7 @@ def _submit(
     plan: ConversionPlan, folder: str, max_bad_fraction: float | None, options: dict[str, Any]
 ) -> str:
     """Submits the pipeline to Dataflow; returns the id of the job."""
-    from apitools.base.py.exceptions import Error  # type: ignore[import-untyped]  # has no types
+    from apitools.base.py.exceptions import Error
 
     try:
         with workers_package(options) as complete:

@@ -55,4 +55,4 @@ def message_class(root: str, messages: Mapping[str, Mapping[str, tuple[int, str]
     if hasattr(message_factory, "GetMessageClass"):  # protobuf >= 4.22
         return message_factory.GetMessageClass(descriptor)
     # The type stubs describe a later protobuf, without this method.
-    return message_factory.MessageFactory(pool).GetPrototype(descriptor)  # type: ignore[attr-defined]
+    return message_factory.MessageFactory(pool).GetPrototype(descriptor)

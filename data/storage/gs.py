@@ -189,7 +189,7 @@ def _as_os_error(uri: str) -> Iterator[None]:
     from google.auth.exceptions import GoogleAuthError
     from google.resumable_media import DataCorruption
     from requests import RequestException
-    from urllib3.exceptions import HTTPError  # type: ignore[import-untyped]  # has no types
+    from urllib3.exceptions import HTTPError
 
     try:
         yield

@@ -117,7 +117,7 @@ def _keras_cache() -> str:
 
 
 def _is_whole_hdf5(path: str) -> bool:
-    import h5py  # type: ignore[import-untyped]  # h5py has no types.
+    import h5py
 
     try:
         with h5py.File(path):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import tensorflow as tf
-from tensorflow_serving.apis import prediction_log_pb2  # type: ignore[import-untyped]
+from tensorflow_serving.apis import prediction_log_pb2
 
 from data.record import records, tfrecord
 from data.storage.csv_cells import escape_formula
