@@ -1,5 +1,6 @@
 """The images' recipes, without building them."""
 
+import json
 import re
 import subprocess
 import sys
@@ -63,6 +64,15 @@ def test_an_image_runs_as_nobody_special_on_hashed_packages(recipe):
     assert len(packages) == 2 and all("--require-hashes" in install for install in packages)
     assert "--no-deps" in project and project.strip().endswith("/dist/*.whl")
     assert not any("apt-get" in rest for word, rest in final.instructions if word == "RUN")
+
+
+def test_the_worker_image_starts_beams_boot_and_the_training_image_what_a_job_names():
+    worker = read(REPOSITORY / "docker/worker.Dockerfile")[-1].instructions
+    ((boot, target),) = [rest.split()[1:] for _, rest in worker if "--from=apache/beam" in rest]
+    assert boot == target == "/opt/apache/beam"
+    assert json.loads(dict(worker)["ENTRYPOINT"]) == [f"{target}/boot"]
+    train = read(REPOSITORY / "docker/train.Dockerfile")[-1].instructions
+    assert not {"ENTRYPOINT", "CMD"} & dict(train).keys()
 
 
 def test_versions_named_in_the_recipes_are_the_locks():
