@@ -142,7 +142,8 @@ def test_lost_edges_are_reported(cheap, server):
 
     server.before = forget
     started = time.monotonic()
-    failed(mirror(cheap, server, "--deadline", DEADLINE), started, "is incomplete in W&B")
+    said = mirror(cheap, server, "--deadline", 2 * DEADLINE)
+    failed(said, started, "is incomplete in W&B", 2 * DEADLINE)
 
 
 @pytest.mark.slow

@@ -206,7 +206,7 @@ def test_the_ancestry_of_an_artifact(stores, tmp_path):
     said = run("html", "--metadata", stores.cheap, "--artifact", "2", "-o", page)
     assert said.status == 0 and "2 executions, 2 artifacts" in said.output
     said = run("html", "--metadata", stores.cheap, "--artifact", "99", "-o", page)
-    assert said.status == 2 and "there is no artifact 99" in said.errors
+    assert said.status == 2 and "no artifact 99" in said.errors
 
 
 def test_the_page_carries_the_licence_of_its_layout_library():

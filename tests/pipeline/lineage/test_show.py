@@ -50,7 +50,7 @@ def test_show_and_html_write_nothing_to_the_store(command, stores, tmp_path, cap
     for path, reason in (("other.sqlite", "no such table"), ("text", "not a database")):
         assert main([command[0], "--metadata", path, *command[1:]]) == 2
         said = capsys.readouterr().err
-        assert said.startswith(f"error: {path} is no metadata store: ") and reason in said
+        assert said.startswith(f"error: {path} is not a metadata store: ") and reason in said
     assert {p: hashlib.sha256(p.read_bytes()).digest() for p in before} == before
 
 
@@ -60,4 +60,4 @@ _OUTPUT = {"show": [], "html": ["-o", "page"]}
 def test_ids_are_those_of_the_store(stores, capsys):
     for id in ("one", "9" * 30):
         assert main(["html", "--metadata", str(stores.cheap), "--artifact", id]) == 2
-        assert "are numbers, received" in capsys.readouterr().err
+        assert "are numbers. Received: " in capsys.readouterr().err
