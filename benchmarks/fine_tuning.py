@@ -1,8 +1,8 @@
-"""What a photo costs in fine-tuning, against its features: by this a run tells the time beforehand.
+"""Measures the time per image of fine-tuning and of features, to estimate a run beforehand.
 
     python -m benchmarks.fine_tuning [--photos 256] [--model efficientnet_lite0] [--mixed-precision]
 
-Works on random pixels, on the GPUs where there are some.
+Uses random pixels, and GPUs if available.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 
 def main() -> None:
-    """Prints milliseconds a photo, wall clock and processor."""
+    """Prints milliseconds per image, by wall clock and processor."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=int, default=256)
     parser.add_argument("--model", default="efficientnet_lite0")

@@ -1,11 +1,11 @@
-"""Accuracy of heads on the features of the default model's backbone, from a few photos a class on.
+"""Measures the accuracy of heads on the default backbone's features, with few photos per class.
 
     python -m benchmarks.heads PHOTOS [--a-class 10 25] [--draws 5] [--folds 5] [--repeats 3]
 
-Heads are trained as the Trainer trains them, on features computed once. Draws: N photos a class,
-drawn anew each time, tested on all others. Folds: each photo tested by a head that was trained on
-the other folds. On the same folds a plain head is trained on the last features of the network
-alone: dropout and one dense layer from random weights, by Adam at 1e-3 for 40 epochs.
+Heads are trained as in the Trainer, on features computed once. Draws: N random photos per class,
+tested on all others. Folds: each photo is tested by a head trained on the other folds. For
+comparison, a plain head is trained in the same folds on the last features of the network only:
+dropout and one dense layer from random weights, with Adam at 1e-3 for 40 epochs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ HEADER = "| training | tested | rounds | accuracy | lowest | highest | s a round
 
 
 class Photos:
-    """The features of a folder of photos, and heads on them.
+    """Features of a folder of photos, and heads trained on them.
 
     Args:
         folder: one folder of photos a label.
@@ -69,7 +69,7 @@ class Photos:
         return Features(np.concatenate(rows)[:, None], classes, len(paths), len(self.labels))
 
     def draws(self, a_class: int, draws: int) -> Iterator[float]:
-        """Accuracy on all other photos of heads trained on `a_class` photos a class."""
+        """Returns the accuracy of heads trained on `a_class` photos per class."""
         from models import cross_validation, phases
 
         photos = a_class * len(self.labels)
@@ -87,7 +87,7 @@ class Photos:
             yield float((trainer.predict(others) == others.labels).mean())
 
     def folds(self, folds: int, repeats: int) -> Iterator[float]:
-        """Cross-validated accuracy of the Trainer's heads."""
+        """Returns the cross-validated accuracy of the Trainer's heads."""
         from models import cross_validation
 
         for seed in range(repeats):
@@ -100,7 +100,7 @@ class Photos:
             yield float((predicted == self.features.labels).mean())
 
     def plain(self, folds: int, repeats: int) -> Iterator[float]:
-        """Cross-validated accuracy of plain heads, in the same folds."""
+        """Returns the cross-validated accuracy of plain heads in the same folds."""
         import tf_keras
 
         from models import cross_validation
@@ -151,7 +151,7 @@ def _row(name: str, tested: int, rounds: Iterator[float]) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of the table."""
+    """Returns the parser of the options."""
     parser.add_argument("--a-class", type=int, nargs="*", default=[10, 25])
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--folds", type=int, default=5)
@@ -160,6 +160,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 if __name__ == "__main__":
     command = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    command.add_argument("photos", help="a folder with one folder of photos a label")
+    command.add_argument("photos", help="folder with one folder of photos per label")
     add_options(command)
     table(command.parse_args())

@@ -1,13 +1,13 @@
-"""How fast transformed examples become batches, against a plain TFX template.
+"""Measures the input pipeline of the Trainer against that of a plain TFX template.
 
     python -m benchmarks.input PHOTOS
 
-Ours: bytes that Transform packed, through `models.input.training`. The template: float32 images
-that its Transform materialised, through TFX's `data_accessor.tf_dataset_factory`, repeated and
-prefetched as TFX's examples do. Both read the same photos at 150x150 with nothing trained; each
-measurement is a process of its own, sides take turns. `first pass` reads the files; `later passes`
-is the steady state of a training: ours from its cache, the template from the files again. Ours
-without a cache is shown too. The best round counts: what else runs on a machine only ever slows.
+Ours: bytes packed by Transform, read by `models.input.training`. The template: float32 images
+written by its Transform, read by TFX's `data_accessor.tf_dataset_factory`, repeated and prefetched
+as in TFX's examples. Both read the same images at 150x150 without training; each measurement runs
+in its own process; sides alternate. `first pass` reads the files; `later passes` is the steady
+state of a training: ours reads its cache, the template reads the files again. Ours without cache is
+shown too. The best round counts, because other load can only slow it down.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def our_batches(fn_args: dict, cache: str):
 
 
 def measure(side: str, fn_args: dict, folder: str) -> dict[str, float]:
-    """Images per second of the first pass and of later ones."""
+    """Returns images per second of the first pass and of later passes."""
     if side == "template":
         batches = template_batches(fn_args)
     else:
@@ -90,9 +90,9 @@ def _images(batch):
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photos", help="a folder with one folder of photos a label")
+    parser.add_argument("photos", help="folder with one folder of photos per label")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--prepared", type=Path, help="keep, or find, the transformed examples")
+    parser.add_argument("--prepared", type=Path, help="folder that caches the transformed examples")
     parser.add_argument("--measure", nargs=2, metavar=("SIDE", "FILE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
@@ -130,7 +130,7 @@ def main() -> None:
 
 
 def best(runs: list[dict], which: str) -> float:
-    """The highest of a side's rates."""
+    """Returns the highest rates of a side."""
     return max(run[which] for run in runs)
 
 
