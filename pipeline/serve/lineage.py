@@ -50,7 +50,9 @@ class _UnknownRunError(Exception):
 def _run(path: Path, version: int) -> dict[str, Any]:
     file = path.parent.parent / METADATA_FILE
     if not file.is_file():
-        raise _UnknownRunError(f"no {METADATA_FILE} next to the served folder: {file} does not exist")
+        raise _UnknownRunError(
+            f"no {METADATA_FILE} next to the served folder: {file} does not exist"
+        )
     # Imported here: serving does not need ML Metadata.
     from pipeline.metadata.pushed_models import push_of, pushed_models
     from pipeline.metadata.reader import run_executions, sqlite_store
