@@ -124,7 +124,8 @@ def shards_of(folder: str) -> dict[str, list[str]]:
     """Lists the shards of a folder: split (lower case) to their paths in order.
 
     Raises:
-        DataError: No such folder, no shards, or an unfinished conversion.
+        DataError: No such folder, no shards, a split with compressed and plain shards, or an
+            unfinished conversion.
     """
     if files.is_file(folder):
         raise DataError(f"{folder} is a file", "Expected a folder of records.")
@@ -142,6 +143,14 @@ def shards_of(folder: str) -> dict[str, list[str]]:
             f"No records in {folder}",
             _EXPECTED_SHARDS,
         )
+    for split, paths in shards.items():
+        # One file pattern names the shards of a split: the others would be left out.
+        if len({path.endswith(".gz") for path in paths}) > 1:
+            raise DataError(
+                f"{folder}: some shards of {split} end in .gz and some do not",
+                f"Found: {listing([path.rpartition('/')[2] for path in paths])}.",
+                "Keep one kind in the folder, or convert the photos again.",
+            )
     return {split.lower(): shards[split.lower()] for split in SPLITS if split.lower() in shards}
 
 
