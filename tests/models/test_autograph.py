@@ -1,4 +1,4 @@
-"""Keras is traced as it is, and layers of one's own as TensorFlow has it."""
+"""AutoGraph skips Keras and converts other layers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Sign(tf_keras.layers.Layer):
         return -inputs
 
 
-def test_keras_is_not_rewritten_and_ones_own_layers_are():
+def test_keras_is_not_converted_and_other_layers_are():
     from tensorflow.python.autograph.core import config
     from tensorflow.python.autograph.impl import conversion
 

@@ -1,4 +1,4 @@
-"""A killed training goes on where it stopped; another one does not take its place."""
+"""A killed training resumes from its checkpoint; another training ignores it."""
 
 from __future__ import annotations
 

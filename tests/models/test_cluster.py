@@ -1,4 +1,4 @@
-"""Who a process is, by every TF_CONFIG that Vertex AI and TensorFlow write."""
+"""The task of a process, for every TF_CONFIG that Vertex AI and TensorFlow write."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_broken_configs_are_refused():
         read({"worker": ADDRESSES, "ps": ["host:4"]}, "worker")
 
 
-def test_a_lost_process_is_told_and_other_errors_stay_what_they_are():
+def test_only_errors_about_a_lost_process_are_translated():
     import tensorflow as tf
 
     def fail(error, workers=2):

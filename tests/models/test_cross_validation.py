@@ -1,4 +1,4 @@
-"""Each photo is judged by a head that has not seen it, and every head begins alike."""
+"""Each image is predicted by a head trained without it, from the same initial weights."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def test_each_class_is_spread_evenly_over_all_folds():
     assert not np.array_equal(fold, cross_validation.stratified_folds(labels, 5, seed=4))
 
 
-def test_what_can_be_told_apart_is_told_apart(model, config):
+def test_separable_classes_are_predicted_correctly(model, config):
     found = features(10, noise=0.3)
     predicted = cross_validation.cross_validate(model, found, config, tiny.TRAINING)
     assert (predicted == found.labels).mean() == 1.0
 
 
-def test_no_head_has_seen_the_photos_that_it_judges(model, config):
-    """Labels by chance: who had seen them could know them, the others cannot."""
+def test_no_head_is_trained_on_the_images_it_predicts(model, config):
+    """Random labels: only a head trained on them could predict them."""
     found = features(20, noise=1.0)
     chance = np.random.default_rng(1).permutation(found.labels)
     shuffled = Features(found.values, chance, found.count, 3)
@@ -56,7 +56,7 @@ def test_no_head_has_seen_the_photos_that_it_judges(model, config):
     assert (predicted == chance).mean() < 0.55
 
 
-def test_a_head_forgets_the_photos_of_the_one_before(model, config):
+def test_every_head_starts_from_the_same_weights(model, config):
     settings = phases.resolve_settings(config.trainer, tiny.TRAINING)
     steps = settings.epochs * phases.steps_per_epoch(settings, 30)
     trainer = cross_validation.HeadTrainer(model, config, tiny.TRAINING, steps, 30)

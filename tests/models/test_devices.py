@@ -1,4 +1,4 @@
-"""What GPUs are asked for, and what a machine without one leaves out."""
+"""GPU settings, and machines without a GPU."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ REQUESTED = (
 )
 
 
-def test_gpus_that_were_ordered_and_are_not_seen_end_it(gpus):
+def test_requested_gpus_that_are_missing_are_an_error(gpus):
     gpus(0)
     with pytest.raises(RuntimeError, match=REQUESTED.format("4 GPUs")):
         devices.prepare(TrainerOptions(), requested=4)
@@ -116,7 +116,7 @@ def test_a_training_without_its_gpus_ends_before_it_reads_anything(
         trainer.run_fn(SimpleNamespace(custom_config=settings))
 
 
-def test_a_machine_without_gpus_trains_where_none_were_ordered(gpus, monkeypatch):
+def test_a_machine_without_gpus_trains_if_none_were_requested(gpus, monkeypatch):
     gpus(0)
     monkeypatch.delenv("TF_CONFIG", raising=False)
     monkeypatch.setattr(cluster, "create_strategy", lambda *_: "strategy")

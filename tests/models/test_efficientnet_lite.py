@@ -117,7 +117,7 @@ def test_fine_tuning_lets_the_named_layers_learn_and_no_others(model):
 
 
 @pytest.mark.parametrize("block", [-1, 16])
-def test_a_block_that_is_none_is_told(block):
+def test_a_block_out_of_range_is_an_error(block):
     with pytest.raises(ValueError, match=rf"first_block: expected 0 to 15\. Received: {block}"):
         registry.find("efficientnet_lite0").build(32, 2, first_block=block)
 

@@ -1,4 +1,4 @@
-"""Features are those of the frozen network, computed once a photo, whoever computes them."""
+"""Features are those of the frozen network and are computed once per image."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_worker_without_photos_has_features_of_none(extractor_of, train):
     assert features.shape == (4, tiny.FEATURES) and not weights.numpy().any()
 
 
-def test_kept_features_are_the_computed_ones_and_cost_nothing(
+def test_cached_features_equal_computed_ones_and_are_not_computed_again(
     whole, extractor_of, train, transformed, tmp_path, caplog
 ):
     first, _ = extractor_of(tmp_path)
@@ -118,7 +118,7 @@ def test_kept_features_are_the_computed_ones_and_cost_nothing(
         assert all(path.suffix == ".npz" for path in folder.iterdir())
 
 
-def test_new_photos_cost_only_themselves(whole, extractor_of, train, tmp_path, caplog):
+def test_only_new_images_are_computed(whole, extractor_of, train, tmp_path, caplog):
     half = extractor_of(tmp_path)[0]
     half.features(train, examples.Shard(0, 2))
     other, asked = extractor_of(tmp_path)
@@ -203,7 +203,7 @@ def test_the_oldest_files_are_removed_beyond_the_limit(tmp_path):
     assert not list(tmp_path.rglob("*.npz"))
 
 
-def test_nothing_is_kept_without_a_folder(tmp_path, monkeypatch):
+def test_without_a_folder_nothing_is_cached(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store = feature_store.FeatureStore(None, "a", LIMIT)
     store.add({b"0" * 16: np.zeros(4, np.float16)})

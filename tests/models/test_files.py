@@ -1,4 +1,4 @@
-"""Small files come whole or not at all, and go without what is not theirs."""
+"""Files are written atomically and removed without others."""
 
 from __future__ import annotations
 

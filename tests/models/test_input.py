@@ -1,4 +1,4 @@
-"""Examples reach training and evaluation completely, in order or shuffled, whole or in shards."""
+"""The input pipeline reads every example, in order or shuffled, whole or in shards."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def numbers(batches) -> list[int]:
     return [int(n) for images, *_ in batches for n in images.numpy()[:, 0, 0, 0]]
 
 
-def test_counts_by_reading_and_refuses_nothing(write, tmp_path):
+def test_examples_are_counted_and_empty_files_are_an_error(write, tmp_path):
     assert write(5, 3).count == 8
     assert write(5, compression="").count == 5
     with pytest.raises(ValueError, match="No files of examples match"):

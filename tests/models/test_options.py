@@ -1,4 +1,4 @@
-"""Every wrong setting is named before any work starts."""
+"""Invalid settings are errors before training starts."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_registry_knows_the_architectures_and_the_nearest_name():
         registry.find("pawnat")
 
 
-def test_an_architecture_with_an_unknown_optimizer_is_told():
+def test_an_unknown_optimizer_of_an_architecture_is_an_error():
     with pytest.raises(ValueError, match=r"Unknown optimizer 'adam'\. Did you mean 'adamw'"):
         registry.TrainingSettings(epochs=1, optimizer="adam", learning_rate=0.1)
     with pytest.raises(ValueError, match=r"Unknown schedule 'step'\. Known: constant, cosine"):

@@ -155,7 +155,7 @@ def test_a_network_has_the_same_fingerprint_whatever_was_built_before(backbone, 
     assert first == second
 
 
-def test_from_nothing_everything_learns():
+def test_from_scratch_every_layer_is_trained():
     assert pretrained.find_weights(weights=None) is None
     model = pretrained.build(SIZE, 3)
     assert not isinstance(model, Pretrained)
@@ -163,7 +163,7 @@ def test_from_nothing_everything_learns():
     assert model(np.zeros([1, SIZE, SIZE, 3], np.float32)).shape == (1, 3)
 
 
-def test_a_file_is_known_by_its_content(weights):
+def test_a_file_is_identified_by_its_digest(weights):
     found = pretrained.find_weights(weights=str(weights), dropout=0.1)
     assert found.path == str(weights) and found.name == "network.h5"
     assert found.sha256 == published.file_digest(str(weights)) and len(found.sha256) == 64
@@ -184,7 +184,7 @@ def test_a_file_may_be_on_another_file_system(weights):
         np.testing.assert_array_equal(one, other)
 
 
-def test_wrong_weights_and_names_are_told(weights, tmp_path):
+def test_wrong_weights_and_names_are_errors(weights, tmp_path):
     for call in (pretrained.find_weights, lambda **given: pretrained.build(SIZE, 2, **given)):
         with pytest.raises(ValueError, match=r"weights: file not found: /nowhere/x\.h5"):
             call(weights="/nowhere/x.h5")
@@ -225,7 +225,7 @@ def test_weights_are_found_without_tensorflow(cache, weights):
     subprocess.run([sys.executable, "-c", script, weights], cwd=REPOSITORY, check=True)
 
 
-def test_without_a_network_the_file_and_its_place_are_told(cache):
+def test_without_a_network_the_error_names_the_file_and_its_folder(cache):
     file = cache / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
     for call in (pretrained.find_weights, lambda **given: pretrained.build(SIZE, 2, **given)):
         with pytest.raises(ValueError, match="is missing and cannot be downloaded") as error:
@@ -243,7 +243,7 @@ def test_without_a_network_the_file_and_its_place_are_told(cache):
         pretrained.find_weights(backbone="ResNet50V2", weights="imagenet")
 
 
-def test_a_server_that_is_silent_is_waited_for_for_seconds(cache, monkeypatch):
+def test_a_server_that_does_not_answer_is_an_error_within_seconds(cache, monkeypatch):
     monkeypatch.setattr(published, "_TIMEOUT_SECONDS", 1.0)
     before = socket.getdefaulttimeout()
     with socket.create_server(("127.0.0.1", 0)) as server:

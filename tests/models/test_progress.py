@@ -1,4 +1,4 @@
-"""What the terminal and history.json learn of a training."""
+"""Progress on the terminal, and history.json."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_later_phase_counts_from_its_own_beginning(caplog):
     assert "epoch 2 of 3" in caplog.records[0].getMessage()
 
 
-def test_history_goes_on_where_a_resumed_training_does(tmp_path):
+def test_a_resumed_training_continues_its_history(tmp_path):
     folder = str(tmp_path / "checkpoints")
     run_epochs(progress.History(folder), range(3), loss=1.0)
     history = progress.History(folder, done=2)
@@ -77,6 +77,6 @@ def test_every_process_knows_the_epochs_and_one_writes_them(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_training_that_starts_afresh_has_no_past(tmp_path):
+def test_a_new_training_has_an_empty_history(tmp_path):
     run_epochs(progress.History(str(tmp_path)), range(3), loss=1.0)
     assert progress.History(str(tmp_path), done=0).epochs == []

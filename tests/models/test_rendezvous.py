@@ -1,4 +1,4 @@
-"""Processes meet within a bounded time, or each learns who is missing."""
+"""All processes connect within the time limit, or each reports who is missing."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def start(addresses, me, timeout=10.0, delay=0.0):
 
 
 @pytest.mark.parametrize("late", ["worker 0", "worker 1", "worker 2"])
-def test_all_go_on_together_whoever_comes_last(addresses, late):
+def test_all_continue_after_the_last_process_connects(addresses, late):
     results = [start(addresses, name, delay=1.0 if name == late else 0.0) for name in addresses]
     assert [result() for result in results] == [None, None, None]
     # TensorFlow takes the leader's port over.
     socket.create_server(("", int(addresses["worker 0"].split(":")[1]))).close()
 
 
-def test_everybody_learns_who_is_missing(addresses):
+def test_all_processes_report_who_is_missing(addresses):
     began = time.monotonic()
     results = [start(addresses, name, timeout=2.0) for name in ("worker 0", "worker 1")]
     for error in (result() for result in results):
@@ -68,7 +68,7 @@ def test_a_missing_leader_is_named(addresses):
     assert f"no connection from worker 0 ({addresses['worker 0']})" in str(error)
 
 
-def test_who_came_and_died_does_not_count(addresses):
+def test_a_process_that_connected_and_died_is_missing(addresses):
     leader = start(addresses, "worker 0", timeout=3.0)
     time.sleep(0.5)
     waiting = start(addresses, "worker 1", timeout=3.0)
@@ -80,7 +80,7 @@ def test_who_came_and_died_does_not_count(addresses):
     assert "worker 2" in str(waiting())
 
 
-def test_an_address_that_is_taken_is_told_at_once(addresses):
+def test_an_address_in_use_is_an_error_at_once(addresses):
     for me in ("worker 0", "worker 1"):
         with socket.create_server(("", int(addresses[me].split(":")[1]))):
             error = start(addresses, me, timeout=10.0)()
@@ -88,7 +88,7 @@ def test_an_address_that_is_taken_is_told_at_once(addresses):
         assert f"{me} cannot listen at its own address {addresses[me]}" in str(error)
 
 
-def test_a_stranger_who_speaks_slowly_holds_nobody_up(addresses, monkeypatch):
+def test_a_slow_foreign_client_does_not_delay_the_cluster(addresses, monkeypatch):
     monkeypatch.setattr(rendezvous, "_GREETING_SECONDS", 0.5)
     names = list(addresses)
     leader = start(addresses, names[0])

@@ -1,4 +1,4 @@
-"""The id under which W&B knows a training, as others compute it too."""
+"""The id of a training's W&B run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the processes of one training share, and what each draws for itself."""
+"""Checkpoints, seeds and iterators of the processes of a training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""W&B records a training, and whatever its server does the training goes on."""
+"""W&B logs a training, and its server cannot affect the training."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def server(request):
         yield address
 
 
-def test_a_broken_server_holds_nothing_up(server, tmp_path, monkeypatch, caplog):
+def test_a_broken_server_does_not_delay_the_training(server, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("WANDB_BASE_URL", server)
     with caplog.at_level(logging.INFO, "pawprint"):
         tracker = log_epochs(tmp_path / "run", "online")
@@ -195,7 +195,7 @@ def test_a_hanging_client_is_left_behind(tmp_path, monkeypatch, caplog):
     tracker._thread.join(60)  # W&B knows one run a process at a time.
 
 
-def test_a_client_that_cannot_start_is_done_without(tmp_path, caplog):
+def test_a_client_that_cannot_start_only_warns(tmp_path, caplog):
     (tmp_path / "file").write_text("")
     with caplog.at_level(logging.WARNING, "pawprint"):
         log_epochs(tmp_path / "file" / "below", "offline")
@@ -214,7 +214,7 @@ def wandb_server(monkeypatch):
         yield service
 
 
-def test_online_the_run_arrives_by_itself(wandb_server, tmp_path):
+def test_an_online_run_is_uploaded(wandb_server, tmp_path):
     tracker = log_epochs(tmp_path / "run", "online", timeout=60)
     assert tracker._upload.wait(90) == 0, upload_log(tmp_path)
     assert upload_log(tmp_path).strip().splitlines()[-1].startswith("uploaded: http")

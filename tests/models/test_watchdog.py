@@ -1,4 +1,4 @@
-"""What hangs without letting Python run is ended, with its reason."""
+"""A process that hangs in native code is killed with a message."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ def test_a_hanging_process_is_killed_and_says_why():
     assert (done.stdout, done.stderr) == ("", "it hangs\n")
 
 
-def test_who_is_done_in_time_goes_on():
+def test_a_process_that_finishes_in_time_is_not_killed():
     done = run(limit=25, work=0.1)
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")

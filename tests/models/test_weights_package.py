@@ -1,4 +1,4 @@
-"""Pretrained weights that are missing or altered are told with the command that brings them."""
+"""Missing or altered weights are an error that gives the command to install them."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def test_the_file_is_found_without_running_the_package(installed, tmp_path):
 @pytest.mark.parametrize(
     "change", [{"module": "no_such_weights"}, {"file": "files/other.pth"}], ids=["package", "file"]
 )
-def test_a_missing_package_is_told_with_the_command(installed, change):
+def test_the_error_for_a_missing_package_gives_the_command(installed, change):
     missing = dataclasses.replace(installed, **change)
     with pytest.raises(ValueError, match=f"some-weights==1.0, is not installed.*{COMMAND}"):
         missing.find()
 
 
-def test_an_altered_file_is_told_with_the_command(installed, tmp_path):
+def test_the_error_for_an_altered_file_gives_the_command(installed, tmp_path):
     path = tmp_path / "some_weights" / "files" / "net.pth"
     path.write_bytes(b"weighty")
     digest = hashlib.sha256(b"weighty").hexdigest()
@@ -69,7 +69,7 @@ def test_the_default_model_has_the_pinned_weights():
     assert registry.find_weights("pawnet", {"filters": [8]}) is None
 
 
-def test_the_registry_tells_of_missing_weights(installed, monkeypatch):
+def test_the_registry_reports_missing_weights(installed, monkeypatch):
     altered = dataclasses.replace(installed, sha256="0" * 64)
     for wrong, said in ((altered, "is altered"), (installed, None)):
         monkeypatch.setattr(package, "EFFICIENTNET_LITE0", wrong)
