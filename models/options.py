@@ -24,10 +24,9 @@ class TrainerOptions:
     """How to train. None takes the architecture's own default."""
 
     preset: str | None = None
-    """How far a pretrained network is trained: `fast` (its new head only), `balanced` (then its
-    upper blocks, for as many epochs as fit into `fine_tuning_seconds`) or `best` (then its upper
-    blocks, to the end). None: `fast` on CPUs, `best` on GPUs. Networks without pretrained weights
-    have no presets."""
+    """Phases of a pretrained network: `fast` (the head only), `balanced` (then as many epochs of
+    fine-tuning as fit into `fine_tuning_seconds`) or `best` (then all epochs of fine-tuning). None:
+    `fast` on CPUs, `best` on GPUs. Ignored without pretrained weights."""
     epochs: int | None = None
     """Passes over the training images; for a pretrained network, passes that train its head."""
     batch_size: int | None = None
