@@ -1,7 +1,7 @@
 """The pipeline in a real Google project: `make acceptance-gcp CONFIG=... BUDGET=20`.
 
-Costs money. Makes records and artifacts in the bucket, Dataflow jobs, a custom job and two pipeline
-runs; what the config pushes to stays deployed until it is undeployed.
+Costs money. Creates records and artifacts in the bucket, Dataflow jobs, a custom job and two
+pipeline runs; the pushed model stays deployed until it is undeployed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.conftest import QUICK, REPOSITORY
 
 
 def run(*arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
-    """One command of the runner, shown as it goes; returns what it printed."""
+    """Runs one command of the runner and shows its output; returns the output."""
     command = [sys.executable, "runner_dataflow.py", *arguments]
     print("\n$", " ".join(["python", *command[1:]]), flush=True)
     process = subprocess.Popen(
@@ -35,10 +35,10 @@ def run(*arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
 
 
 def main() -> None:
-    """Runs the commands in turn and stops at the first that does not do what it should."""
+    """Runs the commands one after the other; stops at the first that fails."""
     parser = argparse.ArgumentParser(prog="make acceptance-gcp", description=__doc__)
     parser.add_argument("config")
-    parser.add_argument("budget", help="USD that one run may cost at most")
+    parser.add_argument("budget", help="maximum cost of one run in USD")
     given = parser.parse_args()
     shared = ["--config", given.config, *QUICK]
     with tempfile.TemporaryDirectory() as folder:
@@ -62,8 +62,8 @@ def main() -> None:
             assert "succeeded" in run("status", *shared, name)
         never = "0 0 1 1 *"
         made = run("submit", *shared, "--images", str(photos), "--schedule", never)
-        run("cancel", *shared, re.search(r"schedule (\d+) made", made)[1])
-    print("\nproven: both runs succeeded, the second from the cache; a schedule came and went")
+        run("cancel", *shared, re.search(r"schedule (\d+) created", made)[1])
+    print("\npassed: two runs, the second from the cache; a schedule created and deleted")
 
 
 if __name__ == "__main__":

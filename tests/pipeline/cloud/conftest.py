@@ -1,4 +1,4 @@
-"""Google Cloud's stand-ins, and the client's environment that leads to them."""
+"""Google Cloud's stand-ins, and the environment that connects clients to them."""
 
 import time
 from dataclasses import dataclass
@@ -16,20 +16,20 @@ from tests.standins.vertex_service import VertexStandIn
 
 @dataclass(frozen=True)
 class Cloud:
-    """The services that a command talks to, and what leads it there."""
+    """The services that a command uses."""
 
     vertex: VertexStandIn
     storage: StorageStandIn
     tokens: TokenStandIn
 
     def config(self, *overrides: str):
-        """A config whose services are the stand-ins."""
+        """A config that uses the stand-ins."""
         return cloud_config(f"cloud.endpoint={self.vertex.url}", *overrides)
 
 
 @pytest.fixture
 def cloud(tmp_path, monkeypatch):
-    """The services, empty but for the bucket."""
+    """The services, empty except for the bucket."""
     with StorageStandIn(BUCKET) as storage, TokenStandIn() as tokens, VertexStandIn() as vertex:
         environment = {
             "GOOGLE_APPLICATION_CREDENTIALS": str(tokens.write_key(tmp_path / "key.json")),
@@ -45,7 +45,7 @@ def cloud(tmp_path, monkeypatch):
 
 @pytest.fixture
 def dataflow(cloud, monkeypatch):
-    """Dataflow, whose jobs stay pending, and a client of Beam's that does not dawdle."""
+    """Dataflow, whose jobs stay pending, and a Beam client with short pauses."""
     hurried = SimpleNamespace(sleep=lambda seconds: time.sleep(seconds / 50), time=time.time)
     monkeypatch.setattr("apitools.base.py.http_wrapper.time", hurried)
     monkeypatch.setattr("apache_beam.utils.retry.Clock.sleep", lambda *_: None)
@@ -56,7 +56,7 @@ def dataflow(cloud, monkeypatch):
 
 
 def on_dataflow(service: DataflowStandIn) -> str:
-    """The setting that leads to a stand-in of Dataflow."""
+    """The setting that selects a Dataflow stand-in."""
     return f"cloud.dataflow.endpoint={service.url.replace('127.0.0.1', 'localhost')}"
 
 

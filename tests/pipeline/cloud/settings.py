@@ -1,4 +1,4 @@
-"""A config of the cloud for tests; its records are described, not made."""
+"""A cloud config for tests; its records are described but do not exist."""
 
 from pipeline.config.files import load_config
 from pipeline.config.schema import Config, RecordsConfig

@@ -1,4 +1,4 @@
-"""The compiled spec: what Vertex AI gets to see of the pipeline."""
+"""The compiled pipeline spec."""
 
 import json
 
@@ -110,7 +110,7 @@ def test_no_secret_of_the_environment_gets_into_the_spec(monkeypatch):
     assert "WANDB_API_KEY" not in json.dumps(job)
 
 
-def test_a_spec_that_is_none_is_refused(job):
+def test_an_invalid_spec_is_an_error(job):
     with pytest.raises(json_format.ParseError):
         compiled.check({"pipelineSpec": {**job["pipelineSpec"], "rooot": {}}})
     with pytest.raises(json_format.ParseError, match="schema 2"):

@@ -57,7 +57,7 @@ def test_a_folder_that_begins_with_a_digit_is_converted(cloud, dataflow, config,
     check_job(job, config)
 
 
-def test_a_job_that_is_at_it_is_waited_for(cloud, dataflow, convert):
+def test_an_active_job_is_waited_for(cloud, dataflow, convert):
     first = threading.Thread(target=convert)
     first.start()
     while not dataflow.jobs:
@@ -90,13 +90,13 @@ def test_a_job_that_is_cancelled_is_an_error_of_the_cloud(dataflow, convert, mon
         convert()
 
 
-def test_a_refusal_is_told_in_words(dataflow, convert):
+def test_a_refused_request_says_what_to_do(dataflow, convert):
     dataflow.fail(lambda request: request.method == "POST", 403)
     with pytest.raises(CloudError, match=r"Dataflow refused the request \(403\): told to fail\. "):
         convert()
 
 
-def test_an_expired_login_is_told_as_that(cloud, dataflow, convert):
+def test_expired_credentials_are_reported(cloud, dataflow, convert):
     cloud.tokens.expired = True
     with pytest.raises(CloudError, match=r"expired or were revoked\. .*gcloud auth application"):
         convert()

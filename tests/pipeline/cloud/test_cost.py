@@ -1,4 +1,4 @@
-"""The most that a run can cost, by figures that were worked out by hand from the list prices."""
+"""Upper bounds of the cost, against figures computed by hand from the list prices."""
 
 import datetime
 
@@ -53,7 +53,7 @@ def test_converting_photos_is_one_more_job():
     assert cost.conversion_bound(config).items[0].usd == pytest.approx(without.items[0].usd / 4)
 
 
-def test_orchestrated_from_here_there_are_no_tasks_to_pay():
+def test_local_orchestration_has_no_task_costs():
     config = cloud_config()
     there, here = (cost.upper_bound(config, tasks=tasks) for tasks in (True, False))
     assert here.items == there.items[:-1]

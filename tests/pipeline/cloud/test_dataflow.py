@@ -1,4 +1,4 @@
-"""What a user reads when a job on Dataflow goes wrong: Beam's own client against the stand-in."""
+"""Error messages of Dataflow jobs: Beam's own client against the stand-in."""
 
 import time
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ TRACEBACK = """Traceback (most recent call last):
 
 @pytest.fixture(scope="module")
 def google(tmp_path_factory):
-    """Environment of a client that has a store and a login."""
+    """A client's environment with Cloud Storage and credentials."""
     with StorageStandIn("bucket") as storage, TokenStandIn() as tokens:
         key = tokens.write_key(tmp_path_factory.mktemp("key") / "key.json")
         with pytest.MonkeyPatch.context() as patch:
@@ -36,7 +36,7 @@ def google(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _client_in_a_hurry(monkeypatch):
-    """Beam's client waits seconds between two looks at a job."""
+    """Shortens the polling interval of Beam's client."""
     hurried = SimpleNamespace(sleep=lambda seconds: time.sleep(seconds / 50), time=time.time)
     monkeypatch.setattr("apache_beam.runners.dataflow.dataflow_runner.time", hurried)
     monkeypatch.setattr("apitools.base.py.http_wrapper.time", hurried)
@@ -44,7 +44,7 @@ def _client_in_a_hurry(monkeypatch):
 
 
 def submit(dataflow, wait=True):
-    """Runs a small job; raises what the product makes of the client's error."""
+    """Runs a small job; raises the translated error."""
     options = {
         "runner": "DataflowRunner",
         "project": "my-project",
@@ -75,7 +75,7 @@ def fails(said):
 
 
 @pytest.mark.parametrize("module", ["models", "pipeline.gate.evaluation", "data.record.records"])
-def test_workers_without_the_project_are_told_as_that(google, module):
+def test_workers_without_the_project_are_reported(google, module):
     machines = fails(f"ModuleNotFoundError: No module named '{module}'")
     with DataflowStandIn(machines) as dataflow, pytest.raises(CloudError) as told:
         submit(dataflow)
@@ -87,7 +87,7 @@ def test_workers_without_the_project_are_told_as_that(google, module):
     assert "Traceback" not in text
 
 
-def test_any_other_failure_gives_the_workers_last_words(google):
+def test_any_other_failure_names_the_exception_of_the_worker(google):
     machines = fails("ValueError: No module named 'models_of_mine'")
     with DataflowStandIn(machines) as dataflow, pytest.raises(CloudError) as told:
         submit(dataflow)
@@ -95,7 +95,7 @@ def test_any_other_failure_gives_the_workers_last_words(google):
     assert "--setup_file" not in str(told.value)
 
 
-def test_a_failure_without_a_word_is_told_as_that(google):
+def test_a_failure_without_a_message(google):
     def fails_at_once(job):
         dataflow.states[job["id"]] = "JOB_STATE_FAILED"
 
@@ -104,7 +104,7 @@ def test_a_failure_without_a_word_is_told_as_that(google):
     assert "failed. The service gave no reason." in str(told.value)
 
 
-def test_a_cancelled_job_is_told_as_that(google):
+def test_a_cancelled_job_is_reported(google):
     def is_cancelled(job):
         time.sleep(0.5)
         dataflow.cancel(job["id"])
@@ -127,14 +127,14 @@ def test_a_refused_job_says_what_to_do(google, status, advice):
     assert not dataflow.jobs
 
 
-def test_a_service_that_is_gone_is_told_as_that(google):
+def test_a_service_that_does_not_answer_is_reported(google):
     with DataflowStandIn() as dataflow:
         pass
     with pytest.raises(NoAnswerError, match="no answer from Google Cloud"):
         submit(dataflow)
 
 
-def test_errors_of_others_stay_what_they_are():
+def test_other_errors_are_unchanged():
     error = ValueError("mine")
     assert translate_error(error) is error
 

@@ -119,7 +119,7 @@ def test_the_failed_run_names_the_task_and_its_log(executed, capsys):
     assert "log: https://console.cloud.google.com/logs/query" in told
 
 
-def test_submitted_again_the_run_takes_up_what_was_done(executed):
+def test_a_repeated_run_reuses_completed_tasks(executed):
     states = {task.name: task.state for task in read(executed, executed.run).tasks}
     cached = {name for name, state in states.items() if state == "cached"}
     assert cached == {

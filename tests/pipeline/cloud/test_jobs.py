@@ -1,4 +1,4 @@
-"""The jobs that a run has elsewhere bear its name, and end with it."""
+"""Jobs of a run are named after it and cancelled with it."""
 
 import json
 import re
@@ -26,13 +26,13 @@ AT = f"projects/{PROJECT}/locations/{REGION}"
 
 
 def on_vertex(run: str, **options) -> BaseBeamExecutor.Context:
-    """What TFX's entry point on Vertex AI tells an executor."""
+    """The context that TFX's entry point on Vertex AI gives an executor."""
     folder = f"gs://bucket/pawprint/pipeline/1234/{run}/Task_5/.temp"
     return BaseBeamExecutor.Context(tmp_dir=folder, unique_id="Task_5", **options)
 
 
 def from_here(run: str, **options) -> BaseBeamExecutor.Context:
-    """What the DAG runner on this machine tells it."""
+    """The context that the local DAG runner gives an executor."""
     name, _, run = run.rpartition("-")
     info = pipeline_pb2.PipelineInfo(id=name)
     return BaseBeamExecutor.Context(pipeline_info=info, pipeline_run_id=run, **options)
@@ -65,7 +65,7 @@ def test_a_training_job_is_labelled_with_its_run(context, monkeypatch):
     }
 
 
-def test_names_of_long_runs_are_names_still():
+def test_long_run_ids_give_valid_names():
     run = f"{'1-' * 60}20260101000000"
     assert re.fullmatch(r"[a-z0-9_-]{63}", jobs.label_value(run))
     names = {jobs.dataflow_job_name(component, run) for component in dataflow.COMPONENTS}
@@ -76,7 +76,7 @@ def test_names_of_long_runs_are_names_still():
 
 
 def test_the_spec_does_not_change_with_the_run(spec):
-    """Else nothing would be found in the cache."""
+    """A spec that changed would defeat the cache."""
     again = compiled.compile_pipeline(cloud_config())
     assert again == json.loads(spec.read_text())
     deployed = again["pipelineSpec"]["deploymentSpec"]["executors"]
@@ -88,7 +88,7 @@ def test_the_spec_does_not_change_with_the_run(spec):
 
 @pytest.fixture
 def under_way(cloud, dataflow, spec, tmp_path, monkeypatch):
-    """A run whose containers do nothing but stay; its config, its service and its id."""
+    """A run whose containers only sleep: its config, its service and its id."""
     monkeypatch.setattr(runs, "_POLL_S", 0.1)
     job = json.loads(spec.read_text())
     for executor in job["pipelineSpec"]["deploymentSpec"]["executors"].values():

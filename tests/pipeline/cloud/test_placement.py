@@ -1,4 +1,4 @@
-"""What a cloud config becomes: Beam's flags and options, the training job, labels."""
+"""What a cloud config sets: Beam's flags and options, the training job, labels."""
 
 from types import SimpleNamespace
 
@@ -58,6 +58,13 @@ def test_the_disk_that_is_priced_is_the_one_asked_for():
         "worker_pool_specs"
     ]
     assert pool["disk_spec"] == {"boot_disk_type": "pd-ssd", "boot_disk_size_gb": 100}
+
+
+@pytest.mark.parametrize("network", [None, "projects/123/global/networks/main"])
+def test_a_training_job_runs_in_the_network_of_the_config(network):
+    settings = [f"cloud.network={network}"] if network else []
+    job = placement.training_job(cloud_config(*settings))["ai_platform_training_args"]["job_spec"]
+    assert job.get("network") == network
 
 
 def test_the_training_is_told_which_gpus_it_was_ordered_with():

@@ -1,4 +1,4 @@
-"""What is found out about a cloud config before anything is sent."""
+"""Checks of a cloud config before the first request."""
 
 import pytest
 
@@ -40,7 +40,7 @@ def errors(*overrides):
         ("cloud.regoin=us-central1", r"did you mean cloud\.region"),
     ],
 )
-def test_a_value_that_cannot_be_is_refused_when_it_is_read(setting, told):
+def test_invalid_values_are_errors_of_the_config(setting, told):
     with pytest.raises(ConfigError, match=told):
         cloud_config(setting)
 
@@ -84,7 +84,7 @@ def test_machines_and_accelerators_must_fit_together(pool, told):
         ("model.arguments={weights: README.md}", "README.md: copy it to gs://my-bucket/weights/"),
     ],
 )
-def test_what_google_would_find_late_is_found_before(setting, told):
+def test_invalid_combinations_are_found_before_the_run(setting, told):
     (error,) = errors(setting)
     assert told in error
     assert (
@@ -102,7 +102,7 @@ def test_what_google_would_find_late_is_found_before(setting, told):
         ("us-docker.pkg.dev/p/r/Pipeline:1", "is not an image name"),
     ],
 )
-def test_an_image_is_named_with_its_build(image, told):
+def test_an_image_needs_a_fixed_tag(image, told):
     (error,) = errors(f"cloud.image={image}")
     assert told in error
     assert errors(f"cloud.training_image={image}")[0].startswith("cloud.training_image")
@@ -110,7 +110,7 @@ def test_an_image_is_named_with_its_build(image, told):
     assert errors(f"cloud.image={digest}") == []
 
 
-def test_all_that_is_wrong_is_told_at_once():
+def test_all_errors_are_reported_at_once():
     found = preflight.check(
         cloud_config(
             "cloud.image=a/b:latest",
@@ -125,7 +125,7 @@ def test_all_that_is_wrong_is_told_at_once():
         found.raise_errors()
 
 
-def test_hints_name_the_quota_and_what_is_far_away():
+def test_hints_name_quotas_and_distant_resources():
     hints = preflight.check(
         cloud_config(
             "cloud.region=europe-west4",

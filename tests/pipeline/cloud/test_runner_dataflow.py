@@ -1,4 +1,4 @@
-"""`runner_dataflow.py` from the user's side."""
+"""The command line of `runner_dataflow.py`."""
 
 import json
 import subprocess
@@ -66,7 +66,7 @@ def test_help_is_instant(command):
         (("cancel", "a/b"), "'a/b' is not a run id"),
     ],
 )
-def test_what_is_wrong_is_told_before_anything_is_sent(arguments, told, capsys, monkeypatch):
+def test_errors_are_reported_before_anything_is_sent(arguments, told, capsys, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("something was sent"))
     try:
@@ -105,7 +105,7 @@ def test_photos_of_this_machine_are_converted_here(cloud, photos, capsys):
     assert "4 jobs x 2 h" in told
 
 
-def test_a_plan_without_credentials_says_what_it_did_not_look_at(capsys, monkeypatch):
+def test_a_plan_without_credentials_says_what_it_did_not_check(capsys, monkeypatch):
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
     monkeypatch.setenv("CLOUDSDK_CONFIG", "/nonexistent")
     monkeypatch.setenv("NO_GCE_CHECK", "true")
@@ -122,7 +122,7 @@ def test_a_missing_bucket_stops_a_submission(cloud, capsys):
     assert cloud.vertex.requests == []
 
 
-def test_an_unknown_run_is_told(cloud, capsys):
+def test_an_unknown_run_is_an_error(cloud, capsys):
     endpoint = ["--set", f"cloud.endpoint={cloud.vertex.url}"]
     assert runner_dataflow.main(["status", *_SET, *endpoint, "nope-1"]) == 1
     assert "error: cannot read the run nope-1: " in capsys.readouterr().err
@@ -141,14 +141,14 @@ def test_an_interrupted_wait_says_that_the_run_goes_on(cloud, spec, monkeypatch)
 
 
 class _Target:
-    """A place to push to, which the submission asks what it holds."""
+    """A push target whose preflight returns a known value."""
 
     def preflight(self) -> str:
         return "holds version 7"
 
 
 def _end(service, pushed: bool):
-    """Lets the run that is submitted next succeed."""
+    """Makes the next submitted run succeed."""
     while not service.jobs:
         time.sleep(0.1)
     (run,) = service.jobs
@@ -199,11 +199,11 @@ def test_photos_are_converted_compiled_submitted_and_waited_for(
 
 @tfx.dsl.components.component
 def Stopped():
-    """Ends as if the user had pressed Ctrl-C."""
+    """Stops like Ctrl-C."""
     raise KeyboardInterrupt
 
 
-def test_an_interrupted_run_from_here_leaves_no_job(
+def test_an_interrupted_local_orchestration_leaves_no_job(
     cloud, dataflow, photos, tmp_path, monkeypatch, capfd
 ):
     def stopped(config, *_):

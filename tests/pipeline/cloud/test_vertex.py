@@ -53,7 +53,7 @@ def test_a_schedule_whose_answer_was_lost_is_found(cloud, spec):
     assert [*cloud.vertex.schedules] == [earlier, made]
 
 
-def test_a_cancellation_that_takes_long_is_told_as_that(cloud, spec, monkeypatch):
+def test_a_slow_cancellation_is_reported(cloud, spec, monkeypatch):
     monkeypatch.setattr(runs, "_CANCEL_S", 0)
     config = cloud.config("cloud.dataflow=null")
     run = runs.submit(config, spec)
@@ -85,7 +85,7 @@ def test_a_run_whose_answer_was_lost_is_found(cloud, spec):
         ((500, "INTERNAL", "oops"), "no answer from Google Cloud: .* Try again"),
     ],
 )
-def test_a_refusal_is_told_in_words(cloud, spec, answer, told):
+def test_a_refused_request_says_what_to_do(cloud, spec, answer, told):
     cloud.vertex.refuse(*answer, times=3 if answer[0] == 401 else 1)  # the client asks again
     with pytest.raises(CloudError, match=told) as raised:
         runs.submit(cloud.config(), spec)
@@ -100,7 +100,7 @@ def test_without_credentials_the_login_is_named(cloud, spec, monkeypatch):
         runs.submit(cloud.config(), spec)
 
 
-def test_over_grpc_too_an_expired_login_is_told_as_that_and_at_once(cloud, spec):
+def test_expired_credentials_are_reported_at_once_over_grpc(cloud, spec):
     cloud.tokens.expired = True
     config = cloud.config("cloud.endpoint=localhost:1")
     started = time.monotonic()
@@ -110,7 +110,7 @@ def test_over_grpc_too_an_expired_login_is_told_as_that_and_at_once(cloud, spec)
     assert time.monotonic() - started < 30
 
 
-def test_an_unknown_run_is_told(cloud):
+def test_an_unknown_run_is_an_error(cloud):
     with pytest.raises(CloudError, match=r"cannot read the run nope: .*nope does not exist"):
         runs.get(cloud.config(), "nope")
 
@@ -193,7 +193,7 @@ def test_a_refusal_is_explained_by_the_gates_verdicts(cloud, spec):
     assert "a gate refused the model" in text
 
 
-def test_without_the_verdicts_a_refusal_is_told_all_the_same(cloud, spec):
+def test_a_refusal_without_readable_verdicts(cloud, spec):
     config = cloud.config()
     run = runs.submit(config, spec)
     tasks = judged(cloud, passed=False)

@@ -1,4 +1,4 @@
-"""A store and a login for the cloud's targets, and models that are quick to push."""
+"""Cloud Storage, credentials and small models for the push targets."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def _store(tmp_path_factory):
 
 @pytest.fixture
 def storage(_store, monkeypatch):
-    """A Storage stand-in that this process and its children talk to, with a real login."""
+    """The Cloud Storage stand-in, for this process and its children, with a service account key."""
     from data.storage import gs
 
     service, key = _store
@@ -29,7 +29,7 @@ def storage(_store, monkeypatch):
 
 @pytest.fixture
 def model(tmp_path):
-    """Makes the folder of a model; what is pushed counts, not whether TensorFlow can load it."""
+    """Creates a model's folder; its content need not be loadable by TensorFlow."""
 
     def make(content: str) -> str:
         folder = tmp_path / f"model-{content}"

@@ -142,7 +142,7 @@ def test_old_versions_are_deleted_but_not_the_one_served(target, model, service)
         target().push(model("c"))
 
 
-def test_what_others_are_about_to_serve_or_made_by_hand_is_not_deleted(target, model, service):
+def test_versions_of_concurrent_pushes_and_users_are_not_deleted(target, model, service):
     target().push(model("a"))
     waits = target(set_default=False).push(model("b")).version  # as a push that has not ended
     versions(service)["v1"] = versions(service)[waits] | {"name": f"{MODEL}/versions/v1"}
@@ -156,7 +156,7 @@ def test_what_others_are_about_to_serve_or_made_by_hand_is_not_deleted(target, m
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_fault_that_passes_is_waited_out(status, target, model, service):
+def test_a_transient_error_is_retried(status, target, model, service):
     service.fail(lambda r: r.method == "POST" and r.path.endswith("/versions"), status, times=2)
     target().push(model("a"))
     assert states(target()) == ["served"] and len(creations(service)) == 3
@@ -170,7 +170,7 @@ def test_a_fault_that_passes_is_waited_out(status, target, model, service):
         (500, "The service failed or did not answer. Try again"),
     ],
 )
-def test_a_fault_that_stays_is_told(status, advice, target, model, service):
+def test_a_permanent_error_is_reported(status, advice, target, model, service):
     service.fail(lambda r: r.method == "POST" and r.path.endswith("/versions"), status)
     told = rf"creating the version v_\w+ of cats_dogs_classifier failed: {status} told to fail. "
     with pytest.raises(PushError, match=told + advice):
@@ -188,14 +188,14 @@ def test_no_permission_to_create_a_model_or_to_see_any(target, model, service):
 
 
 @pytest.mark.parametrize("what", ["/models", "/versions", ":setDefault"])
-def test_an_answer_that_was_lost_makes_no_second_version(what, target, model, service):
+def test_a_lost_answer_creates_no_second_version(what, target, model, service):
     service.operation_s = 0.2
     service.lose(lambda r: r.method == "POST" and r.path.endswith(what), times=3)
     target().push(model("a"))
     assert states(target()) == ["served"], "ready, not only made"
 
 
-def test_a_creation_that_fails_is_told_and_done_anew_by_the_next_push(target, model, service):
+def test_a_failed_creation_is_reported_and_repeated_by_the_next_push(target, model, service):
     service.doom("versions.create", "the model needs more memory than the machine has")
     with pytest.raises(PushError, match=r"creating the version .*more memory than the machine has"):
         target().push(model("a"))
@@ -205,25 +205,25 @@ def test_a_creation_that_fails_is_told_and_done_anew_by_the_next_push(target, mo
     assert states(target()) == ["served"]
 
 
-def test_a_creation_that_never_ends_is_not_waited_for_without_end(target, model, service):
+def test_a_creation_that_never_ends_times_out(target, model, service):
     service.doom("versions.create", None)
     with pytest.raises(PushError, match=r"did not end within 1 s \(timeout_s\) .*Push again"):
         target(timeout_s=1).push(model("a"))
     assert states(target()) == ["creating"]
 
 
-def test_a_model_that_is_none_is_noticed_before_anything_is_sent(target, service, tmp_path):
+def test_a_missing_model_is_found_before_any_change(target, service, tmp_path):
     with pytest.raises(PushError, match=r"no SavedModel in .*: saved_model.pb is missing"):
         target().push(str(tmp_path))
     assert not [r for r in service.requests if r.method == "POST"]
 
 
-def test_a_bucket_that_is_missing_is_noticed_before_the_run(target):
+def test_a_missing_bucket_is_found_before_the_run(target):
     with pytest.raises(PushError, match=r"cannot read gs://buckett/models: .*does not exist"):
         target(models_at="gs://buckett/models").preflight()
 
 
-def test_without_credentials_the_user_is_told_to_log_in(target, monkeypatch, tmp_path):
+def test_missing_credentials_name_the_login_command(target, monkeypatch, tmp_path):
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS")
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
     with pytest.raises(
@@ -232,7 +232,7 @@ def test_without_credentials_the_user_is_told_to_log_in(target, monkeypatch, tmp
         target()
 
 
-def test_an_address_where_nobody_answers_is_told(target):
+def test_an_address_without_a_server_is_an_error(target):
     with pytest.raises(
         PushError, match=r"connecting to http://127.0.0.1:9 failed: no answer \(.*refused"
     ):
@@ -243,7 +243,7 @@ def test_an_address_where_nobody_answers_is_told(target):
         target(api_endpoint="http://no.invalid")
 
 
-def test_two_pushes_at_once(target, model, service):
+def test_concurrent_pushes(target, model, service):
     service.operation_s = 0.3
     pushes, targets = [], [target() for _ in range(4)]
     made = {content: model(content) for content in "ab"}  # whole before anybody reads them

@@ -40,7 +40,7 @@ def test_status_rollback_and_promote(root):
     assert served_version(root / "serving") == 2
 
 
-def test_what_cannot_be_done_is_said_in_one_line(root, tmp_path):
+def test_errors_are_one_line(root, tmp_path):
     wrong = push("rollback", "--version", 7, "--root", root)
     assert wrong.returncode == 1
     assert wrong.stderr == f"error: no version '7' in {root}/serving; there are: 1, 2\n"

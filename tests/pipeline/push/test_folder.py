@@ -1,4 +1,4 @@
-"""Pushes into a folder: what a server that watches it sees."""
+"""Pushes to a folder, as seen by a server that watches it."""
 
 import contextlib
 import os
@@ -38,7 +38,7 @@ def target(serving):
 
 
 def content(serving) -> str:
-    """What the served version holds."""
+    """Content of the served version."""
     return (serving / str(served_version(serving)) / "variables" / "v").read_text()
 
 
@@ -46,7 +46,7 @@ def visible(serving) -> list[str]:
     return sorted(path.name for path in serving.iterdir() if not path.name.startswith("."))
 
 
-def test_versions_count_up_and_old_ones_go(model, serving):
+def test_versions_increase_and_old_ones_are_removed(model, serving):
     target = FolderTarget(serving, keep_last=2)
     assert versions(serving) == [] and served_version(serving) is None
     assert [target.push(model(c)).version for c in "abcd"] == ["1", "2", "3", "4"]
@@ -62,7 +62,7 @@ def test_the_newest_version_is_not_pushed_twice(model, target):
     assert target.push(model("a")).version == "3", "an older model again is a new version"
 
 
-def test_a_rollback_serves_the_version_before_and_promote_undoes_it(model, serving, target):
+def test_a_rollback_serves_the_previous_version_and_promote_undoes_it(model, serving, target):
     for c in "abc":
         target.push(model(c))
     assert target.rollback() == "2" and content(serving) == "b"
@@ -75,7 +75,7 @@ def test_a_rollback_serves_the_version_before_and_promote_undoes_it(model, servi
     assert visible(serving) == ["1", "3", "LATEST"]
 
 
-def test_a_version_set_aside_keeps_its_number(model, serving, target):
+def test_a_rolled_back_version_keeps_its_number(model, serving, target):
     for c in "ab":
         target.push(model(c))
     target.rollback()
@@ -88,7 +88,9 @@ def test_a_version_set_aside_keeps_its_number(model, serving, target):
 
 
 @pytest.mark.parametrize("renames", [0, 1, 2])
-def test_a_promotion_that_dies_is_done_by_the_next(renames, model, serving, target, monkeypatch):
+def test_an_interrupted_promotion_is_completed_by_the_next(
+    renames, model, serving, target, monkeypatch
+):
     for c in "ab":
         target.push(model(c))
     target.rollback()
@@ -119,7 +121,7 @@ def test_a_rollback_to_a_named_version(model, serving, target):
     assert target.rollback("2") == "2" and rolled_back(serving) == [3, 4]
 
 
-def test_a_model_that_was_rolled_back_does_not_go_out_again(model, serving, target):
+def test_a_model_that_was_rolled_back_is_not_pushed_again(model, serving, target):
     for c in "ab":
         target.push(model(c))
     target.rollback()
@@ -130,7 +132,7 @@ def test_a_model_that_was_rolled_back_does_not_go_out_again(model, serving, targ
     assert served_version(serving) == 1
 
 
-def test_a_rollback_stays_however_few_are_kept(model, serving):
+def test_keep_last_never_removes_a_rolled_back_version(model, serving):
     target = FolderTarget(serving, keep_last=1)
     for c in "abc":
         FolderTarget(serving).push(model(c))
@@ -141,7 +143,7 @@ def test_a_rollback_stays_however_few_are_kept(model, serving):
         target.push(model("b"))
 
 
-def test_what_cannot_be_done_is_said(model, serving, target):
+def test_errors_say_why(model, serving, target):
     with pytest.raises(PushError, match=r"no version of .* precedes the first"):
         target.rollback()
     target.push(model("a"))
@@ -153,7 +155,7 @@ def test_what_cannot_be_done_is_said(model, serving, target):
         target.promote()
 
 
-def test_the_version_served_stays_however_few_are_kept(model, serving):
+def test_keep_last_never_removes_the_served_version(model, serving):
     target = FolderTarget(serving, keep_last=1)
     target.push(model("a"))
     FolderTarget(serving).push(model("b"))
@@ -171,11 +173,11 @@ def test_a_folder_that_cannot_be_written_is_found_before_the_run(tmp_path):
         FolderTarget(tmp_path / "file" / "serving").preflight()
 
 
-def test_no_two_preflights_say_the_same(target):
+def test_every_preflight_returns_another_value(target):
     assert target.preflight() != target.preflight(), "TFX would take a push from its cache"
 
 
-def test_pushes_at_once_come_one_after_the_other(model, serving):
+def test_concurrent_pushes_run_one_after_the_other(model, serving):
     threads = [
         threading.Thread(target=FolderTarget(serving, keep_last=9).push, args=(model(c),))
         for c in "abcdef"
@@ -234,7 +236,7 @@ def test_a_killed_push_is_completed_or_undone_by_the_next(step, model, serving, 
     assert left == [".lock", *(["1"] if step != "removing" else []), "2", "LATEST"]
 
 
-def test_a_reader_never_sees_half_a_version(model, serving, target):
+def test_a_reader_never_sees_a_partial_version(model, serving, target):
     """Reads as a server does while versions come and go."""
     target.push(model("a"))
     wrong, read, stop = [], [], threading.Event()

@@ -1,4 +1,4 @@
-"""The Pusher as TFX runs it: both blessings, or nothing goes out."""
+"""The Pusher's executor: pushes only with both blessings."""
 
 import json
 
@@ -59,12 +59,12 @@ def test_version_and_destination_are_recorded_as_tfx_does(push, tmp_path):
 @pytest.mark.parametrize(
     "blessings", [(False, True), (True, False), (False, False), (None, True), (True, None)]
 )
-def test_nothing_goes_out_without_both_blessings(blessings, push, tmp_path):
+def test_nothing_is_pushed_without_both_blessings(blessings, push, tmp_path):
     assert push(*blessings).get_int_custom_property("pushed") == 0
     assert versions(tmp_path / "serving") == []
 
 
-def test_a_folder_that_is_no_folder_is_refused(push, tmp_path):
+def test_the_folder_target_needs_a_file_system(push, tmp_path):
     from pipeline.push.targets import make_target
 
     with pytest.raises(PushError, match=r"gs://bucket/serving is not on a file system"):

@@ -1,4 +1,4 @@
-"""Models on their way into the store."""
+"""Uploads of models to Cloud Storage."""
 
 import pytest
 
@@ -9,7 +9,7 @@ AT = "gs://bucket/models"
 
 
 def sent(storage) -> list[str]:
-    """The objects that were uploaded, in that order."""
+    """The uploaded objects in their order."""
     uploads = [r for r in storage.requests if r.method in ("POST", "PUT") and "upload" in r.path]
     return [
         "saved_model.pb" if b"saved_model.pb" in r.body else "variables/v"
@@ -34,12 +34,12 @@ def test_the_address_follows_from_the_content_and_the_graph_goes_last(model, sto
     assert model_digest(address) == model_digest(model("a")), "the same wherever it lies"
 
 
-def test_a_model_in_the_store_is_taken_from_there(model, storage):
+def test_a_model_in_cloud_storage_is_not_uploaded(model, storage):
     address = upload_model(model("a"), "gs://bucket/run/Trainer/model/6")
     assert upload_model(address, AT) == address and storage.names(f"{AT}/") == []
 
 
-def test_an_upload_that_died_is_completed(model, storage):
+def test_an_interrupted_upload_is_completed(model, storage):
     storage.fail(lambda r: b"/saved_model.pb" in r.body, 403)
     with pytest.raises(PushError, match=r"could not be uploaded: gs://.*model.pb: 403 .*told to"):
         upload_model(model("a"), AT)

@@ -1,4 +1,4 @@
-"""A target of Vertex AI before a stand-in."""
+"""A Vertex AI target connected to the stand-in."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the stand-in holds after a push."""
+"""State of the stand-in after a push."""
 
 MODEL = "projects/my-project/locations/europe-west4/models/cats-dogs"
 
@@ -8,7 +8,7 @@ def shown(target) -> list[tuple[str, str, int]]:
 
 
 def deployed(service, endpoint: str = "cats-dogs") -> list[str]:
-    """The versions that are on machines."""
+    """The deployed versions."""
     return [d.model_version_id for d in service.endpoints[endpoint].deployed_models]
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong on the way to Vertex AI: told, waited out, and completed by the next push."""
+"""Errors of Vertex AI: reported, retried, and completed by the next push."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ from tests.conftest import REPOSITORY
 from tests.pipeline.push.vertex.holds import deployed, sent, shown
 
 
-def test_what_cannot_be_tidied_up_does_not_fail_a_push(target, model, service, caplog):
+def test_a_failed_clean_up_does_not_fail_a_push(target, model, service, caplog):
     target(keep_last=1).push(model("a"))
     service.fail(lambda r: r.path.endswith(":undeployModel") or r.method == "DELETE", 403)
     for c in "bcd":
@@ -37,7 +37,7 @@ STEPS = {
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("status", [409, 429, 500])
-def test_a_fault_that_passes_is_waited_out(step, status, target, model, service):
+def test_a_transient_error_is_retried(step, status, target, model, service):
     service.fail(lambda r: r.method == "POST" and r.path.endswith(step), status, times=2)
     target().push(model("a"))
     assert shown(target()) == [("1", "served", 100)]
@@ -53,7 +53,7 @@ def test_a_fault_that_passes_is_waited_out(step, status, target, model, service)
         (500, "The service failed or did not answer. Try again: completed steps are not repeated"),
     ],
 )
-def test_a_fault_that_stays_is_told_and_the_next_push_completes(
+def test_a_permanent_error_is_reported_and_the_next_push_completes(
     step, status, advice, target, model, service
 ):
     service.fail(lambda r: r.method == "POST" and r.path.endswith(step), status, times=5)
@@ -65,7 +65,7 @@ def test_a_fault_that_stays_is_told_and_the_next_push_completes(
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_an_answer_that_was_lost_makes_nothing_twice(step, target, model, service):
+def test_a_lost_answer_creates_nothing_twice(step, target, model, service):
     service.operation_s = 0.2
     target().push(model("z"))
     if step == "/endpoints":
@@ -76,7 +76,7 @@ def test_an_answer_that_was_lost_makes_nothing_twice(step, target, model, servic
     assert list(service.endpoints) == ["cats-dogs"] and deployed(service) == ["2"]
 
 
-def test_lost_answers_to_changes_and_looks_are_asked_for_again(target, model, service):
+def test_reads_and_updates_are_retried_after_a_lost_answer(target, model, service):
     service.lose(lambda r: r.method in ("GET", "PATCH"), times=3)
     service.lose(lambda r: r.path.endswith(":mergeVersionAliases"), times=1)
     for c in "ab":
@@ -88,7 +88,7 @@ def test_lost_answers_to_changes_and_looks_are_asked_for_again(target, model, se
 @pytest.mark.parametrize(
     ("method", "step"), zip(["upload", "createEndpoint", "deployModel"], STEPS, strict=True)
 )
-def test_an_operation_that_fails_is_told(method, step, target, model, service):
+def test_a_failed_operation_is_reported(method, step, target, model, service):
     service.doom(method, "no machines of this type are left in the region")
     with pytest.raises(PushError, match=STEPS[step] + " failed: .*no machines of this type"):
         target().push(model("a"))
@@ -96,7 +96,7 @@ def test_an_operation_that_fails_is_told(method, step, target, model, service):
     assert shown(target())[-1][1:] == ("served", 100)
 
 
-def test_an_operation_that_never_ends_is_not_waited_for_without_end(target, model, service):
+def test_an_operation_that_never_ends_times_out(target, model, service):
     target().push(model("a"))
     service.doom("deployModel", None)
     with pytest.raises(
@@ -114,7 +114,7 @@ def test_an_operation_that_never_ends_is_not_waited_for_without_end(target, mode
         (requests.exceptions.ChunkedEncodingError("cut"), r"undeploying .* no answer \(cut\)"),
     ],
 )
-def test_a_fault_while_an_operation_is_waited_for_is_told(
+def test_an_error_while_waiting_for_an_operation_is_reported(
     error, told, target, model, service, monkeypatch, caplog
 ):
     target().push(model("a"))
@@ -135,7 +135,7 @@ def test_a_fault_while_an_operation_is_waited_for_is_told(
     assert shown(target()) == [("1", "kept", 0), ("2", "served", 100)]
 
 
-def test_what_is_missing_is_noticed_before_anything_is_sent(target, model, service, tmp_path):
+def test_a_missing_model_or_bucket_is_found_before_any_change(target, model, service, tmp_path):
     with pytest.raises(PushError, match=r"no SavedModel in .*: saved_model.pb is missing"):
         target().push(str(tmp_path))
     with pytest.raises(PushError, match=r"cannot read gs://buckett/models: .*does not exist"):
@@ -146,7 +146,7 @@ def test_what_is_missing_is_noticed_before_anything_is_sent(target, model, servi
     assert not [r for r in service.requests if r.method == "POST"]
 
 
-def test_credentials_and_an_answer_are_needed(target, monkeypatch, tmp_path):
+def test_errors_without_an_answer_or_credentials(target, monkeypatch, tmp_path):
     with pytest.raises(
         PushError, match=r"listing the endpoints of .* failed: no answer \(.*refused"
     ):
@@ -157,7 +157,7 @@ def test_credentials_and_an_answer_are_needed(target, monkeypatch, tmp_path):
         target()
 
 
-def test_two_pushes_at_once(target, model, service):
+def test_concurrent_pushes(target, model, service):
     service.operation_s = 0.2
     target().push(model("z"))
     pushes, failed, targets = [], [], [target() for _ in range(4)]
@@ -183,7 +183,7 @@ def test_two_pushes_at_once(target, model, service):
     assert len(identities) == len(set(identities)) == 3, "doubles are gone"
 
 
-def test_a_double_is_deleted_even_where_it_precedes_the_one_served(target, model, service):
+def test_a_duplicate_is_deleted_even_if_it_precedes_the_served_version(target, model, service):
     for content in "za":
         target().push(model(content))
     versions = service.models["cats-dogs"]
@@ -203,7 +203,7 @@ def test_versions_that_somebody_else_registered_are_left_alone(target, model, se
     assert list(service.models["cats-dogs"]) == ["2", "3", "5", "6"]
 
 
-def test_another_push_in_between_is_taken_into_account(target, model, service):
+def test_a_concurrent_push_changes_the_traffic_split(target, model, service):
     target().push(model("z"))
     late = target(canary_percent=10)
     deploy = late._service.deploy

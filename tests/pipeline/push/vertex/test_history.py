@@ -1,4 +1,4 @@
-"""What went out before, what a rollback goes back to, and what is kept on Vertex AI."""
+"""History on Vertex AI: order of versions, targets of a rollback, `keep_last`."""
 
 import datetime
 
@@ -29,7 +29,7 @@ def test_an_older_model_as_a_canary_is_rolled_back(target, model, service):
     assert shown(target()) == [("1", "rolled back", 0), ("2", "served", 100)]
 
 
-def test_a_canary_that_was_replaced_is_no_version_to_go_back_to(target, model):
+def test_a_rollback_skips_a_replaced_canary(target, model):
     target().push(model("a"))
     for c in "bc":
         target(canary_percent=10).push(model(c))
@@ -37,13 +37,13 @@ def test_a_canary_that_was_replaced_is_no_version_to_go_back_to(target, model):
     assert target().rollback() == "1"
 
 
-def test_old_versions_are_deleted_but_not_the_one_to_go_back_to(target, model, service):
+def test_old_versions_are_deleted_except_the_previous_one(target, model, service):
     for c in "abcd":
         target(keep_last=1).push(model(c))
     assert list(service.models["cats-dogs"]) == ["3", "4"]
 
 
-def test_a_rollback_stays_however_few_are_kept(target, model, service):
+def test_keep_last_never_removes_a_rolled_back_version(target, model, service):
     for c in "abc":
         target().push(model(c))
     target().rollback("1")

@@ -128,7 +128,7 @@ def test_a_canary_s_share_can_be_changed_by_a_push(target, model, service):
     assert service.models["cats-dogs"]["2"].version_aliases == ["default"]
 
 
-def test_the_version_before_can_stay_on_its_machines(target, model, service):
+def test_the_previous_version_can_stay_deployed(target, model, service):
     for c in "abc":
         target(keep_deployed=True).push(model(c))
     assert deployed(service) == ["2", "3"]
@@ -137,7 +137,7 @@ def test_the_version_before_can_stay_on_its_machines(target, model, service):
     assert shown(target())[1] == ("2", "served", 100)
 
 
-def test_an_endpoint_by_name_is_taken_and_display_names_are_not_looked_at(target, model, service):
+def test_endpoints_are_found_by_id_and_not_by_display_name(target, model, service):
     at = "projects/my-project/locations/europe-west4"
     client = target()._service._endpoints
     for name in ("1234", "other"):
@@ -153,7 +153,7 @@ def test_an_endpoint_by_name_is_taken_and_display_names_are_not_looked_at(target
     assert deployed(service) == ["1"], "neither has the label: one is created"
 
 
-def test_two_endpoints_with_the_label_are_not_chosen_from(target, model, service):
+def test_two_endpoints_with_the_label_are_an_error(target, model, service):
     target().push(model("a"))
     endpoint = {"display_name": "x", "labels": {"pawprint_model": "cats-dogs"}}
     at = "projects/my-project/locations/europe-west4"
@@ -189,7 +189,7 @@ def test_the_command_line_shows_and_changes_what_is_served(target, model, option
 
 @pytest.fixture
 def over_grpc(service, target, monkeypatch):
-    """The target as it is for the real service: gRPC, but for the address and TLS."""
+    """The target over gRPC as with the real service, except for address and TLS."""
     asked = []
 
     def plain(kind):
@@ -210,7 +210,7 @@ def over_grpc(service, target, monkeypatch):
         yield lambda **settings: target(api_endpoint=None, **settings)
 
 
-def test_the_same_goes_by_grpc_as_with_the_real_service(over_grpc, model, service):
+def test_pushes_over_grpc(over_grpc, model, service):
     over_grpc().push(model("a"))
     service.lose(lambda r: r.method == "POST", times=2)
     service.fail(lambda r: r.path.endswith(":deployModel"), 429, times=2)
@@ -254,7 +254,7 @@ def test_the_pushed_model_answers_with_its_prediction(target, service, pushed_ru
 
 
 def example(photo: bytes) -> bytes:
-    """A record as the pipeline makes them, without the label."""
+    """A record like those of the pipeline, without the label."""
     import tensorflow as tf
 
     def feature(value):
