@@ -125,7 +125,10 @@ def test_a_missing_bucket_stops_a_submission(cloud, capsys):
 def test_an_unknown_run_is_an_error(cloud, capsys):
     endpoint = ["--set", f"cloud.endpoint={cloud.vertex.url}"]
     assert runner_dataflow.main(["status", *_SET, *endpoint, "nope-1"]) == 1
-    assert "error: cannot read the run nope-1: " in capsys.readouterr().err
+    assert (
+        "error: cannot read the run nope-1: The PipelineJob nope-1 does not exist"
+        in capsys.readouterr().err
+    )
 
 
 def test_an_interrupted_wait_says_that_the_run_goes_on(cloud, spec, monkeypatch):
