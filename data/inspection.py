@@ -73,15 +73,15 @@ def inspect(
         )
 
     name = f"check-tfrecords-{time.strftime('%Y%m%d-%H%M%S')}"
-    made = fresh_folder(files.join(files.checked(output_dir), name))
-    partial = Path(f"{made}.partial")
+    target = fresh_folder(files.join(files.checked(output_dir), name))
+    partial = Path(f"{target}.partial")
     try:
         _write(shown, partial)
     except BaseException:
         shutil.rmtree(partial)
         raise
-    partial.rename(made)
-    return made
+    partial.rename(target)
+    return target
 
 
 def check_records(tfrecord_dir: str | os.PathLike[str]) -> str:

@@ -26,7 +26,7 @@ class ConversionResult(dict[str, Any]):
 def result(manifest: Manifest, folder: str, job_id: str = "DirectRunner") -> ConversionResult:
     """Returns the result of a finished conversion."""
     good = sum(shard["records"] for shard in manifest["shards"])
-    made = ConversionResult(
+    converted = ConversionResult(
         job_id=job_id,
         metrics={
             "rows": manifest["rows"],
@@ -35,8 +35,8 @@ def result(manifest: Manifest, folder: str, job_id: str = "DirectRunner") -> Con
         },
         tfrecord_dir=folder,
     )
-    made.manifest = manifest
-    return made
+    converted.manifest = manifest
+    return converted
 
 
 def summary(manifest: Manifest, folder: str) -> str:

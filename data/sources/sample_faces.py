@@ -195,7 +195,7 @@ def draw_face(kind: str, size: int, rng: random.Random) -> Image.Image:
     """
     width, height = (round(size * rng.uniform(0.85, 1.15)) for _ in range(2))
     noise = np.random.default_rng(rng.getrandbits(64))
-    picture = _background(width, height, rng)
+    image = _background(width, height, rng)
     face = _Face(rng)
     KINDS[kind](face)
     drawn = face.image
@@ -211,11 +211,11 @@ def draw_face(kind: str, size: int, rng: random.Random) -> Image.Image:
         round(free_x / 2 + rng.uniform(-0.16, 0.16) * width),
         round(free_y / 2 + rng.uniform(-0.16, 0.16) * height),
     )
-    picture.paste(drawn, place, drawn)
-    picture = ImageChops.multiply(picture, _light(width, height, rng))
-    picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.9)))
+    image.paste(drawn, place, drawn)
+    image = ImageChops.multiply(image, _light(width, height, rng))
+    image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.9)))
     grain = noise.normal(0, rng.uniform(2, 14), (height, width, 1))
-    pixels = np.asarray(picture, np.float32) * rng.uniform(0.8, 1.25) + grain
+    pixels = np.asarray(image, np.float32) * rng.uniform(0.8, 1.25) + grain
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
@@ -224,8 +224,8 @@ def _background(width: int, height: int, rng: random.Random) -> Image.Image:
     first, second = (_colour(rng, (0, 1), (0.05, 0.8), (0.15, 0.95)) for _ in range(2))
     ramp = Image.linear_gradient("L").rotate(rng.choice([0, 90, 180, 270])).resize((width, height))
     size = (width, height)
-    picture = Image.composite(Image.new("RGB", size, first), Image.new("RGB", size, second), ramp)
-    pen = ImageDraw.Draw(picture)
+    image = Image.composite(Image.new("RGB", size, first), Image.new("RGB", size, second), ramp)
+    pen = ImageDraw.Draw(image)
     for _ in range(rng.randrange(3, 12)):
         colour = _colour(rng, (0, 1), (0.05, 0.8), (0.15, 0.95))
         x, y = rng.uniform(-0.2, 1) * width, rng.uniform(-0.2, 1) * height
@@ -240,7 +240,7 @@ def _background(width: int, height: int, rng: random.Random) -> Image.Image:
             pen.line(box, fill=colour, width=rng.randrange(2, 12))
         else:
             pen.polygon([(x, y + h), (x + w / 2, y), (x + w, y + h)], fill=colour)
-    return picture.filter(ImageFilter.GaussianBlur(rng.uniform(0, 3)))
+    return image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 3)))
 
 
 def _light(width: int, height: int, rng: random.Random) -> Image.Image:
