@@ -54,7 +54,7 @@ class PoolConfig(Section):
     preset: str | None = None
     """One of the presets in `pipeline/config/catalog.yaml`, e.g. `T4_4X`."""
     machine_type: str = Field(None, validate_default=True)
-    """Machine type, e.g. `n1-standard-16`. Set by the preset where there is one."""
+    """Machine type, e.g. `n1-standard-16`. Set by `preset` if given."""
     accelerator_type: str | None = None
     """Accelerator type, e.g. `NVIDIA_TESLA_T4`. None: train on the CPU."""
     accelerator_count: int = Field(0, ge=0, le=16)

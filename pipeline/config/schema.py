@@ -61,9 +61,7 @@ class ModelConfig(Section):
     @field_validator("image_size", mode="before")
     @classmethod
     def _default_image_size(cls, size: int | None, info: ValidationInfo) -> int | None:
-        if (
-            size is None and "name" in info.data
-        ):  # else the name has its own error
+        if size is None and "name" in info.data:  # else the name has its own error
             return registry.find(info.data["name"]).IMAGE_SIZE
         return size
 

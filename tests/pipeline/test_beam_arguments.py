@@ -62,7 +62,7 @@ def test_flags_of_the_user_are_not_overridden():
 
 
 @pytest.mark.parametrize("processes", ["0", "many", "1.5"])
-def test_processes_that_cannot_be_are_refused(processes):
+def test_invalid_processes_are_refused(processes):
     with pytest.raises(ValueError, match=r"beam\.processes"):
         config_of(f"beam.processes={processes}")
 

@@ -94,7 +94,7 @@ def test_shipped_configs_are_valid(name):
         ("trainer.epochs=[", ["not YAML"]),
     ],
 )
-def test_what_is_wrong_is_named(override, parts):
+def test_invalid_settings_are_named(override, parts):
     with pytest.raises(ConfigError) as error:
         load_config(None, [override])
     for part in parts:
@@ -122,7 +122,7 @@ def test_a_resolved_config_can_be_read_back(tmp_path):
 
 
 @pytest.mark.parametrize("root", ["runs #2", "2026-11-29", "1e3", "null", "a: b", "'quoted'"])
-def test_a_root_is_the_folder_of_that_very_name(root):
+def test_a_root_is_taken_literally(root):
     assert load_config(None, root=root).root == root
 
 
@@ -138,7 +138,7 @@ def test_a_root_that_is_a_pattern_is_refused(root):
         load_config(None, root=root)
 
 
-def test_text_settings_are_taken_as_they_stand():
+def test_text_settings_are_taken_literally():
     config = load_config(None, ["root=2026-11-29", "name=a1e3", "trainer.epochs=3"])
     assert (config.root, config.name, config.trainer.epochs) == ("2026-11-29", "a1e3", 3)
     assert load_config(None, ["root='runs #2'"]).root == "runs #2"
@@ -176,9 +176,7 @@ def test_a_config_of_the_project_is_found_from_anywhere(tmp_path, monkeypatch):
     ],
     ids=["section", "key", "latin-1", "utf-16", "broken"],
 )
-def test_a_file_that_says_two_things_or_cannot_be_read_is_named_with_the_line(
-    content, message, tmp_path
-):
+def test_duplicate_keys_and_unreadable_files_are_named_with_the_line(content, message, tmp_path):
     file = tmp_path / "own.yaml"
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=message) as raised:

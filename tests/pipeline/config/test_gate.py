@@ -28,7 +28,7 @@ ACCURACY = {"metric": "accuracy", "min": 0}
         ({"metric": "cross_validated_accuracy", "min": 1, "label": "cat"}, "label is for"),
     ],
 )
-def test_a_bound_that_means_nothing_is_an_error(bound, told):
+def test_a_bound_without_effect_is_an_error(bound, told):
     with pytest.raises(ValidationError) as error:
         GateConfig(bounds=[ACCURACY | {"slice_by": "label"}, bound])
     assert told in str(error.value)

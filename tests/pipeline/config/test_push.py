@@ -49,6 +49,6 @@ def test_project_region_and_a_folder_in_the_store_are_enough(target):
         ("ai_platform", GIVEN + ", machine_type: mls1-c1-m2}", "machine_type: .*n1-"),
     ],
 )
-def test_what_cannot_work_is_told(target, settings, told):
+def test_invalid_targets_are_refused(target, settings, told):
     with pytest.raises(ConfigError, match=told):
         load(target, settings)

@@ -91,7 +91,7 @@ with console:
     assert "line 2" in log and "the terminal is closed" in log
 
 
-def test_names_that_are_no_text_are_shown_escaped(tmp_path):
+def test_names_that_are_not_utf8_are_escaped(tmp_path):
     body = r"""
 with console:
     console.line("photos", "skipped caf\udce9.jpg")

@@ -131,7 +131,7 @@ def test_photos_in_a_bucket_that_changed_in_place_are_other_photos(drawn, tmp_pa
     assert again.records.digest != first.records.digest
 
 
-def test_records_with_image_and_label_alone_are_told_what_the_gate_needs(config):
+def test_slices_that_the_records_do_not_have_are_refused(config):
     folder = shared("cases", "records-image-and-label-only")
     sliced = config.model_copy(
         update={"gate": config.gate.model_copy(update={"slice_by": ("label", "image_size")})}

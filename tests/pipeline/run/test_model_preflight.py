@@ -56,7 +56,7 @@ def test_names_are_checked_without_tensorflow():
     assert line.startswith("error: model.arguments: efficientnet_lite0 does not take 'no_such'; ")
 
 
-def test_what_is_right_passes(tmp_path):
+def test_valid_arguments_pass(tmp_path):
     model_preflight.preflight(load_config(None, []))
     model_preflight.preflight(load_config(None, ["model.name=pretrained"]), remote_training=True)
     weights = tmp_path / "weights.h5"
@@ -66,7 +66,7 @@ def test_what_is_right_passes(tmp_path):
     assert "is a local file and the training is remote" in refused(chosen, remote_training=True)
 
 
-def test_imagenet_without_a_network_is_told_in_seconds(tmp_path, monkeypatch):
+def test_imagenet_without_a_network_fails_within_seconds(tmp_path, monkeypatch):
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, CLOSED)
     for name in ("no_proxy", "NO_PROXY", "KERAS_HOME"):

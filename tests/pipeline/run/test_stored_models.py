@@ -53,7 +53,7 @@ def root(tmp_path):
     return Root(tmp_path)
 
 
-def test_models_as_they_were_judged_are_left_alone(root):
+def test_unchanged_models_are_kept(root):
     for content in "ab":
         root.add(content)
     assert root.repair() == [] and root.live() == ["1", "3"]
@@ -126,7 +126,7 @@ def test_a_served_version_of_other_content_restores_nothing(root):
     assert root.repair()[0].endswith("no longer used") and root.live() == []
 
 
-def test_what_a_killed_run_left_running_has_failed(tmp_path):
+def test_unfinished_executions_are_marked_as_failed(tmp_path):
     store = sqlite_store(str(tmp_path / "metadata.sqlite"))
     kind = store.put_execution_type(mlmd.ExecutionType(name="Trainer"))
     states = [mlmd.Execution.RUNNING, mlmd.Execution.COMPLETE, mlmd.Execution.CACHED]

@@ -73,7 +73,7 @@ def settings_of(root, *overrides: str) -> dict:
     return training_settings(config)
 
 
-def test_the_trainer_is_told_the_counts_and_the_weights(tmp_path):
+def test_the_trainer_gets_the_counts_and_the_weights(tmp_path):
     settings = settings_of(tmp_path)
     assert settings["label_counts"] == {"cat": 3, "dog": 1}
     assert settings["counts"] == {"train": 4, "eval": 1}
