@@ -12,12 +12,16 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.conftest import REPOSITORY, WHOLE
 from tests.docker.dockerfile import Builder, read, run_in
 from tests.docker.test_dockerfiles import locked
+from tests.models import cluster_of
+from tests.models.test_distributed import arguments, history
+from tests.pipeline.cloud.settings import cloud_config
 
 BASE = "python:3.12-slim-trixie"
 BEAM = "apache/beam_python3.12_sdk:2.77.0"
@@ -203,6 +207,99 @@ def test_a_component_runs_there_with_nothing_else_on_the_path(image, pushed_run,
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert list((output / "examples/Split-train").glob("*.gz"))
     assert (output / "graph/transform_fn/saved_model.pb").is_file()
+
+
+_CLUSTER = """
+import fcntl, json, os, socket, struct, sys
+from pathlib import Path
+
+user, given = int(sys.argv[1]), json.loads(sys.argv[2])
+# Without a network 127.0.0.1 is down too, and only root can bring it up.
+with socket.socket() as control:
+    fcntl.ioctl(control, 0x8914, struct.pack("16sH22x", b"lo", 1))  # SIOCSIFFLAGS with IFF_UP
+os.setgid(user)
+os.setuid(user)
+sys.path.append("/checkout")  # Last, and only here: both processes import the image's `models`.
+from tests.models import cluster_of
+
+members = cluster_of.members(2, chief=True)
+processes = []
+for kind in members:
+    # Each has its own folder for a model, which shows who exported one.
+    own = given | {"serving_model_dir": f"/data/output/model-of-{kind}/Format-Serving"}
+    processes.append(cluster_of.start(members, kind, 0, own, Path(f"/data/output/logs/{kind}.log")))
+print(*cluster_of.wait(processes, 240))
+"""
+
+
+def test_two_processes_train_there_as_one_cluster(image, pushed_run, tmp_path):
+    """On the transformed examples of this environment's run."""
+    root, environment, user = image
+    transform = pushed_run.root / "pipeline/Transform"
+    (graph,) = (transform / "transform_graph").iterdir()
+    (examples,) = (transform / "transformed_examples").iterdir()
+    (trained,) = pushed_run.root.glob("pipeline/Trainer/model/*/model_card.json")
+    settings = json.loads(trained.read_text())["provenance"]["settings"]
+    output = tmp_path / "output"
+    (output / "logs").mkdir(parents=True)
+    for folder in (output, output / "logs"):
+        folder.chmod(0o777)
+
+    transformed = SimpleNamespace(
+        root="/data/transformed", labels=settings["labels"], image_size=settings["image_size"]
+    )
+    command = ["python", "-c", _CLUSTER, user]
+    command.append(json.dumps(arguments(transformed, Path("/data/output"))))
+    mounts = {
+        "/checkout": REPOSITORY,
+        "/data/transformed/transform": graph,
+        "/data/transformed/train": examples / "Split-train",
+        "/data/transformed/eval": examples / "Split-validation",
+        "/data/output": output,
+    }
+    home = environment | {"HOME": "/home/pawprint"}
+    ended = run_in(root, command, home, "0", mounts)
+    message = ended.stderr[-3000:] + cluster_of.logs(output / "logs")
+    assert ended.stdout.split() == ["0", "0"], message
+
+    assert [row["epoch"] for row in history(output)] == [1, 2]
+    assert {path.name for path in output.iterdir()} == {"logs", "model-of-chief", "model_run"}
+    assert (output / "model-of-chief/Format-Serving/saved_model.pb").is_file()
+    card = json.loads((output / "model-of-chief/model_card.json").read_text())
+    assert card["provenance"]["settings"]["trainer"]["workers"] == 2
+    assert card["provenance"]["libraries"]["tfx"] == locked("image.txt")["tfx"]
+
+
+def _without_versions(job: dict) -> dict:
+    """The compiled job without the parts that depend on the versions of Python and TFX."""
+    for name in ("tfx_py_version", "tfx_version"):
+        del job["labels"][name]
+    del job["pipelineSpec"]["sdkVersion"]
+    task = job["pipelineSpec"]["root"]["dag"]["tasks"]["StatisticsGen"]
+    options = task["inputs"]["parameters"]["stats_options_json"]["runtimeValue"]
+    options["constant"] = json.loads(options["constant"])
+    options["constant"].pop("_slice_sqls", None)  # TFDV 1.21 has no such option.
+    return job
+
+
+def test_the_same_settings_compile_there_to_the_same_spec(image):
+    """Equal in all tasks, their dependencies, parameters, executors and images."""
+    from pipeline.vertex import compiled
+
+    root, environment, user = image
+    home = environment | {"HOME": "/home/pawprint", "PYTHONPATH": "/checkout"}
+    script = f"""
+import json
+from {compiled.__name__} import compile_pipeline
+from {cloud_config.__module__} import cloud_config
+print(json.dumps(compile_pipeline(cloud_config())))
+"""
+    ended = run_in(root, ["python", "-c", script], home, user, {"/checkout": REPOSITORY})
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    there = json.loads(ended.stdout.splitlines()[-1])
+    assert there["pipelineSpec"]["sdkVersion"] == f"tfx-{locked('image.txt')['tfx']}"
+    here = compiled.compile_pipeline(cloud_config())
+    assert _without_versions(there) == _without_versions(here)
 
 
 _ANSWERS = """
