@@ -153,7 +153,7 @@ def test_an_unreachable_server_is_shown(browser, models):
     server = Server(models[1])
     browser.get(server.url)
     wait(browser, lambda: text(browser, "#status") == "version 1", "the served version")
-    assert "beside the folder" in text(browser, "#missing")
+    assert "next to the served folder" in text(browser, "#missing")
     server.stop()
     wait(browser, lambda: "not reached" in text(browser, "#status"), "the loss")
 
